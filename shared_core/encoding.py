@@ -1,0 +1,185 @@
+"""Text to token ids: exact at the prefix boundary, cut only in the document, safe from forgery.
+
+Two copies of the model's tokenizer are at work. The *template* copy knows the control tokens and
+encodes only our own literals (`HEAD` and `SUFFIX`). The *text* copy has its added tokens removed
+and encodes everything a caller supplies, so that ``<|im_end|>`` inside a document is ten ordinary
+characters. (``split_special_tokens=True`` would not do: ``<think>`` and others are added tokens
+that are not flagged special, and would still become control ids.)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer
+
+from shared_core.errors import QueryTooLongError, TextEncodingError, UnsupportedModelError
+from shared_core.prompt import HEAD, NO, SUFFIX, YES, render_fields
+
+# A document is first cut to this many characters per token that there is room for, so that a
+# megabyte that will be truncated anyway is not tokenised whole. Qwen's longest tokens are longer;
+# `_encode_long` checks that the shortcut was exact and falls back to the whole text.
+_CHARACTERS_PER_TOKEN = 16
+_BOUNDARY_PROBES = ("", " ", "word", "  two spaces", "\nnewline", "(punctuation)", "7", "\u0301x")
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedDocument:
+    """The tokens of one document and what became of it.
+
+    Attributes:
+        ids: The document's tokens followed by the suffix's, to be put after the prefix.
+        n_tokens: Tokens of the whole prompt: prefix, document and suffix.
+        truncated: Whether the end of the document was cut to fit ``max_length``.
+    """
+
+    ids: list[int]
+    n_tokens: int
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedGroup:
+    """One query with its documents; ``prefix_ids + documents[i].ids`` is the i-th whole prompt."""
+
+    prefix_ids: list[int]
+    documents: list[EncodedDocument]
+
+
+class PairEncoder:
+    """Encodes (instruction, query, documents) for one tokenizer. Immutable, so safe in threads.
+
+    Args:
+        tokenizer: A Hugging Face `tokenizers.Tokenizer` of the Qwen family. It is copied.
+        max_length: The most tokens a whole prompt may have.
+
+    Raises:
+        UnsupportedModelError: "yes" or "no" is not one token; control tokens are missing; or the
+            tokenizer would encode the prompt differently in pieces than whole.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
+        specification = json.loads(tokenizer.to_str())
+        specification["truncation"] = specification["padding"] = None
+        self._template = Tokenizer.from_str(json.dumps(specification))
+        control_tokens = {token["id"]: token["content"] for token in specification["added_tokens"]}
+        specification["added_tokens"] = []
+        specification["post_processor"] = None
+        self._text = Tokenizer.from_str(json.dumps(specification))
+
+        self.max_length = max_length
+        self.control_ids = frozenset(control_tokens)
+        self.suffix_ids: list[int] = self._template.encode(SUFFIX, add_special_tokens=False).ids
+        self._head_ids: list[int] = self._template.encode(HEAD, add_special_tokens=False).ids
+        self._check_control_tokens(control_tokens.values())
+        self._check_boundary()
+
+    def single_token_id(self, word: str) -> int:
+        """Return the id of a word that must be exactly one ordinary token.
+
+        Raises:
+            UnsupportedModelError: It is several tokens, or none.
+        """
+        ids = self._text.encode(word, add_special_tokens=False).ids
+        if len(ids) != 1:
+            raise UnsupportedModelError(
+                f"the tokenizer encodes {word!r} as {len(ids)} tokens ({ids}), the score is "
+                "defined only where it is one. Is this the tokenizer of a Qwen3-Reranker?"
+            )
+        return int(ids[0])
+
+    @property
+    def yes_id(self) -> int:
+        """The vocabulary index of "yes" (9693 in Qwen3)."""
+        return self.single_token_id(YES)
+
+    @property
+    def no_id(self) -> int:
+        """The vocabulary index of "no" (2152 in Qwen3)."""
+        return self.single_token_id(NO)
+
+    def encode(self, instruction: str, query: str, documents: Sequence[str]) -> EncodedGroup:
+        """Return the ids of one query's prompts, the shared prefix once.
+
+        Raises:
+            QueryTooLongError: No token would be left for a document.
+            TextEncodingError: A text has a lone surrogate; names which text.
+        """
+        fields = render_fields(instruction, query)
+        _check_encodable(fields, "the instruction or the query")
+        for index, document in enumerate(documents):
+            _check_encodable(document, f"document {index}")
+
+        prefix_ids = self._head_ids + self._text.encode(fields, add_special_tokens=False).ids
+        room = self.max_length - len(prefix_ids) - len(self.suffix_ids)
+        if room < 1:
+            raise QueryTooLongError(len(prefix_ids) + len(self.suffix_ids), self.max_length)
+
+        longest = room * _CHARACTERS_PER_TOKEN
+        whole = [i for i, document in enumerate(documents) if len(document) <= longest]
+        encodings = self._text.encode_batch_fast(
+            [" " + documents[i] for i in whole], add_special_tokens=False
+        )
+        ids_by_index = {i: encoding.ids for i, encoding in zip(whole, encodings, strict=True)}
+        encoded = []
+        for index, document in enumerate(documents):
+            ids = ids_by_index.get(index)
+            if ids is None:
+                ids = self._encode_long(" " + document, longest, room)
+            kept = ids[:room] + self.suffix_ids
+            encoded.append(EncodedDocument(kept, len(prefix_ids) + len(kept), len(ids) > room))
+        return EncodedGroup(prefix_ids, encoded)
+
+    def _encode_long(self, text: str, longest: int, room: int) -> list[int]:
+        """Return at least the first ``room + 1`` ids of a long text, exactly, without the rest.
+
+        Where the text is cut, only its last words can be tokenised differently: pre-tokenisation
+        goes from left to right and looks one character ahead. So the ids are exact as long as the
+        last one needed lies at least two words before the cut.
+        """
+        encoding = self._text.encode(text[:longest], add_special_tokens=False)
+        words = [-1 if word is None else word for word in encoding.word_ids]
+        if len(words) > room and words[room] < words[-1] - 1:
+            return list(encoding.ids)
+        return list(self._text.encode(text, add_special_tokens=False).ids)
+
+    def _check_control_tokens(self, control_tokens: Collection[str]) -> None:
+        """Raise unless the literals' control tokens are known here and impossible in user text."""
+        for literal in ("<|im_start|>", "<|im_end|>", "<think>", "</think>"):
+            if literal not in control_tokens:
+                raise UnsupportedModelError(
+                    f"the tokenizer has no control token {literal}: the Qwen3-Reranker prompt "
+                    "cannot be written with it. Is this the tokenizer of a Qwen3-Reranker?"
+                )
+        for literal in control_tokens:
+            ids = self._text.encode(literal, add_special_tokens=False).ids
+            if self.control_ids.intersection(ids):
+                raise UnsupportedModelError(
+                    f"the tokenizer cannot encode the text {literal!r} without its control token, "
+                    "so a document could forge the end of the prompt"
+                )
+
+    def _check_boundary(self) -> None:
+        """Raise if cutting the prompt after ``<Document>:`` would change its token ids."""
+        fields = render_fields("Task", "question")
+        fields_ids = self._text.encode(fields, add_special_tokens=False).ids
+        for document in _BOUNDARY_PROBES:
+            apart = fields_ids + self._text.encode(f" {document}", add_special_tokens=False).ids
+            if self._text.encode(f"{fields} {document}", add_special_tokens=False).ids != apart:
+                raise UnsupportedModelError(
+                    "the tokenizer joins the fixed part of the prompt with the document "
+                    f"{document!r}; a Qwen tokenizer does not. Is this a Qwen3-Reranker?"
+                )
+
+
+def _check_encodable(text: str, name: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise TextEncodingError(
+            f"{name} has a lone surrogate ({text[error.start]!r} at character {error.start}), "
+            "which is not Unicode text. Repair it with "
+            'text.encode("utf-8", "replace").decode("utf-8").'
+        ) from error

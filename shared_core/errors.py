@@ -1,0 +1,80 @@
+"""Every error this library raises of its own, as one tree.
+
+::
+
+    RerankError
+    ├── ConfigurationError   (ValueError)    options that contradict one another
+    ├── MissingDependencyError (ImportError) an extra is not installed; names the pip command
+    ├── ModelLoadError                       weights or tokenizer could not be read
+    │   └── UnsupportedModelError            they were read and are not a Qwen3 reranker
+    ├── QueryTooLongError    (ValueError)    instruction and query leave no room for a document
+    ├── TextEncodingError    (ValueError)    a text that no tokenizer can encode (lone surrogate)
+    ├── DeviceMemoryError    (MemoryError)   one single document does not fit in memory
+    ├── ScoringError                         a backend failed, or returned no valid score
+    └── ClosedError          (RuntimeError)  the reranker was closed
+
+A caller's mistake in a single argument is a plain ``ValueError`` or ``TypeError``. Errors of other
+libraries are translated where they enter, with the original as ``__cause__``.
+"""
+
+from __future__ import annotations
+
+
+class RerankError(Exception):
+    """The base of all errors of this library."""
+
+
+class ConfigurationError(RerankError, ValueError):
+    """Options that contradict one another."""
+
+
+class MissingDependencyError(RerankError, ImportError):
+    """An optional dependency is missing; the message is the command that installs it."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f'{feature} needs an extra: pip install "qwen3-rerank[{extra}]"')
+
+
+class ModelLoadError(RerankError):
+    """Weights, configuration or tokenizer could not be read."""
+
+
+class UnsupportedModelError(ModelLoadError):
+    """The checkpoint is readable, but scoring with it would be wrong."""
+
+
+class QueryTooLongError(RerankError, ValueError):
+    """Instruction and query leave no room for a document within ``max_length``.
+
+    Attributes:
+        prompt_tokens: Tokens of the prompt with an empty document.
+        max_length: The bound on prompt tokens in force.
+    """
+
+    def __init__(self, prompt_tokens: int, max_length: int) -> None:
+        super().__init__(
+            f"the instruction and query take {prompt_tokens} tokens with the fixed parts of the "
+            f"prompt, max_length is {max_length}: no token is left for a document. Shorten the "
+            "query or the instruction, or raise max_length."
+        )
+        self.prompt_tokens = prompt_tokens
+        self.max_length = max_length
+
+    def __reduce__(self) -> tuple[type[QueryTooLongError], tuple[int, int]]:
+        return type(self), (self.prompt_tokens, self.max_length)
+
+
+class TextEncodingError(RerankError, ValueError):
+    """A text that cannot be encoded as UTF-8, so that no tokenizer can read it."""
+
+
+class DeviceMemoryError(RerankError, MemoryError):
+    """The device ran out of memory on a single document."""
+
+
+class ScoringError(RerankError):
+    """A backend failed while scoring, or returned something that is not a score."""
+
+
+class ClosedError(RerankError, RuntimeError):
+    """The reranker was used after `Reranker.close`."""

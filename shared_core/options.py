@@ -1,0 +1,90 @@
+"""Every option, defined once: `Reranker` validates with them, both adapters inherit them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from shared_core.prompt import DEFAULT_INSTRUCTION
+
+DEFAULT_MODEL = "Qwen/Qwen3-Reranker-0.6B"
+
+Instruction = str | Callable[[str], str]
+"""The task sentence of the prompt, or a function that returns it for a query."""
+
+Backend = Literal["auto", "transformers"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Hub = Literal["huggingface", "modelscope"]
+OnError = Literal["raise", "passthrough"]
+
+
+class RerankerOptions(BaseModel):
+    """What a `Reranker` is made of. All fields have the meaning documented there."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    model: str = Field(default=DEFAULT_MODEL, min_length=1)
+    backend: Backend = "auto"
+    instruction: Instruction | None = None
+    device: str | None = None
+    dtype: Dtype = "auto"
+    max_length: int = Field(default=8192, ge=1)
+    max_batch_tokens: int | None = Field(default=None, ge=1)
+    revision: str | None = None
+    cache_dir: str | None = None
+    local_files_only: bool = False
+    hub: Hub = "huggingface"
+    cache_size: int = Field(default=0, ge=0)
+    show_progress: bool = False
+    on_error: OnError = "raise"
+
+    @field_validator("model", "cache_dir", "device", mode="before")
+    @classmethod
+    def _accept_paths_and_devices(cls, value: Any) -> Any:
+        """Accept `pathlib.Path` and `torch.device`, without importing torch."""
+        is_other_spelling = hasattr(value, "__fspath__") or type(value).__name__ == "device"
+        return str(value) if is_other_spelling else value
+
+    @field_validator("dtype", mode="before")
+    @classmethod
+    def _accept_torch_dtype(cls, value: Any) -> Any:
+        """Accept ``torch.bfloat16`` for ``"bfloat16"``, without importing torch."""
+        return str(value).removeprefix("torch.") if type(value).__name__ == "dtype" else value
+
+
+class RankingOptions(BaseModel):
+    """What is kept of a ranking. All fields have the meaning documented at `Reranker.rerank`."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    top_k: int | None = Field(default=None, ge=1)
+    score_threshold: float | None = Field(default=None, ge=0.0, le=1.0)
+    min_docs: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _check_min_docs(self) -> RankingOptions:
+        if self.top_k is not None and self.min_docs > self.top_k:
+            raise ValueError(
+                f"min_docs={self.min_docs} asks for more documents than top_k={self.top_k} allows"
+            )
+        return self
+
+
+def resolve_instruction(
+    per_call: Instruction | None, configured: Instruction | None, query: str
+) -> str:
+    """Return the instruction in force: the call's, else the configured one, else the default.
+
+    Raises:
+        TypeError: The instruction, or what its function returned, is not a string.
+    """
+    instruction = per_call if per_call is not None else configured
+    if instruction is None:
+        return DEFAULT_INSTRUCTION
+    resolved = instruction(query) if callable(instruction) else instruction
+    if not isinstance(resolved, str):
+        source = "the instruction function returned" if callable(instruction) else "got"
+        raise TypeError(f"instruction must be a string, {source} {type(resolved).__name__}")
+    return resolved

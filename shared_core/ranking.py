@@ -1,0 +1,70 @@
+"""From margins to an order: pure functions on Python floats.
+
+A *margin* is ``logit(yes) − logit(no)``; a *score* is its sigmoid, P(yes). The order is always that
+of the margins, because the sigmoid saturates: margins of 40 and 41 both have the score 1.0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from shared_core.errors import ScoringError
+
+
+def sigmoid(margin: float) -> float:
+    """Return P(yes) = 1 / (1 + e^−margin), without overflow at either end.
+
+    >>> sigmoid(0.0), sigmoid(-1000.0), sigmoid(1000.0)
+    (0.5, 0.0, 1.0)
+    """
+    if margin >= 0:
+        return 1.0 / (1.0 + math.exp(-margin))
+    exponential = math.exp(margin)
+    return exponential / (1.0 + exponential)
+
+
+def check_margins(margins: Sequence[float], expected: int) -> None:
+    """Raise unless there is one finite margin per document.
+
+    Raises:
+        ScoringError: On a wrong count, or on NaN and infinity.
+    """
+    if len(margins) != expected:
+        raise ScoringError(f"the scorer returned {len(margins)} scores for {expected} documents")
+    for index, margin in enumerate(margins):
+        if not math.isfinite(margin):
+            raise ScoringError(
+                f"the scorer returned {margin!r} for document {index}. A half-precision overflow "
+                'does this: try dtype="float32" (or "bfloat16").'
+            )
+
+
+def rank(
+    margins: Sequence[float],
+    *,
+    top_k: int | None = None,
+    score_threshold: float | None = None,
+    min_docs: int = 0,
+) -> list[int]:
+    """Return the positions of the documents to keep, best first; ties keep their input order.
+
+    The threshold is applied first (``score >= score_threshold``), then ``min_docs`` puts back the
+    best of what it removed, then ``top_k`` cuts.
+
+    Args:
+        margins: One finite margin per document.
+        top_k: How many to keep at most; ``None`` keeps all.
+        score_threshold: The least P(yes), in [0, 1]; ``None`` keeps all.
+        min_docs: How many to keep whatever the threshold says, as far as there are that many.
+
+    >>> rank([-1.0, 2.0, 2.0, 0.5], top_k=3)
+    [1, 2, 3]
+    >>> rank([-1.0, -2.0], score_threshold=0.5), rank([-1.0, -2.0], score_threshold=0.5, min_docs=1)
+    ([], [0])
+    """
+    order = sorted(range(len(margins)), key=lambda index: -margins[index])
+    if score_threshold is not None:
+        passing = sum(sigmoid(margins[index]) >= score_threshold for index in order)
+        order = order[: max(passing, min_docs)]
+    return order if top_k is None else order[:top_k]

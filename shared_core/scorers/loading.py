@@ -1,0 +1,228 @@
+"""Reading a Qwen3 reranker checkpoint, and refusing what would score wrongly.
+
+Two kinds of checkpoint are read: the original causal language model, whose head rows for "yes" and
+"no" are subtracted, and a conversion to one-label ``Qwen3ForSequenceClassification``, whose only
+row is that difference already (vllm ``examples/pooling/score/convert_model_to_seq_cls.py``).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    PreTrainedModel,
+    Qwen3ForCausalLM,
+    Qwen3ForSequenceClassification,
+)
+
+from shared_core.encoding import PairEncoder
+from shared_core.errors import MissingDependencyError, ModelLoadError, UnsupportedModelError
+from shared_core.options import DEFAULT_MODEL, RerankerOptions
+from shared_core.scorers.attention import ATTENTION_NAME
+
+logger = logging.getLogger("qwen3_rerank")
+
+TINY = "tiny"
+_TINY_PATH = Path(__file__).parent.parent / "tiny"
+# Rotary scalings that depend on a token's position alone. "dynamic" and "longrope" depend on the
+# length of the sequence, which in a pack is not the length of a prompt.
+_POSITIONAL_ROPE_TYPES = ("default", "linear", "yarn", "llama3")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A checkpoint ready to score.
+
+    Attributes:
+        backbone: The transformer without its head, in evaluation mode, with packed attention.
+        margin_weight: ``W_yes − W_no``, Shape (width,) float32, on the model's device.
+        encoder: Its tokenizer.
+        device: Where the weights lie.
+        dtype: What they are computed in.
+    """
+
+    backbone: PreTrainedModel
+    margin_weight: Tensor
+    encoder: PairEncoder
+    device: torch.device
+    dtype: torch.dtype
+
+
+def load_model(options: RerankerOptions) -> LoadedModel:
+    """Read the checkpoint that the options name.
+
+    Raises:
+        ModelLoadError: Files are missing or unreadable.
+        UnsupportedModelError: It is not a Qwen3 reranker with all its weights.
+        MissingDependencyError: ``hub="modelscope"`` without modelscope installed.
+    """
+    source, hub_options = _resolve_source(options)
+    device = torch.device(options.device or _best_device())
+    dtype = _choose_dtype(options.dtype, device)
+    try:
+        config = AutoConfig.from_pretrained(source, **hub_options)
+        architecture = _check_config(config, options.model)
+        tokenizer = AutoTokenizer.from_pretrained(source, **hub_options)
+        model, report = architecture.from_pretrained(
+            source,
+            config=config,
+            torch_dtype=dtype,
+            attn_implementation=ATTENTION_NAME,
+            output_loading_info=True,
+            **hub_options,
+        )
+    except UnsupportedModelError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise ModelLoadError(
+            f"could not load {options.model!r}: {error}\nExpected the name of a Qwen3-Reranker on "
+            f'the hub, a folder with its files, or "{TINY}". Without a network, download it once '
+            "and pass the folder or local_files_only=True."
+        ) from error
+    _check_report(report, options.model)
+    if not getattr(tokenizer, "is_fast", False):
+        raise UnsupportedModelError(
+            f"{options.model!r} has no fast tokenizer (tokenizer.json is missing)"
+        )
+    encoder = PairEncoder(tokenizer.backend_tokenizer, _bounded_length(config, options.max_length))
+    margin_weight = _margin_weight(model, encoder)
+    backbone = model.model.to(device).eval().requires_grad_(False)
+    return LoadedModel(backbone, margin_weight.to(device), encoder, device, dtype)
+
+
+def _resolve_source(options: RerankerOptions) -> tuple[str, dict[str, Any]]:
+    """Return what ``from_pretrained`` takes: a folder or hub name, and its hub options."""
+    if options.model == TINY:
+        logger.warning(
+            'model="tiny" is a demonstration model, for wiring and not for quality: '
+            'use model="%s" for real work.',
+            DEFAULT_MODEL,
+        )
+        return str(_TINY_PATH), {"local_files_only": True}
+    if options.hub == "modelscope" and not Path(options.model).exists():
+        return _modelscope_folder(options), {"local_files_only": True}
+    return options.model, {
+        "revision": options.revision or "main",
+        "cache_dir": options.cache_dir,
+        "local_files_only": options.local_files_only,
+    }
+
+
+def _modelscope_folder(options: RerankerOptions) -> str:
+    try:
+        from modelscope import snapshot_download
+    except ImportError as error:
+        raise MissingDependencyError('hub="modelscope"', "modelscope") from error
+    try:
+        folder = snapshot_download(
+            options.model,
+            revision=options.revision,
+            cache_dir=options.cache_dir,
+            local_files_only=options.local_files_only,
+        )
+    except Exception as error:  # modelscope raises its own, requests' and plain ValueErrors
+        raise ModelLoadError(f"could not get {options.model!r} from ModelScope: {error}") from error
+    return str(folder)
+
+
+def _check_config(config: Any, name: str) -> Any:
+    """Return the class that reads this checkpoint.
+
+    Raises:
+        UnsupportedModelError: Names what the checkpoint is instead.
+    """
+    if config.model_type != "qwen3":
+        raise UnsupportedModelError(
+            f"{name!r} is a {config.model_type!r} model, not a 'qwen3' one: the yes/no prompt and "
+            "its score are defined for Qwen3-Reranker alone. Use e.g. "
+            f"model={DEFAULT_MODEL!r}, or sentence-transformers for other rerankers."
+        )
+    if "sliding_attention" in (getattr(config, "layer_types", None) or ()):
+        raise UnsupportedModelError(f"{name!r} uses sliding-window attention; rerankers do not")
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    rope_type = rope.get("rope_type") or rope.get("type") or "default"
+    if rope_type not in _POSITIONAL_ROPE_TYPES:
+        raise UnsupportedModelError(
+            f"{name!r} scales its rotary positions by {rope_type!r}, which depends on the length "
+            f"of the batch; use one of {', '.join(_POSITIONAL_ROPE_TYPES)}"
+        )
+    architectures = config.architectures or ["Qwen3ForCausalLM"]
+    if "Qwen3ForSequenceClassification" in architectures:
+        if config.num_labels != 1:
+            raise UnsupportedModelError(
+                f"{name!r} is a classifier with {config.num_labels} labels; a converted "
+                "Qwen3-Reranker has one"
+            )
+        return Qwen3ForSequenceClassification
+    if "Qwen3ForCausalLM" in architectures:
+        return Qwen3ForCausalLM
+    raise UnsupportedModelError(
+        f"{name!r} declares the architectures {architectures}; expected Qwen3ForCausalLM or "
+        "Qwen3ForSequenceClassification"
+    )
+
+
+def _check_report(report: dict[str, Any], name: str) -> None:
+    """Raise if any weight was not in the checkpoint and is random now."""
+    absent = sorted(report.get("missing_keys", ()))
+    absent += sorted(str(key) for key in report.get("mismatched_keys", ()))
+    if absent:
+        shown = ", ".join(absent[:4]) + (", …" if len(absent) > 4 else "")
+        raise UnsupportedModelError(
+            f"{name!r} lacks the weights {shown}. They would be newly initialised, and every score "
+            "random. A Qwen3-Reranker is a Qwen3ForCausalLM, or its conversion with a trained "
+            "score.weight; a folder that was only relabelled as a classifier is neither."
+        )
+
+
+def _margin_weight(
+    model: Qwen3ForCausalLM | Qwen3ForSequenceClassification, encoder: PairEncoder
+) -> Tensor:
+    """Return the one head row that gives the margin, Shape (width,) float32."""
+    if isinstance(model, Qwen3ForSequenceClassification):
+        row: Tensor = model.score.weight.detach()[0]
+        return row.float()
+    rows: Tensor = model.lm_head.weight.detach()
+    return rows[encoder.yes_id].float() - rows[encoder.no_id].float()
+
+
+def _bounded_length(config: Any, max_length: int) -> int:
+    limit = int(config.max_position_embeddings)
+    if max_length > limit:
+        logger.warning(
+            "max_length=%d is more than the model's %d positions; using %d",
+            max_length,
+            limit,
+            limit,
+        )
+    return min(max_length, limit)
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    if torch.backends.mps.is_available():
+        return "mps"
+    return "cpu"
+
+
+def _choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Return the dtype; ``"auto"`` is half precision where the device computes in it.
+
+    A CPU without bfloat16 instructions emulates it several times slower than float32.
+    """
+    if name != "auto":
+        return getattr(torch, name)  # type: ignore[no-any-return]  # options allow dtypes only
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if device.type == "mps":
+        return torch.float16
+    has_bfloat16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return torch.bfloat16 if has_bfloat16() else torch.float32

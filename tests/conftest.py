@@ -1,0 +1,67 @@
+"""Models and tokenizers that the tests share. Everything is made here; nothing is downloaded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# The models are so small that several threads spend their time waiting for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+from checkpoints import BUNDLED, write_checkpoint, write_converted_checkpoint
+from transformers import AutoTokenizer
+
+from shared_core import Reranker
+
+REAL_TOKENIZER = Path(
+    os.environ.get("QWEN3_TOKENIZER", Path(__file__).parents[2] / "shared/data/qwen3_tokenizer")
+)
+
+
+@pytest.fixture(scope="session")
+def real_tokenizer() -> Any:
+    """The Qwen3 tokenizer of 151,669 tokens, where it is at hand."""
+    if not (REAL_TOKENIZER / "tokenizer.json").exists():
+        pytest.skip("no Qwen3 tokenizer here: set QWEN3_TOKENIZER to a folder with its files")
+    return AutoTokenizer.from_pretrained(REAL_TOKENIZER)
+
+
+@pytest.fixture(scope="session")
+def small_tokenizer() -> Any:
+    """The bundled model's tokenizer: the same pipeline and control tokens, a small vocabulary."""
+    return AutoTokenizer.from_pretrained(BUNDLED)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Any) -> Path:
+    """A random causal checkpoint with tied embeddings, as the 0.6B and 4B have."""
+    return write_checkpoint(tmp_path_factory.mktemp("tied"), small_tokenizer)
+
+
+@pytest.fixture(scope="session")
+def untied_checkpoint(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Any) -> Path:
+    """A random causal checkpoint with a head of its own, as the 8B has."""
+    folder = tmp_path_factory.mktemp("untied")
+    return write_checkpoint(folder, small_tokenizer, seed=1, tie_word_embeddings=False)
+
+
+@pytest.fixture(scope="session")
+def converted_checkpoint(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
+    """The tied checkpoint as a one-label classifier."""
+    return write_converted_checkpoint(tmp_path_factory.mktemp("converted"), checkpoint)
+
+
+@pytest.fixture(scope="session")
+def reranker(checkpoint: Path) -> Reranker:
+    """One float32 reranker over the random checkpoint, loaded once for the whole session."""
+    return Reranker(str(checkpoint), dtype="float32", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Reranker:
+    """One reranker over the bundled model, loaded once for the whole session."""
+    return Reranker("tiny", device="cpu", dtype="float32")
