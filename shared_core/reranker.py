@@ -230,7 +230,11 @@ class Reranker:
 
     async def aclose(self) -> None:
         """`close` without blocking the event loop."""
-        await asyncio.to_thread(self.close)
+        closer = ThreadPoolExecutor(1, thread_name_prefix="qwen3-rerank-close")
+        try:
+            await asyncio.wrap_future(closer.submit(self.close))
+        finally:
+            closer.shutdown(wait=False)
 
     def __enter__(self) -> Self:
         return self

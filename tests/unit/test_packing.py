@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,7 +49,7 @@ def test_no_two_neighbouring_packs_would_fit_in_one(
     """The budget is used: the first document of a pack did not fit in the pack before."""
     groups = make_groups(shapes)
     packs = plan_packs(groups, budget)
-    for pack, following in zip(packs, packs[1:], strict=False):
+    for pack, following in pairwise(packs):
         assert len(build_pack(groups, [*pack, following[0]]).ids) > budget
 
 
