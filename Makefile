@@ -1,0 +1,53 @@
+# Every target sets up what it needs: a virtual environment in .venv, filled on the first run.
+
+PYTHON ?= python3
+VENV ?= .venv
+MODEL ?= tiny
+BIN := $(VENV)/bin
+# Small models on few cores: more threads per process only wait for one another.
+TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+
+.PHONY: help demo test test-real lint format clean
+
+help:
+	@echo "make demo [MODEL=Qwen/Qwen3-Reranker-0.6B]  retrieve, rerank, compare"
+	@echo "make test                                   lint, types and all tests"
+	@echo "make test-real [MODEL=…]                    golden scores of the real 0.6B (needs its weights)"
+	@echo "make lint | format | clean"
+
+$(BIN)/.runtime: pyproject.toml constraints-dev.txt requirements-examples.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -e ".[langchain,llama-index,local]" -r requirements-examples.txt
+	@touch $@
+
+$(BIN)/.dev: $(BIN)/.runtime requirements-dev.txt
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	@touch $@
+
+demo: $(BIN)/.runtime
+	@$(BIN)/python examples/demo.py --model "$(MODEL)"
+
+# All steps run, so that one look at the output shows every failure.
+test: $(BIN)/.dev
+	@status=0; \
+	$(MAKE) --no-print-directory lint || status=1; \
+	$(TEST_ENV) $(BIN)/python -m pytest -n auto --dist loadfile || status=1; \
+	exit $$status
+
+test-real: $(BIN)/.dev
+	QWEN3_RERANK_REAL_MODEL="$(if $(filter tiny,$(MODEL)),Qwen/Qwen3-Reranker-0.6B,$(MODEL))" \
+	$(BIN)/python -m pytest -m real_weights
+
+lint: $(BIN)/.dev
+	@status=0; \
+	$(BIN)/ruff check . || status=1; \
+	$(BIN)/ruff format --check . || status=1; \
+	$(BIN)/mypy || status=1; \
+	exit $$status
+
+format: $(BIN)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,144 @@
+"""What a reranker changes, on real text: ``make demo``.
+
+Retrieves 20 passages for each question with a local embedding, through LangChain's and LlamaIndex's
+own classes, reranks them, and prints the order before and after. The bundled model is for wiring:
+``make demo MODEL=Qwen/Qwen3-Reranker-0.6B`` shows the real one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+
+from corpus import Question, load_passages, load_questions
+from langchain_store import make_store
+from llama_index_store import make_index
+from rank_bm25 import BM25Okapi
+
+from langchain_qwen3_rerank import Qwen3Rerank as LangChainRerank
+from llama_index_qwen3_rerank import Qwen3Rerank as LlamaIndexRerank
+from shared_core import Reranker
+
+CANDIDATES = 20
+SHOWN = ("q-en-03", "q-en-01", "q-zh-01")
+Ranking = list[tuple[str, float]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="tiny", help="a hub name, a folder, or tiny")
+    model = parser.parse_args().model
+
+    questions = [question for question in load_questions() if not question.cross_lingual]
+    with Reranker(model) as reranker:
+        pipelines = {
+            "LangChain": langchain_pipeline(reranker),
+            "LlamaIndex": llama_index_pipeline(reranker),
+        }
+        rankings = {
+            name: {question.id: run(question.text) for question in questions}
+            for name, run in pipelines.items()
+        }
+    by_id = {question.id: question for question in questions}
+    for name, question_id in zip(("LangChain", "LlamaIndex", "LangChain"), SHOWN, strict=True):
+        show(name, by_id[question_id], *rankings[name][question_id])
+    report(questions, rankings)
+
+
+def langchain_pipeline(reranker: Reranker) -> Callable[[str], tuple[Ranking, Ranking]]:
+    """Return a function from a question to the passages before and after reranking."""
+    store = make_store()
+    compressor = LangChainRerank(reranker=reranker, top_k=None)
+
+    def run(question: str) -> tuple[Ranking, Ranking]:
+        found = store.similarity_search_with_score(question, k=CANDIDATES)
+        reranked = compressor.compress_documents([document for document, _ in found], question)
+        before = [(str(document.id), score) for document, score in found]
+        after = [(str(d.id), d.metadata["relevance_score"]) for d in reranked]
+        return before, after
+
+    return run
+
+
+def llama_index_pipeline(reranker: Reranker) -> Callable[[str], tuple[Ranking, Ranking]]:
+    """The same through LlamaIndex."""
+    retriever = make_index().as_retriever(similarity_top_k=CANDIDATES)
+    postprocessor = LlamaIndexRerank(reranker=reranker, top_k=None)
+
+    def run(question: str) -> tuple[Ranking, Ranking]:
+        found = retriever.retrieve(question)
+        reranked = postprocessor.postprocess_nodes(found, query_str=question)
+        return (
+            [(node.node_id, node.score) for node in found],
+            [(node.node_id, node.score) for node in reranked],
+        )
+
+    return run
+
+
+def show(name: str, question: Question, before: Ranking, after: Ranking) -> None:
+    """Print the first five passages, before and after, the right one marked."""
+    titles = {passage.id: passage.title for passage in load_passages()}
+    print(f"\n{question.text}   ({name})")
+    for heading, ranking in (("retrieved", before), ("reranked", after)):
+        print(f"  {heading}")
+        for passage_id, score in ranking[:5]:
+            mark = "→" if passage_id == question.relevant else " "
+            print(f"  {mark} {score:6.3f}  {titles[passage_id]}")
+
+
+def report(
+    questions: list[Question], rankings: dict[str, dict[str, tuple[Ranking, Ranking]]]
+) -> None:
+    """Print the mean reciprocal rank of the right passage, before and after, by language."""
+    languages = {"English": "en", "中文": "zh"}
+    print(
+        f"\nMean reciprocal rank of the right passage in {CANDIDATES}, {len(questions)} questions"
+    )
+    print(f"  {'':34}" + "".join(f"{language:>10}" for language in languages))
+    rows = {"BM25 over all passages": bm25_rankings(questions)}
+    for name, by_question in rankings.items():
+        rows[f"{name}: embedding"] = {key: pair[0] for key, pair in by_question.items()}
+        rows[f"{name}: embedding + reranker"] = {key: pair[1] for key, pair in by_question.items()}
+    for label, by_question in rows.items():
+        values = [
+            mean([reciprocal_rank(q, by_question[q.id]) for q in questions if q.language == code])
+            for code in languages.values()
+        ]
+        print(f"  {label:34}" + "".join(f"{value:10.3f}" for value in values))
+
+
+def bm25_rankings(questions: list[Question]) -> dict[str, Ranking]:
+    """Return BM25's best passages, for comparison; Chinese by characters and pairs of them."""
+    passages = load_passages()
+    index = BM25Okapi([tokens(passage.text) for passage in passages])
+    rankings = {}
+    for question in questions:
+        scores = index.get_scores(tokens(question.text))
+        order = sorted(range(len(passages)), key=lambda i: -scores[i])[:CANDIDATES]
+        rankings[question.id] = [(passages[i].id, float(scores[i])) for i in order]
+    return rankings
+
+
+def tokens(text: str) -> list[str]:
+    found = []
+    for word in re.findall(r"[\u3400-\u9fff]+|\w+", text.lower()):
+        if re.match(r"[\u3400-\u9fff]", word):
+            found += [*word, *(word[i : i + 2] for i in range(len(word) - 1))]
+        else:
+            found.append(word)
+    return found
+
+
+def reciprocal_rank(question: Question, ranking: Ranking) -> float:
+    ids = [passage_id for passage_id, _ in ranking]
+    return 1 / (ids.index(question.relevant) + 1) if question.relevant in ids else 0.0
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+if __name__ == "__main__":
+    main()
