@@ -49,7 +49,7 @@ def write_converted_checkpoint(folder: Path, source: Path) -> Path:
     Source: vllm ``examples/pooling/score/convert_model_to_seq_cls.py``, ``from_2_way_softmax``.
     """
     tokenizer = AutoTokenizer.from_pretrained(source)
-    causal = Qwen3ForCausalLM.from_pretrained(source, dtype=torch.float32)
+    causal = Qwen3ForCausalLM.from_pretrained(source)
     config = Qwen3Config.from_pretrained(source, num_labels=1)
     classifier = Qwen3ForSequenceClassification(config)
     classifier.model.load_state_dict(causal.model.state_dict())

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
+from packaging.version import Version
 from torch import Tensor
 from transformers import (
     AutoConfig,
@@ -34,6 +36,7 @@ _TINY_PATH = Path(__file__).parent.parent / "tiny"
 # Rotary scalings that depend on a token's position alone. "dynamic" and "longrope" depend on the
 # length of the sequence, which in a pack is not the length of a prompt.
 _POSITIONAL_ROPE_TYPES = ("default", "linear", "yarn", "llama3")
+_DTYPE_OPTION = "dtype" if Version(transformers.__version__) >= Version("4.56") else "torch_dtype"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +76,9 @@ def load_model(options: RerankerOptions) -> LoadedModel:
         model, report = architecture.from_pretrained(
             source,
             config=config,
-            torch_dtype=dtype,
             attn_implementation=ATTENTION_NAME,
             output_loading_info=True,
+            **{_DTYPE_OPTION: dtype},
             **hub_options,
         )
     except UnsupportedModelError:

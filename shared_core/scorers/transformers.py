@@ -151,8 +151,8 @@ def _forward(loaded: LoadedModel, pack: Pack) -> list[float]:
     output = loaded.backbone(
         input_ids=torch.tensor([pack.ids], device=device),
         position_ids=torch.tensor([pack.position_ids], device=device),
-        # A mask per layer type tells transformers not to build the (t, t) one.
-        attention_mask={"full_attention": None},
+        # Anything of four dimensions passes as a finished mask, so that none of (t, t) is built.
+        attention_mask=torch.empty(1, 1, 1, 1, device=device),
         use_cache=False,
         tiles=plan_tiles(pack.spans, config.num_attention_heads, device),
     )

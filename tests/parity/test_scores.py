@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import reference
-import torch
 from checkpoints import write_checkpoint, write_converted_checkpoint
 from texts import random_text
 from transformers import AutoTokenizer, Qwen3ForCausalLM
@@ -51,7 +50,7 @@ def folder(
 @pytest.fixture(scope="module")
 def expected(folder: Path) -> dict[str | None, list[float]]:
     """P(yes) of every document under each instruction, by the recipe in float32."""
-    model = Qwen3ForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model = Qwen3ForCausalLM.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     return {
         instruction: [
@@ -115,7 +114,7 @@ def test_many_queries_in_one_pack_score_as_alone(folder: Path) -> None:
     source = random.Random(11)
     queries = [random_text(source, 15).strip() or "?" for _ in range(7)]
     lists = [[random_text(source, 40) for _ in range(source.randint(0, 6))] for _ in queries]
-    model = Qwen3ForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model = Qwen3ForCausalLM.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     with Reranker(str(folder), dtype="float32", max_batch_tokens=100_000) as reranker:
         rankings = reranker.rerank_many(queries, lists)
@@ -146,7 +145,7 @@ def test_long_documents_and_long_queries_are_exact_across_tiles(
     monkeypatch.setattr(attention, "_TILE_ROWS", 7)
     query = "red planet " * 120
     documents = ["Mars " * 300, "Mars " * 299, "Venus " * 280, "Saturn", "Jupiter"]
-    model = Qwen3ForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model = Qwen3ForCausalLM.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     with Reranker(str(folder), dtype="float32") as reranker:
         scores = reranker.score(query, documents)

@@ -1,0 +1,204 @@
+"""Options of `Qwen3Rerank`: validation, change, copies, dumps."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.documents import Document
+from pydantic import ValidationError
+
+from langchain_qwen3_rerank import Qwen3CrossEncoder, Qwen3Rerank
+from shared_core import ClosedError, ConfigurationError, Reranker, RerankerOptions
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"top_k": 0}, "top_k"),
+        ({"top_n": 0}, "top_k"),
+        ({"top_n": -1}, "top_k"),
+        ({"top_k": 2, "top_n": 2}, "top_k and top_n"),
+        ({"topk": 2}, "topk"),
+        ({"threshold": 0.5}, "threshold"),
+        ({"score_threshold": 1.5}, "score_threshold"),
+        ({"min_docs": 6}, "min_docs=6"),
+        ({"min_docs": -1}, "min_docs"),
+        ({"max_length": 0}, "max_length"),
+        ({"on_error": "ignore"}, "on_error"),
+        ({"document_text": "title"}, "document_text"),
+        ({"reranker": "tiny"}, "reranker"),
+        ({"reranker": Reranker("tiny"), "model": "x", "device": "cpu"}, "device, model"),
+    ],
+)
+def test_wrong_options_are_refused_by_name(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Qwen3Rerank(**options)
+
+
+def test_every_option_reaches_the_reranker(tmp_path: Path) -> None:
+    options: dict[str, Any] = {
+        "model": "some/model",
+        "backend": "transformers",
+        "instruction": "Judge.",
+        "device": "cpu",
+        "dtype": "float32",
+        "max_length": 99,
+        "max_batch_tokens": 77,
+        "revision": "main",
+        "cache_dir": str(tmp_path),
+        "local_files_only": True,
+        "hub": "modelscope",
+        "cache_size": 5,
+        "show_progress": True,
+        "on_error": "passthrough",
+    }
+    assert options.keys() == RerankerOptions.model_fields.keys(), "an option is not tested here"
+    assert Qwen3Rerank(**options).reranker.options.model_dump() == options
+
+
+def test_options_of_a_shared_reranker_are_shown() -> None:
+    shared = Reranker("tiny", max_length=99, instruction="Judge.")
+    compressor = Qwen3Rerank(reranker=shared)
+    assert compressor.reranker is shared
+    assert (compressor.model, compressor.max_length, compressor.instruction) == (
+        "tiny",
+        99,
+        "Judge.",
+    )
+    assert Qwen3Rerank(reranker=shared, instruction="Mine.").instruction == "Mine."
+
+
+def test_reranker_none_is_as_left_out() -> None:
+    assert Qwen3Rerank(reranker=None, model="tiny").reranker.options.model == "tiny"  # type: ignore[arg-type]
+
+
+def test_top_n_is_top_k() -> None:
+    compressor = Qwen3Rerank(model="tiny", top_n=3)  # type: ignore[call-arg]
+    assert (compressor.top_k, compressor.top_n) == (3, 3)
+    compressor.top_n = 2
+    assert compressor.top_k == 2
+    assert Qwen3Rerank(model="tiny", top_n=None).top_k is None  # type: ignore[call-arg]
+
+
+def test_refused_assignment_changes_nothing() -> None:
+    compressor = Qwen3Rerank(model="tiny", top_k=3)
+    before = compressor.model_dump()
+    for name, value in [("top_k", 0), ("top_n", -1), ("min_docs", 4), ("score_threshold", 2.0)]:
+        with pytest.raises(ValidationError):
+            setattr(compressor, name, value)
+    with pytest.raises(ValueError, match="no field"):
+        compressor.topk = 1  # type: ignore[attr-defined]
+    assert compressor.model_dump() == before
+
+
+@pytest.mark.parametrize("owner", [Qwen3Rerank, Qwen3CrossEncoder])
+@pytest.mark.parametrize("name", ["model", "max_length", "on_error", "reranker"])
+def test_what_belongs_to_the_model_is_fixed(owner: Any, name: str) -> None:
+    """The model may be loaded already, and shared: a new value would be ignored."""
+    held = owner(model="tiny")
+    with pytest.raises(ConfigurationError, match=f"{name} cannot change.*make a new"):
+        setattr(held, name, getattr(held, name))
+    with pytest.raises(ConfigurationError, match=name):
+        held.model_copy(update={name: getattr(held, name)})
+
+
+def test_with_options_shares_the_model_and_leaves_the_original() -> None:
+    compressor = Qwen3Rerank(model="tiny", top_k=3, instruction="Old.")
+    other = compressor.with_options(
+        instruction=None, top_n=None, score_threshold=0.5, min_docs=2, document_text=["title"]
+    )
+    assert other.reranker is compressor.reranker
+    assert (other.instruction, other.top_k, other.score_threshold) == (None, None, 0.5)
+    assert (other.min_docs, other.document_text) == (2, ["title"])
+    assert (compressor.instruction, compressor.top_k, compressor.min_docs) == ("Old.", 3, 0)
+
+
+def test_with_options_keeps_what_is_not_named() -> None:
+    compressor = Qwen3Rerank(
+        model="tiny", top_k=3, min_docs=1, instruction="Old.", document_text=["title"]
+    )
+    assert compressor.with_options(top_k=2).model_dump() == compressor.model_dump() | {"top_k": 2}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"model": "x"}, ConfigurationError, "model cannot change.*make a new Qwen3Rerank"),
+        ({"reranker": None}, ConfigurationError, "reranker cannot change"),
+        ({"topk": 3}, TypeError, "unknown options: topk"),
+        ({"top_k": 1, "top_n": 1}, ConfigurationError, "top_k and top_n"),
+        ({"top_k": 0}, ValidationError, "top_k"),
+        ({"min_docs": 9}, ValidationError, "min_docs=9"),
+    ],
+)
+def test_with_options_refuses(options: dict[str, Any], error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        Qwen3Rerank(model="tiny").with_options(**options)
+
+
+def test_subclass_fields_survive_with_options() -> None:
+    class Tagged(Qwen3Rerank):
+        tag: str = ""
+
+    other = Tagged(model="tiny", tag="mine").with_options(top_k=1)
+    assert (type(other), other.tag) == (Tagged, "mine")
+
+
+def test_dump_is_plain_and_rebuilds_the_same() -> None:
+    compressor = Qwen3Rerank(
+        reranker=Reranker("tiny", max_length=99), top_k=None, document_text=["title"]
+    )
+    dump = compressor.model_dump()
+    assert "reranker" not in dump
+    assert Qwen3Rerank(**dump).model_dump() == dump
+    assert Qwen3Rerank.model_validate_json(compressor.model_dump_json()).model_dump() == dump
+    assert Qwen3Rerank(**dump).reranker.options.max_length == 99
+    assert "reranker=" not in repr(compressor)
+
+
+def test_copies_share_the_model(tiny: Reranker) -> None:
+    tiny.score("q", ["d"])
+    compressor = Qwen3Rerank(reranker=tiny, document_text=["title"])
+    copies = [
+        copy.copy(compressor),
+        copy.deepcopy(compressor),
+        compressor.model_copy(),
+        compressor.model_copy(deep=True),
+        compressor.model_copy(update={"top_k": 1}, deep=True),
+        copy.deepcopy({"nested": [compressor]})["nested"][0],
+    ]
+    assert all(one.reranker is tiny for one in copies)
+    assert copies[1].document_text is not compressor.document_text
+
+
+def test_pickle_carries_options_and_no_model(tiny: Reranker) -> None:
+    tiny.score("q", ["d"])
+    compressor = Qwen3Rerank(reranker=tiny, top_k=2)
+    pickled = pickle.dumps(compressor)
+    assert len(pickled) < 10_000
+    back = pickle.loads(pickled)  # noqa: S301 - made above
+    assert back.model_dump() == compressor.model_dump()
+    assert not back.reranker.is_loaded
+    assert len(back.compress_documents([Document(c) for c in "abc"], "q")) == 2
+
+
+async def test_unload_and_close(checkpoint: Path) -> None:
+    compressor = Qwen3Rerank(model=str(checkpoint))
+    other = compressor.with_options(top_k=1)
+    documents = [Document("x")]
+    assert not compressor.reranker.is_loaded
+    first = compressor.compress_documents(documents, "q")
+    assert other.reranker.is_loaded
+    compressor.unload()
+    assert not other.reranker.is_loaded
+    assert await other.acompress_documents(documents, "q") == first
+    await compressor.aclose()
+    compressor.close()
+    with pytest.raises(ClosedError):
+        other.compress_documents(documents, "q")
+    with pytest.raises(ClosedError):
+        await other.acompress_documents(documents, "q")
