@@ -1,0 +1,104 @@
+"""`Qwen3Rerank`, the LlamaIndex postprocessor: nodes to texts, rank, back to nodes."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from llama_index.core.schema import NodeWithScore, QueryBundle
+
+from llama_index_qwen3_rerank.component import RerankerComponent
+from llama_index_qwen3_rerank.nodes import node_texts, ranked_nodes
+from llama_index_qwen3_rerank.tracing import dispatcher, reranking
+from shared_core import DEFAULT_INSTRUCTION
+
+
+class Qwen3Rerank(RerankerComponent):
+    """Keeps the nodes that matter to the query, best first, with P(yes) as their score.
+
+    Nothing is loaded before the first use. Sync calls may come from any thread; async calls run on
+    the reranker's own worker, never on the event loop or its default executor.
+
+    Args:
+        model, backend, instruction, device, dtype, max_length, max_batch_tokens, revision,
+            cache_dir, local_files_only, hub, cache_size, show_progress: As for
+            `shared_core.Reranker`. The instruction may also be a `PromptTemplate` that contains
+            ``{query_str}``.
+        reranker: A `Reranker` to share, instead of the options above; its own then show here, and
+            other values are an error. An instruction may still be given: ``None`` is the default
+            one, left out it is the reranker's. Dumps carry its options, not a scorer of your own.
+        top_k: How many nodes to keep at most, 5 unless told; ``None`` keeps all. LlamaIndex's
+            ``top_n`` is accepted as its other name.
+        score_threshold: Drop nodes with a score below this, in [0, 1].
+        min_docs: Keep this many of the best, whatever the threshold says.
+        metadata_mode: Which metadata the model reads in front of a node's text.
+        keep_retrieval_score: Write the score that a node came with into its metadata, under
+            ``retrieval_score``, which neither embedding models nor LLMs get to read.
+        on_error: With ``"passthrough"``, a failure gives back the first ``top_k`` nodes in their
+            input order. They keep the score they came with, since there is no other, and carry
+            ``rerank_error`` in their metadata; neither embedding models nor LLMs read it.
+        callback_manager: LlamaIndex's; not part of dumps, copies share it.
+
+    Raises:
+        ValueError: An option is unknown, out of range, or contradicts another one.
+    """
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name that dumps carry."""
+        return "Qwen3Rerank"
+
+    @dispatcher.span
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        query = self._required(query_bundle)
+        if not nodes:
+            return []
+        with self._traced(nodes, query) as found:
+            ranking = self.reranker.rerank(
+                query.query_str, node_texts(nodes, self.metadata_mode), **self._call_options()
+            )
+            found += ranked_nodes(nodes, ranking, keep_retrieval_score=self.keep_retrieval_score)
+        return found
+
+    # The base class has LlamaIndex trace the method above by itself, but not this one.
+    @dispatcher.span
+    async def _apostprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        query = self._required(query_bundle)
+        if not nodes:
+            return []
+        with self._traced(nodes, query) as found:
+            ranking = await self.reranker.arerank(
+                query.query_str, node_texts(nodes, self.metadata_mode), **self._call_options()
+            )
+            found += ranked_nodes(nodes, ranking, keep_retrieval_score=self.keep_retrieval_score)
+        return found
+
+    def _traced(
+        self, nodes: list[NodeWithScore], query: QueryBundle
+    ) -> AbstractContextManager[list[NodeWithScore]]:
+        return reranking(
+            self.callback_manager,
+            query=query,
+            nodes=nodes,
+            top_n=len(nodes) if self.top_k is None else self.top_k,
+            model_name=self.model,
+        )
+
+    def _call_options(self) -> dict[str, Any]:
+        return {
+            # The reranker's own instruction was copied to this object, so `None` is the default.
+            "instruction": DEFAULT_INSTRUCTION if self.instruction is None else self.instruction,
+            "top_k": self.top_k,
+            "score_threshold": self.score_threshold,
+            "min_docs": self.min_docs,
+        }
+
+    @staticmethod
+    def _required(query_bundle: QueryBundle | None) -> QueryBundle:
+        if query_bundle is None:
+            raise ValueError("reranking needs a query: give query_bundle or query_str")
+        return query_bundle
