@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shared_core.errors import ClosedError, MissingDependencyError, RerankError
+from shared_core.inputs import make_request, make_requests
 from shared_core.judging import Judge
 from shared_core.options import (
     DEFAULT_MODEL,
@@ -20,7 +21,6 @@ from shared_core.options import (
     OnError,
     RankingOptions,
     RerankerOptions,
-    resolve_instruction,
 )
 from shared_core.ranking import check_margins, sigmoid
 from shared_core.results import RankedDocument, passed_through, ranked_documents
@@ -148,7 +148,7 @@ class Reranker:
             RerankError: Scoring failed, unless ``on_error="passthrough"``.
         """
         ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, min_docs=min_docs)
-        requests = [self._request(query, documents, instruction)]
+        requests = [make_request(query, documents, instruction, self._options.instruction)]
         return self._rank_many(requests, ranking)[0]
 
     def rerank_many(
@@ -169,13 +169,16 @@ class Reranker:
             top_k, instruction, score_threshold, min_docs: As for `rerank`, for every query.
         """
         ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, min_docs=min_docs)
-        return self._rank_many(self._requests(queries, document_lists, instruction), ranking)
+        requests = make_requests(queries, document_lists, instruction, self._options.instruction)
+        return self._rank_many(requests, ranking)
 
     def score(
         self, query: str, documents: Iterable[str], *, instruction: Instruction | None = None
     ) -> list[float]:
         """Return P(yes) of every document, in input order. Always raises on failure."""
-        return self._probabilities(self._request(query, documents, instruction))
+        return self._probabilities(
+            make_request(query, documents, instruction, self._options.instruction)
+        )
 
     async def arerank(
         self,
@@ -189,7 +192,7 @@ class Reranker:
     ) -> list[RankedDocument]:
         """`rerank` without blocking the event loop."""
         ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, min_docs=min_docs)
-        requests = [self._request(query, documents, instruction)]
+        requests = [make_request(query, documents, instruction, self._options.instruction)]
         return (await self._in_worker(lambda: self._rank_many(requests, ranking)))[0]
 
     async def arerank_many(
@@ -204,14 +207,14 @@ class Reranker:
     ) -> list[list[RankedDocument]]:
         """`rerank_many` without blocking the event loop."""
         ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, min_docs=min_docs)
-        requests = self._requests(queries, document_lists, instruction)
+        requests = make_requests(queries, document_lists, instruction, self._options.instruction)
         return await self._in_worker(lambda: self._rank_many(requests, ranking))
 
     async def ascore(
         self, query: str, documents: Iterable[str], *, instruction: Instruction | None = None
     ) -> list[float]:
         """`score` without blocking the event loop."""
-        request = self._request(query, documents, instruction)
+        request = make_request(query, documents, instruction, self._options.instruction)
         return await self._in_worker(lambda: self._probabilities(request))
 
     def unload(self) -> None:
@@ -312,49 +315,6 @@ class Reranker:
         except ModuleNotFoundError as error:
             raise MissingDependencyError("scoring with a local model", "local") from error
         return TransformersScorer(self._options)
-
-    def _requests(
-        self,
-        queries: Iterable[str],
-        document_lists: Iterable[Iterable[str]],
-        instruction: Instruction | None,
-    ) -> list[ScoreRequest]:
-        if isinstance(queries, str):
-            raise TypeError("queries must be a list of strings, got one string; use rerank")
-        queries, document_lists = list(queries), list(document_lists)
-        if len(queries) != len(document_lists):
-            raise ValueError(
-                f"got {len(queries)} queries and {len(document_lists)} lists of documents; "
-                "expected as many"
-            )
-        return [
-            self._request(query, documents, instruction)
-            for query, documents in zip(queries, document_lists, strict=True)
-        ]
-
-    def _request(
-        self, query: str, documents: Iterable[str], instruction: Instruction | None
-    ) -> ScoreRequest:
-        """Check the texts and return them with the instruction in force.
-
-        Raises:
-            TypeError: Something is not a string, or ``documents`` is one.
-            ValueError: The query is blank.
-        """
-        if not isinstance(query, str):
-            raise TypeError(f"query must be a string, got {type(query).__name__}")
-        if not query.strip():
-            raise ValueError(f"query is blank ({query!r}): there is nothing to judge against")
-        if isinstance(documents, (str, bytes)):
-            raise TypeError("documents must be a list of strings, got one string; wrap it in []")
-        documents = list(documents)
-        for index, document in enumerate(documents):
-            if not isinstance(document, str):
-                raise TypeError(
-                    f"documents must be strings, document {index} is {type(document).__name__}"
-                )
-        instruction = resolve_instruction(instruction, self._options.instruction, query)
-        return ScoreRequest(query, instruction, documents)
 
     async def _in_worker(self, call: Callable[[], Result]) -> Result:
         """Run a call on the reranker's own worker; cancelled while it waits, it never runs."""

@@ -205,6 +205,7 @@ async def test_options_of_one_retriever_call(
     assert texts_of(retriever.bind(top_k=2).invoke(query)) == best
     assert len(retriever.invoke(query)) == 5
     assert len(retriever.invoke(query, k=3)) == 3
+    assert len(await retriever.ainvoke(query, k=3)) == 3
     (instructed,) = retriever.invoke(query, top_k=1, instruction="Find the opposite.")
     alone = reranker.score(query, [instructed.page_content], instruction="Find the opposite.")
     assert instructed.metadata["relevance_score"] == pytest.approx(alone[0], abs=1e-5)

@@ -73,7 +73,7 @@ def test_options_of_a_shared_reranker_are_shown() -> None:
 
 
 def test_reranker_none_is_as_left_out() -> None:
-    assert Qwen3Rerank(reranker=None, model="tiny").reranker.options.model == "tiny"  # type: ignore[arg-type]
+    assert Qwen3Rerank(reranker=None, model="tiny").reranker.options.model == "tiny"
 
 
 def test_top_n_is_top_k() -> None:
@@ -186,7 +186,7 @@ def test_pickle_carries_options_and_no_model(tiny: Reranker) -> None:
     assert len(back.compress_documents([Document(c) for c in "abc"], "q")) == 2
 
 
-async def test_unload_and_close(checkpoint: Path) -> None:
+async def test_unload_frees_for_all_that_share(checkpoint: Path) -> None:
     compressor = Qwen3Rerank(model=str(checkpoint))
     other = compressor.with_options(top_k=1)
     documents = [Document("x")]
@@ -196,9 +196,18 @@ async def test_unload_and_close(checkpoint: Path) -> None:
     compressor.unload()
     assert not other.reranker.is_loaded
     assert await other.acompress_documents(documents, "q") == first
-    await compressor.aclose()
-    compressor.close()
+
+
+@pytest.mark.parametrize("how", ["close", "aclose"])
+async def test_close_ends_all_that_share(how: str) -> None:
+    compressor = Qwen3Rerank(model="tiny")
+    other = compressor.with_options(top_k=1)
+    for _ in range(2):  # closing twice is fine
+        if how == "close":
+            compressor.close()
+        else:
+            await compressor.aclose()
     with pytest.raises(ClosedError):
-        other.compress_documents(documents, "q")
+        other.compress_documents([Document("x")], "q")
     with pytest.raises(ClosedError):
-        await other.acompress_documents(documents, "q")
+        await other.acompress_documents([Document("x")], "q")

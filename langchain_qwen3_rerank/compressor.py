@@ -1,0 +1,218 @@
+"""`Qwen3Rerank`: the document compressor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from langchain_core.documents import BaseDocumentCompressor, Document
+from pydantic import Field, model_validator
+
+from langchain_qwen3_rerank.documents import (
+    ERROR_KEY,
+    DocumentText,
+    document_texts,
+    ranked_copies,
+)
+from langchain_qwen3_rerank.reranker_holder import RerankerHolder, refuse_model_options
+from shared_core.errors import ConfigurationError
+from shared_core.options import Instruction, RankingOptions, resolve_instruction
+from shared_core.results import RankedDocument
+
+if TYPE_CHECKING:
+    from langchain_core.callbacks import Callbacks
+    from langchain_core.runnables import Runnable, RunnableConfig
+    from typing_extensions import Self, Unpack
+
+
+class CallOptions(TypedDict, total=False):
+    """The options that need no other model, so that every call can have its own."""
+
+    instruction: Instruction | None
+    top_k: int | None
+    top_n: int | None
+    score_threshold: float | None
+    min_docs: int
+    document_text: DocumentText | None
+
+
+class Qwen3Rerank(RerankerHolder, RankingOptions, BaseDocumentCompressor):
+    """Orders LangChain documents by the probability that Qwen3-Reranker answers "yes".
+
+    Nothing is loaded before the first call that has documents. All options of `Reranker` are
+    fields here, and what follows:
+
+    Args:
+        reranker: A `Reranker` to share, instead of the options that belong to the model.
+        instruction: The task sentence, or a function of the query that returns it. ``None`` is the
+            default one; left out beside a ``reranker``, it is that reranker's.
+        top_k: How many documents to return at most; ``None`` returns all. ``top_n`` is an alias.
+        score_threshold: Drop documents with a score below this, in [0, 1].
+        min_docs: Keep this many of the best, whatever the threshold says.
+        document_text: What a document is judged by: a function that returns its text, or metadata
+            keys to put before its ``page_content``, as ``key: value`` lines.
+
+    Raises:
+        ValueError: An option is unknown, out of range, or contradicts another.
+
+    Example::
+
+        reranker = Qwen3Rerank(top_k=3)
+        retriever = ContextualCompressionRetriever(
+            base_compressor=reranker, base_retriever=store.as_retriever(search_kwargs={"k": 20})
+        )
+    """
+
+    top_k: int | None = Field(default=5, ge=1)
+    document_text: DocumentText | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_top_n(cls, data: Any) -> Any:
+        return _with_top_k(data) if isinstance(data, Mapping) else data
+
+    @property
+    def top_n(self) -> int | None:
+        """Another name of ``top_k``."""
+        return self.top_k
+
+    @top_n.setter
+    def top_n(self, value: int | None) -> None:
+        self.top_k = value
+
+    def with_options(self, **options: Unpack[CallOptions]) -> Self:
+        """Return a copy with other options, which uses the same loaded model.
+
+        Args:
+            **options: ``instruction``, ``top_k``, ``score_threshold``, ``min_docs`` and
+                ``document_text``; what is left out stays as it is.
+
+        Raises:
+            ConfigurationError: An option belongs to the model: that takes a new `Qwen3Rerank`.
+            TypeError: An option is unknown.
+            ValueError: A value is out of range.
+        """
+        changes = _with_top_k(options)
+        refuse_model_options(changes, type(self).__name__)
+        unknown = sorted(changes.keys() - CallOptions.__annotations__.keys())
+        if unknown:
+            raise TypeError(
+                f"unknown options: {', '.join(unknown)}; expected some of "
+                f"{', '.join(CallOptions.__annotations__)}"
+            )
+        return self._validated(changes)
+
+    if not TYPE_CHECKING:  # A type checker would take this as leave to assign any name.
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name in CallOptions.__annotations__ and name in type(self).model_fields:
+                # A value that contradicts another field must leave the object as it was.
+                value = getattr(self._validated({name: value}), name)
+            super().__setattr__(name, value)
+
+    def compress_documents(
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
+    ) -> list[Document]:
+        """Return copies of the documents that matter to the query, best first.
+
+        Each has ``metadata["relevance_score"]``, P(yes) in [0, 1]. A score that the retriever left
+        there is kept as ``metadata["retrieval_score"]``. With ``on_error="passthrough"``, documents
+        that could not be scored have ``metadata["rerank_error"]`` instead of a score.
+
+        Args:
+            documents: The documents to order. They are not changed.
+            query: What is asked.
+            callbacks: Receive this call as a run of its own, below the caller's.
+
+        Raises:
+            TypeError, ValueError: An argument is wrong; nothing was scored.
+            RerankError: Scoring failed, unless ``on_error="passthrough"``.
+        """
+        if not documents:
+            return []
+        run, inputs, config = self._run(documents, query, callbacks)
+        outputs: list[Document] = run.invoke(inputs, config)["documents"]
+        return outputs
+
+    async def acompress_documents(
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
+    ) -> list[Document]:
+        """`compress_documents` without blocking the event loop or its shared threads."""
+        if not documents:
+            return []
+        run, inputs, config = self._run(documents, query, callbacks)
+        outputs: list[Document] = (await run.ainvoke(inputs, config))["documents"]
+        return outputs
+
+    def _run(
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None
+    ) -> tuple[Runnable[dict[str, Any], dict[str, Any]], dict[str, Any], RunnableConfig]:
+        """Return what to invoke, on what inputs and how, so that tracers see a run.
+
+        A compressor reports nothing by itself; a runnable does, and takes the callbacks of the
+        caller in their sync and their async form alike.
+        """
+        # Twice the import time of all the rest; whoever has a retriever has it already.
+        from langchain_core.runnables import RunnableLambda
+
+        instruction = resolve_instruction(self.instruction, None, query)
+        options: dict[str, Any] = {
+            "instruction": instruction,
+            "top_k": self.top_k,
+            "score_threshold": self.score_threshold,
+            "min_docs": self.min_docs,
+        }
+
+        def rank(inputs: dict[str, Any]) -> dict[str, Any]:
+            texts = document_texts(inputs["documents"], self.document_text)
+            return _outputs(
+                inputs["documents"], self.reranker.rerank(inputs["query"], texts, **options)
+            )
+
+        async def arank(inputs: dict[str, Any]) -> dict[str, Any]:
+            texts = document_texts(inputs["documents"], self.document_text)
+            return _outputs(
+                inputs["documents"], await self.reranker.arerank(inputs["query"], texts, **options)
+            )
+
+        inputs = {"query": query, "documents": list(documents)}
+        metadata = {"model": self.model, "n_documents": len(documents), **options}
+        return (
+            RunnableLambda(rank, afunc=arank, name=type(self).__name__),
+            inputs,
+            {"callbacks": callbacks, "metadata": metadata},
+        )
+
+    def _validated(self, changes: Mapping[str, Any]) -> Self:
+        """Return a copy with these fields, checked together, over the same reranker."""
+        kept = {
+            name: getattr(self, name)
+            for name in type(self).model_fields
+            if name in CallOptions.__annotations__ or name not in RerankerHolder.model_fields
+        }
+        return type(self).model_validate({**kept, **changes, "reranker": self.reranker})
+
+
+def _with_top_k(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with ``top_n`` under its own name.
+
+    Raises:
+        ConfigurationError: Both names are given.
+    """
+    options = dict(options)
+    if "top_n" in options:
+        if "top_k" in options:
+            raise ConfigurationError("got both top_k and top_n, which are one option: use top_k")
+        options["top_k"] = options.pop("top_n")
+    return options
+
+
+def _outputs(documents: Sequence[Document], ranked: Sequence[RankedDocument]) -> dict[str, Any]:
+    """Return the documents out, and beside them what a tracer should show."""
+    return {
+        "documents": ranked_copies(documents, ranked),
+        "scores": [one.score for one in ranked],
+        "n_documents": len(ranked),
+        "n_truncated": sum(bool(one.truncated) for one in ranked),
+        ERROR_KEY: next((one.error for one in ranked if one.error is not None), None),
+    }

@@ -1,0 +1,62 @@
+"""`Qwen3CrossEncoder`: bare scores, for code that takes a LangChain cross encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.cross_encoders import BaseCrossEncoder
+from pydantic import model_validator
+
+from langchain_qwen3_rerank.reranker_holder import RerankerHolder
+from shared_core.errors import ConfigurationError, ScoringError
+from shared_core.prompt import DEFAULT_INSTRUCTION
+
+
+class Qwen3CrossEncoder(RerankerHolder, BaseCrossEncoder):
+    """Scores pairs of query and document with P(yes) in [0, 1].
+
+    For ``langchain_classic``'s ``CrossEncoderReranker`` and the like, which throw the scores away
+    after ordering; `Qwen3Rerank` keeps them. All options of `Reranker` are fields here, or give a
+    ``reranker`` to share its model.
+
+    Raises:
+        ValueError: An option is unknown, out of range, or contradicts another.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_passthrough(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("on_error") == "passthrough":
+            raise ConfigurationError(
+                'on_error="passthrough" has no meaning for bare scores, which cannot say that they '
+                "are missing: use Qwen3Rerank, or leave it out"
+            )
+        return data
+
+    def score(self, text_pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """Return P(yes) of every (query, document) pair, in input order.
+
+        Pairs of the same query share its computation, and all pairs share forwards.
+
+        Raises:
+            TypeError, ValueError: A text is not a string, or a query is blank.
+            RerankError: Scoring failed, also where a shared reranker passes failures through.
+        """
+        positions: dict[str, list[int]] = {}
+        for position, (query, _) in enumerate(text_pairs):
+            positions.setdefault(query, []).append(position)
+        if not positions:
+            return []
+        rankings = self.reranker.rerank_many(
+            positions,
+            [[text_pairs[position][1] for position in group] for group in positions.values()],
+            instruction=DEFAULT_INSTRUCTION if self.instruction is None else self.instruction,
+        )
+        scores = [0.0] * len(text_pairs)
+        for group, ranking in zip(positions.values(), rankings, strict=True):
+            for one in ranking:
+                if one.score is None:
+                    raise ScoringError(f"a pair could not be scored: {one.error}")
+                scores[group[one.index]] = one.score
+        return scores

@@ -1,0 +1,77 @@
+"""From LangChain documents to texts, and from a ranking back to documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from langchain_core.documents import Document
+
+from shared_core.results import RankedDocument
+
+SCORE_KEY = "relevance_score"
+RETRIEVAL_SCORE_KEY = "retrieval_score"
+ERROR_KEY = "rerank_error"
+
+DocumentText = Callable[[Document], str] | Sequence[str]
+"""A function from a document to its text, or the metadata keys to put before its text."""
+
+
+def document_texts(documents: Sequence[Document], how: DocumentText | None) -> list[str]:
+    """Return the text that each document is judged by.
+
+    Args:
+        documents: The documents. They are not changed.
+        how: ``None`` is ``page_content``; a function is asked for each document; keys become
+            ``key: value`` lines and a blank line before the ``page_content``. A key that a
+            document lacks, or has as ``None``, gets no line.
+
+    Raises:
+        TypeError: Something is not a document, or its text is not a string.
+    """
+    texts: list[str] = []
+    for index, document in enumerate(documents):
+        if not isinstance(document, Document):
+            raise TypeError(
+                f"documents must be LangChain Documents, document {index} is "
+                f"{type(document).__name__}; make one with Document(page_content=...)"
+            )
+        text = how(document) if callable(how) else _with_metadata(document, how or ())
+        if not isinstance(text, str):
+            raise TypeError(
+                f"document_text must return a string, got {type(text).__name__} for document "
+                f"{index}"
+            )
+        texts.append(text)
+    return texts
+
+
+def ranked_copies(
+    documents: Sequence[Document], ranked: Sequence[RankedDocument]
+) -> list[Document]:
+    """Return copies of the kept documents, best first, with their scores in the metadata.
+
+    A copy has the class, id and every other field of the original. Its metadata is a new dict; the
+    values in it are the same objects.
+
+    - ``relevance_score`` is P(yes), a plain float. One that was there already, the retriever's,
+      moves to ``retrieval_score``, unless that key is taken: the first one stays.
+    - ``rerank_error`` says why a document was passed through unscored. Such a document has no
+      ``relevance_score``, not even the retriever's, which could be mistaken for ours.
+    """
+    copies = []
+    for one in ranked:
+        document = documents[one.index]
+        metadata = dict(document.metadata)
+        metadata.pop(ERROR_KEY, None)
+        if SCORE_KEY in metadata:
+            metadata.setdefault(RETRIEVAL_SCORE_KEY, metadata.pop(SCORE_KEY))
+        metadata |= {SCORE_KEY: one.score} if one.error is None else {ERROR_KEY: one.error}
+        copies.append(document.model_copy(update={"metadata": metadata}))
+    return copies
+
+
+def _with_metadata(document: Document, keys: Sequence[str]) -> str:
+    values: dict[str, Any] = {key: document.metadata.get(key) for key in keys}
+    lines = [f"{key}: {value}" for key, value in values.items() if value is not None]
+    return "\n".join([*lines, "", document.page_content]) if lines else document.page_content

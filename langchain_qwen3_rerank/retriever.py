@@ -1,0 +1,59 @@
+"""`Qwen3RerankRetriever`: a retriever that reranks, with langchain-core alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever, RetrieverLike
+from pydantic import ConfigDict
+
+from langchain_qwen3_rerank.compressor import CallOptions, Qwen3Rerank
+
+if TYPE_CHECKING:
+    from langchain_core.callbacks import (
+        AsyncCallbackManagerForRetrieverRun,
+        CallbackManagerForRetrieverRun,
+    )
+
+
+class Qwen3RerankRetriever(BaseRetriever):
+    """Returns the documents of another retriever, reranked.
+
+    A call can have options of its own: ``retriever.invoke(query, top_k=3, instruction=...)`` takes
+    those of `Qwen3Rerank.with_options`, and hands all others on to the base retriever.
+
+    Args:
+        base_retriever: A retriever, or any runnable from a query to documents. Let it return more
+            documents than are wanted in the end.
+        reranker: Orders them.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    base_retriever: RetrieverLike
+    reranker: Qwen3Rerank
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
+    ) -> list[Document]:
+        reranker, rest = self._for_call(kwargs)
+        callbacks = run_manager.get_child()
+        documents = self.base_retriever.invoke(query, {"callbacks": callbacks}, **rest)
+        return reranker.compress_documents(documents, query, callbacks)
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **kwargs: Any
+    ) -> list[Document]:
+        reranker, rest = self._for_call(kwargs)
+        callbacks = run_manager.get_child()
+        documents = await self.base_retriever.ainvoke(query, {"callbacks": callbacks}, **rest)
+        return await reranker.acompress_documents(documents, query, callbacks)
+
+    def _for_call(self, kwargs: dict[str, Any]) -> tuple[Qwen3Rerank, dict[str, Any]]:
+        """Return the reranker of this call, and the arguments that are not for it."""
+        names = CallOptions.__annotations__.keys() & kwargs.keys()
+        rest = {name: value for name, value in kwargs.items() if name not in names}
+        if not names:
+            return self.reranker, rest
+        return self.reranker.with_options(**{name: kwargs[name] for name in names}), rest

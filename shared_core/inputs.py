@@ -1,0 +1,61 @@
+"""What a caller gave, checked and made into requests. Nothing is scored with a wrong argument."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from shared_core.options import Instruction, resolve_instruction
+from shared_core.scorers.base import ScoreRequest
+
+
+def make_request(
+    query: str,
+    documents: Iterable[str],
+    instruction: Instruction | None,
+    configured: Instruction | None,
+) -> ScoreRequest:
+    """Return the texts with the instruction in force: the call's, else the configured one.
+
+    Raises:
+        TypeError: Something is not a string, or ``documents`` is one.
+        ValueError: The query is blank.
+    """
+    if not isinstance(query, str):
+        raise TypeError(f"query must be a string, got {type(query).__name__}")
+    if not query.strip():
+        raise ValueError(f"query is blank ({query!r}): there is nothing to judge against")
+    if isinstance(documents, (str, bytes)):
+        raise TypeError("documents must be a list of strings, got one string; wrap it in []")
+    documents = list(documents)
+    for index, document in enumerate(documents):
+        if not isinstance(document, str):
+            raise TypeError(
+                f"documents must be strings, document {index} is {type(document).__name__}"
+            )
+    return ScoreRequest(query, resolve_instruction(instruction, configured, query), documents)
+
+
+def make_requests(
+    queries: Iterable[str],
+    document_lists: Iterable[Iterable[str]],
+    instruction: Instruction | None,
+    configured: Instruction | None,
+) -> list[ScoreRequest]:
+    """Return one request per query.
+
+    Raises:
+        TypeError: ``queries`` is one string, or as for `make_request`.
+        ValueError: There are not as many lists as queries, or as for `make_request`.
+    """
+    if isinstance(queries, str):
+        raise TypeError("queries must be a list of strings, got one string; use rerank")
+    queries, document_lists = list(queries), list(document_lists)
+    if len(queries) != len(document_lists):
+        raise ValueError(
+            f"got {len(queries)} queries and {len(document_lists)} lists of documents; "
+            "expected as many"
+        )
+    return [
+        make_request(query, documents, instruction, configured)
+        for query, documents in zip(queries, document_lists, strict=True)
+    ]
