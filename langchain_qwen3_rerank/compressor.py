@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from langchain_core.documents import BaseDocumentCompressor, Document
-from pydantic import Field, model_validator
 
 from langchain_qwen3_rerank.documents import (
     ERROR_KEY,
@@ -14,9 +13,8 @@ from langchain_qwen3_rerank.documents import (
     document_texts,
     ranked_copies,
 )
-from langchain_qwen3_rerank.reranker_holder import RerankerHolder, refuse_model_options
-from shared_core.errors import ConfigurationError
-from shared_core.options import Instruction, RankingOptions, resolve_instruction
+from shared_core.adapter import AdapterOptions
+from shared_core.options import Instruction, resolve_instruction
 from shared_core.results import RankedDocument
 
 if TYPE_CHECKING:
@@ -36,7 +34,7 @@ class CallOptions(TypedDict, total=False):
     document_text: DocumentText | None
 
 
-class Qwen3Rerank(RerankerHolder, RankingOptions, BaseDocumentCompressor):
+class Qwen3Rerank(AdapterOptions, BaseDocumentCompressor):
     """Orders LangChain documents by the probability that Qwen3-Reranker answers "yes".
 
     Nothing is loaded before the first call that has documents. All options of `Reranker` are
@@ -63,22 +61,7 @@ class Qwen3Rerank(RerankerHolder, RankingOptions, BaseDocumentCompressor):
         )
     """
 
-    top_k: int | None = Field(default=5, ge=1)
     document_text: DocumentText | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_top_n(cls, data: Any) -> Any:
-        return _with_top_k(data) if isinstance(data, Mapping) else data
-
-    @property
-    def top_n(self) -> int | None:
-        """Another name of ``top_k``."""
-        return self.top_k
-
-    @top_n.setter
-    def top_n(self, value: int | None) -> None:
-        self.top_k = value
 
     def with_options(self, **options: Unpack[CallOptions]) -> Self:
         """Return a copy with other options, which uses the same loaded model.
@@ -89,26 +72,9 @@ class Qwen3Rerank(RerankerHolder, RankingOptions, BaseDocumentCompressor):
 
         Raises:
             ConfigurationError: An option belongs to the model: that takes a new `Qwen3Rerank`.
-            TypeError: An option is unknown.
-            ValueError: A value is out of range.
+            ValueError: An option is unknown or out of range, or contradicts another.
         """
-        changes = _with_top_k(options)
-        refuse_model_options(changes, type(self).__name__)
-        unknown = sorted(changes.keys() - CallOptions.__annotations__.keys())
-        if unknown:
-            raise TypeError(
-                f"unknown options: {', '.join(unknown)}; expected some of "
-                f"{', '.join(CallOptions.__annotations__)}"
-            )
-        return self._validated(changes)
-
-    if not TYPE_CHECKING:  # A type checker would take this as leave to assign any name.
-
-        def __setattr__(self, name: str, value: Any) -> None:
-            if name in CallOptions.__annotations__ and name in type(self).model_fields:
-                # A value that contradicts another field must leave the object as it was.
-                value = getattr(self._validated({name: value}), name)
-            super().__setattr__(name, value)
+        return self._changed(options)
 
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
@@ -182,29 +148,6 @@ class Qwen3Rerank(RerankerHolder, RankingOptions, BaseDocumentCompressor):
             inputs,
             {"callbacks": callbacks, "metadata": metadata},
         )
-
-    def _validated(self, changes: Mapping[str, Any]) -> Self:
-        """Return a copy with these fields, checked together, over the same reranker."""
-        kept = {
-            name: getattr(self, name)
-            for name in type(self).model_fields
-            if name in CallOptions.__annotations__ or name not in RerankerHolder.model_fields
-        }
-        return type(self).model_validate({**kept, **changes, "reranker": self.reranker})
-
-
-def _with_top_k(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options with ``top_n`` under its own name.
-
-    Raises:
-        ConfigurationError: Both names are given.
-    """
-    options = dict(options)
-    if "top_n" in options:
-        if "top_k" in options:
-            raise ConfigurationError("got both top_k and top_n, which are one option: use top_k")
-        options["top_k"] = options.pop("top_n")
-    return options
 
 
 def _outputs(documents: Sequence[Document], ranked: Sequence[RankedDocument]) -> dict[str, Any]:

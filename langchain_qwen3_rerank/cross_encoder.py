@@ -8,7 +8,7 @@ from typing import Any
 from langchain_core.cross_encoders import BaseCrossEncoder
 from pydantic import model_validator
 
-from langchain_qwen3_rerank.reranker_holder import RerankerHolder
+from shared_core.adapter import RerankerHolder
 from shared_core.errors import ConfigurationError, ScoringError
 from shared_core.prompt import DEFAULT_INSTRUCTION
 

@@ -303,8 +303,9 @@ class Reranker:
 
     def _scored(self, requests: Sequence[ScoreRequest]) -> list[list[Scored]]:
         with self._lock:
-            if self._is_closed:
-                raise ClosedError("the reranker is closed; make a new one (unload() only frees)")
+            self._refuse_if_closed()
+            if not any(request.documents for request in requests):
+                return [[] for _ in requests]
             if self._judge is None:
                 self._judge = Judge(self._options, self._custom_scorer or self._local_scorer())
         return self._judge.judge(requests)
@@ -316,11 +317,14 @@ class Reranker:
             raise MissingDependencyError("scoring with a local model", "local") from error
         return TransformersScorer(self._options)
 
+    def _refuse_if_closed(self) -> None:
+        if self._is_closed:
+            raise ClosedError("the reranker is closed; make a new one (unload() only frees)")
+
     async def _in_worker(self, call: Callable[[], Result]) -> Result:
         """Run a call on the reranker's own worker; cancelled while it waits, it never runs."""
         with self._lock:
-            if self._is_closed:
-                raise ClosedError("the reranker is closed; make a new one (unload() only frees)")
+            self._refuse_if_closed()
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(1, thread_name_prefix="qwen3-rerank")
             future = self._executor.submit(call)

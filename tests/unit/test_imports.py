@@ -29,6 +29,11 @@ def test_making_a_reranker_loads_nothing_heavy() -> None:
     assert not modules_after(code).intersection(HEAVY)
 
 
+def test_reranking_nothing_loads_nothing_heavy() -> None:
+    code = "import shared_core; shared_core.Reranker('tiny').rerank('query', [])"
+    assert not modules_after(code).intersection(HEAVY)
+
+
 @pytest.mark.parametrize(
     ("package", "foreign"),
     [

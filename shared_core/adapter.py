@@ -1,0 +1,165 @@
+"""What adapters have in common: options as pydantic fields, and the `Reranker` they describe.
+
+Framework-free. An adapter class inherits from `AdapterOptions` (or `RerankerHolder`, if it does not
+rank) and from its framework's base class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ConfigDict, Field, model_validator
+
+from shared_core.errors import ConfigurationError
+from shared_core.options import RankingOptions, RerankerOptions
+from shared_core.reranker import Reranker
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+MODEL_OPTIONS = frozenset(RerankerOptions.model_fields) - {"instruction"}
+"""The options that a `Reranker` is made of. The instruction goes with every call."""
+
+
+class RerankerHolder(RerankerOptions):
+    """The options of a `Reranker` as plain fields, and the reranker that they describe.
+
+    Making one loads nothing: a `Reranker` loads its model on first use, once for all threads.
+    Copies, shallow and deep, share the reranker; a pickled one loads a model of its own.
+
+    Attributes:
+        reranker: The reranker in use. Give one to share its model; the options left out are then
+            those of that reranker, and giving others is an error.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, validate_assignment=True)
+
+    reranker: Reranker = Field(  # type: ignore[assignment]  # never None: see model_post_init
+        default=None, exclude=True, repr=False
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_none_for_absent(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("reranker", data) is None:
+            return {name: value for name, value in data.items() if name != "reranker"}
+        return data
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Make the reranker that the options describe, or take over those of the given one."""
+        super().model_post_init(context)
+        if self.reranker is None:
+            # Not an assignment: that is refused below.
+            self.__dict__["reranker"] = Reranker.from_options(self)
+            return
+        options = self.reranker.options
+        differing = sorted(
+            name
+            for name in MODEL_OPTIONS & self.model_fields_set
+            if getattr(self, name) != getattr(options, name)
+        )
+        if differing:
+            raise ConfigurationError(
+                f"got both reranker and other values for {', '.join(differing)}: give what belongs "
+                "to the model to Reranker(...) itself, or leave reranker out"
+            )
+        inherited = RerankerOptions.model_fields.keys() - self.model_fields_set
+        self.__dict__ |= {name: getattr(options, name) for name in inherited}
+
+    if not TYPE_CHECKING:  # A type checker would take this as leave to assign any name.
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            refuse_model_options([name], type(self).__name__)
+            before = self.__dict__.copy()
+            try:
+                super().__setattr__(name, value)
+            except ValueError:
+                # pydantic has stored the value already when a check of the whole refuses it.
+                self.__dict__ |= before
+                raise
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy that shares the model. Values are not checked; ``with_options`` does.
+
+        Raises:
+            ConfigurationError: ``update`` has an option that belongs to the model.
+        """
+        refuse_model_options(update or (), type(self).__name__)
+        copied = super().model_copy(update=update, deep=deep)
+        # pydantic makes a deep copy with updates without asking `__deepcopy__`.
+        copied.__dict__["reranker"] = self.reranker
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Copy the options; the reranker is shared."""
+        memo = {} if memo is None else memo
+        memo[id(self.reranker)] = self.reranker
+        return super().__deepcopy__(memo)
+
+    def unload(self) -> None:
+        """Free the model; the next call loads it again. Holds for all that share the reranker."""
+        self.reranker.unload()
+
+    def close(self) -> None:
+        """Free everything. Later calls raise `ClosedError`, for all that share the reranker."""
+        self.reranker.close()
+
+    async def aclose(self) -> None:
+        """`close` without blocking the event loop."""
+        await self.reranker.aclose()
+
+
+class AdapterOptions(RerankerHolder, RankingOptions):
+    """All options of an adapter that ranks: five documents unless told, ``top_n`` for ``top_k``."""
+
+    top_k: int | None = Field(default=5, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_top_n(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or "top_n" not in data:
+            return data
+        if "top_k" in data:
+            raise ConfigurationError("got both top_k and top_n, which are one option: use top_k")
+        return {"top_k" if name == "top_n" else name: value for name, value in data.items()}
+
+    @property
+    def top_n(self) -> int | None:
+        """Another name of ``top_k``."""
+        return self.top_k
+
+    @top_n.setter
+    def top_n(self, value: int | None) -> None:
+        self.top_k = value
+
+    def _changed(self, options: Mapping[str, Any]) -> Self:
+        """Return a copy with these options, all checked together, over the same reranker.
+
+        Raises:
+            ConfigurationError: An option belongs to the model: that takes a new object.
+            ValueError: An option is unknown or out of range, or contradicts another.
+        """
+        refuse_model_options(options, type(self).__name__)
+        kept = {
+            name: getattr(self, name)
+            for name in type(self).model_fields
+            if name not in MODEL_OPTIONS
+        }
+        if "top_n" in options and "top_k" not in options:
+            del kept["top_k"]
+        return type(self)(**{**kept, **options})
+
+
+def refuse_model_options(names: Iterable[str], owner: str) -> None:
+    """Raise if one of these options can only be chosen when the reranker is made.
+
+    Raises:
+        ConfigurationError: One of them is.
+    """
+    fixed = sorted((MODEL_OPTIONS | {"reranker"}) & set(names))
+    if fixed:
+        raise ConfigurationError(
+            f"{', '.join(fixed)} cannot change on a {owner} whose model is shared with its copies: "
+            f"make a new {owner}"
+        )
