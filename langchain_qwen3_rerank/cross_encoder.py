@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from langchain_core.cross_encoders import BaseCrossEncoder
 from pydantic import model_validator
 
 from shared_core.adapter import RerankerHolder
 from shared_core.errors import ConfigurationError, ScoringError
 from shared_core.prompt import DEFAULT_INSTRUCTION
+
+if TYPE_CHECKING:
+    from langchain_core.cross_encoders import BaseCrossEncoder
+else:
+    try:
+        from langchain_core.cross_encoders import BaseCrossEncoder
+    except ModuleNotFoundError:
+        try:  # where langchain-core before 1.3 has it
+            from langchain_classic.retrievers.document_compressors.cross_encoder import (
+                BaseCrossEncoder,
+            )
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                "Qwen3CrossEncoder needs LangChain's BaseCrossEncoder: "
+                'pip install "langchain-core>=1.3"'
+            ) from error
 
 
 class Qwen3CrossEncoder(RerankerHolder, BaseCrossEncoder):
