@@ -102,7 +102,10 @@ class Reranker:
             on_error=on_error,
         )
         self._custom_scorer = scorer
+        # Two locks: making the judge imports torch, which takes seconds, and an event loop that
+        # only wants the executor must not wait for it.
         self._lock = threading.Lock()
+        self._judge_lock = threading.Lock()
         self._judge: Judge | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._is_closed = False
@@ -302,10 +305,10 @@ class Reranker:
         return [sigmoid(margin) for margin in margins]
 
     def _scored(self, requests: Sequence[ScoreRequest]) -> list[list[Scored]]:
-        with self._lock:
-            self._refuse_if_closed()
-            if not any(request.documents for request in requests):
-                return [[] for _ in requests]
+        self._refuse_if_closed()
+        if not any(request.documents for request in requests):
+            return [[] for _ in requests]
+        with self._judge_lock:
             if self._judge is None:
                 self._judge = Judge(self._options, self._custom_scorer or self._local_scorer())
         return self._judge.judge(requests)

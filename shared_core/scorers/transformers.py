@@ -53,6 +53,7 @@ class TransformersScorer:
         """Free the weights, after the forward in progress; the next call reads them again."""
         with self._lock:
             loaded, self._loaded = self._loaded, None
+            self._max_batch_tokens = self._options.max_batch_tokens
             if loaded is not None and loaded.device.type == "cuda":
                 del loaded
                 torch.cuda.empty_cache()
@@ -77,12 +78,12 @@ class TransformersScorer:
             DeviceMemoryError: A single document does not fit in memory.
             ScoringError: The forward failed.
         """
+        loaded = self.load()
+        groups = [
+            loaded.encoder.encode(request.instruction, request.query, request.documents)
+            for request in requests
+        ]
         with self._lock:
-            loaded = self.load()
-            groups = [
-                loaded.encoder.encode(request.instruction, request.query, request.documents)
-                for request in requests
-            ]
             margins = self._run_packs(loaded, groups, show_progress)
         return [
             [
@@ -104,20 +105,12 @@ class TransformersScorer:
             while waiting:
                 documents = waiting.pop()
                 pack = build_pack(groups, documents)
-                try:
-                    scores = _forward(loaded, pack)
-                except (RuntimeError, MemoryError) as error:
-                    if not _is_out_of_memory(error):
-                        raise ScoringError(f"the forward pass failed: {error}") from error
-                    if len(documents) == 1:
-                        raise DeviceMemoryError(
-                            f"a single document of {len(pack.ids)} prompt tokens does not fit in "
-                            f"the memory of {loaded.device}: lower max_length, or use a smaller "
-                            "model or dtype"
-                        ) from error
-                    scores = None
-                if scores is None:  # outside of except: the traceback keeps tensors alive
-                    self._halve_budget(loaded, len(pack.ids))
+                scores = None
+                if len(documents) == 1 or len(pack.ids) <= budget:
+                    scores = self._try_forward(loaded, pack)
+                    if scores is None:
+                        budget = self._halve_budget(loaded, len(pack.ids))
+                if scores is None:
                     middle = len(documents) // 2
                     waiting += [documents[middle:], documents[:middle]]
                     n_packs += 1
@@ -127,9 +120,28 @@ class TransformersScorer:
                 progress.update()
         return margins
 
-    def _halve_budget(self, loaded: LoadedModel, pack_tokens: int) -> None:
-        """Make later packs half as large as the one that did not fit."""
-        self._max_batch_tokens = max(1, pack_tokens // 2)
+    def _try_forward(self, loaded: LoadedModel, pack: Pack) -> list[float] | None:
+        """Return the margins of the pack's documents, or ``None`` if memory ran out.
+
+        Raises:
+            DeviceMemoryError: It ran out on a single document.
+            ScoringError: The forward failed otherwise.
+        """
+        try:
+            return _forward(loaded, pack)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise ScoringError(f"the forward pass failed: {error}") from error
+            if len(pack.documents) == 1:
+                raise DeviceMemoryError(
+                    f"a single document of {len(pack.ids)} prompt tokens does not fit in the "
+                    f"memory of {loaded.device}: lower max_length, or use a smaller model or dtype"
+                ) from error
+        return None
+
+    def _halve_budget(self, loaded: LoadedModel, pack_tokens: int) -> int:
+        """Return half of what did not fit, which is the budget of all later packs too."""
+        budget = self._max_batch_tokens = max(1, pack_tokens // 2)
         if loaded.device.type == "cuda":
             torch.cuda.empty_cache()
         elif loaded.device.type == "mps":
@@ -139,8 +151,9 @@ class TransformersScorer:
             "now on",
             loaded.device,
             pack_tokens,
-            self._max_batch_tokens,
+            budget,
         )
+        return budget
 
 
 @torch.inference_mode()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -117,6 +119,41 @@ async def test_the_event_loop_turns_during_every_forward(checkpoint: Path) -> No
     await ticker
     assert len(scorer.turns_per_call) == 10
     assert min(scorer.turns_per_call) > 0
+
+
+FIRST_USE = """
+import asyncio, sys
+from shared_core import Reranker
+
+def is_imported():
+    return hasattr(sys.modules.get("shared_core.scorers.transformers"), "TransformersScorer")
+
+async def main():
+    reranker = Reranker(sys.argv[1])
+    tasks = [asyncio.create_task(reranker.ascore("query", ["document"])) for _ in range(2)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    print("still importing:", not is_imported())
+    turns = 0
+    while not all(task.done() for task in tasks):
+        turns += 1
+        await asyncio.sleep(0)
+    print("turned:", turns > 100, is_imported(), len([await task for task in tasks]))
+
+asyncio.run(main())
+"""
+
+
+def test_the_event_loop_turns_while_the_first_use_imports_torch(checkpoint: Path) -> None:
+    """A second call must not wait, in the loop, for what the first call's worker imports."""
+    finished = subprocess.run(
+        [sys.executable, "-c", FIRST_USE, str(checkpoint)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert finished.stdout.splitlines() == ["still importing: True", "turned: True True 2"]
 
 
 def test_several_event_loops_share_one_reranker(
