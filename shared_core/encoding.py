@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
-from shared_core.errors import QueryTooLongError, TextEncodingError, UnsupportedModelError
+from shared_core.encodable import check_encodable
+from shared_core.errors import QueryTooLongError, UnsupportedModelError
 from shared_core.prompt import HEAD, NO, SUFFIX, YES, render_fields
 
 # A document is first cut to this many characters per token that there is room for, so that a
@@ -71,6 +72,7 @@ class PairEncoder:
 
         self.max_length = max_length
         self.control_ids = frozenset(control_tokens)
+        self.control_tokens: tuple[str, ...] = tuple(control_tokens.values())
         self.suffix_ids: list[int] = self._template.encode(SUFFIX, add_special_tokens=False).ids
         self._head_ids: list[int] = self._template.encode(HEAD, add_special_tokens=False).ids
         self._check_control_tokens(control_tokens.values())
@@ -108,10 +110,7 @@ class PairEncoder:
             TextEncodingError: A text has a lone surrogate; names which text.
         """
         fields = render_fields(instruction, query)
-        _check_encodable(fields, "the instruction or the query")
-        for index, document in enumerate(documents):
-            _check_encodable(document, f"document {index}")
-
+        check_encodable(fields, documents)
         prefix_ids = self._head_ids + self._text.encode(fields, add_special_tokens=False).ids
         room = self.max_length - len(prefix_ids) - len(self.suffix_ids)
         if room < 1:
@@ -131,6 +130,23 @@ class PairEncoder:
             kept = ids[:room] + self.suffix_ids
             encoded.append(EncodedDocument(kept, len(prefix_ids) + len(kept), len(ids) > room))
         return EncodedGroup(prefix_ids, encoded)
+
+    def text_ids(self, text: str) -> list[int]:
+        """Return the ids of a text, which hold no control token."""
+        return list(self._text.encode(text, add_special_tokens=False).ids)
+
+    def cut(self, instruction: str, query: str, document: str) -> tuple[str, int, bool]:
+        """Return what fits of a document as text, the whole prompt's tokens, and if it was cut.
+
+        For servers that take no token ids. Tokenised again, the end of a cut text may take a token
+        more or less.
+        """
+        (encoded,) = self.encode(instruction, query, [document]).documents
+        if not encoded.truncated:
+            return document, encoded.n_tokens, False
+        kept = len(encoded.ids) - len(self.suffix_ids)
+        offsets = self._text.encode(" " + document, add_special_tokens=False).offsets
+        return document[: max(0, offsets[kept][0] - 1)], encoded.n_tokens, True
 
     def _encode_long(self, text: str, longest: int, room: int) -> list[int]:
         """Return at least the first ``room + 1`` ids of a long text, exactly, without the rest.
@@ -172,14 +188,3 @@ class PairEncoder:
                     "the tokenizer joins the fixed part of the prompt with the document "
                     f"{document!r}; a Qwen tokenizer does not. Is this a Qwen3-Reranker?"
                 )
-
-
-def _check_encodable(text: str, name: str) -> None:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise TextEncodingError(
-            f"{name} has a lone surrogate ({text[error.start]!r} at character {error.start}), "
-            "which is not Unicode text. Repair it with "
-            'text.encode("utf-8", "replace").decode("utf-8").'
-        ) from error

@@ -11,6 +11,10 @@
     ├── TextEncodingError    (ValueError)    a text that no tokenizer can encode (lone surrogate)
     ├── DeviceMemoryError    (MemoryError)   one single document does not fit in memory
     ├── ScoringError                         a backend failed, or returned no valid score
+    ├── RemoteError                          a server could not be used
+    │   ├── ServerUnreachableError (ConnectionError) no connection, or no answer in time
+    │   ├── ServerStatusError                it answered with an error status
+    │   └── InvalidReplyError                it answered 200 with something that is no ranking
     └── ClosedError          (RuntimeError)  the reranker was closed
 
 A caller's mistake in a single argument is a plain ``ValueError`` or ``TypeError``. Errors of other
@@ -18,6 +22,8 @@ libraries are translated where they enter, with the original as ``__cause__``.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class RerankError(Exception):
@@ -74,6 +80,47 @@ class DeviceMemoryError(RerankError, MemoryError):
 
 class ScoringError(RerankError):
     """A backend failed while scoring, or returned something that is not a score."""
+
+
+class RemoteError(RerankError):
+    """A server could not be used. The message never holds a key.
+
+    Attributes:
+        url: What was asked, without credentials.
+        status: The HTTP status; ``None`` if there was no complete answer.
+        request_id: The server's name for the request, where it gave one.
+        wait: Seconds that the server asked to wait before the next request.
+    """
+
+    wait: float | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        url: str | None = None,
+        status: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.url = url
+        self.status = status
+        self.request_id = request_id
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.args, self.__dict__
+
+
+class ServerUnreachableError(RemoteError, ConnectionError):
+    """No connection, a connection that broke, or no complete answer in time."""
+
+
+class ServerStatusError(RemoteError):
+    """The server answered with an error status; the message has its own words."""
+
+
+class InvalidReplyError(RemoteError):
+    """The server answered 200, but not with one valid score per document."""
 
 
 class ClosedError(RerankError, RuntimeError):

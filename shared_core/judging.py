@@ -8,7 +8,7 @@ from shared_core.errors import RerankError, ScoringError
 from shared_core.options import RerankerOptions
 from shared_core.ranking import check_margins
 from shared_core.score_cache import ScoreCache
-from shared_core.scorers.base import ManyScorer, Scored, Scorer, ScoreRequest
+from shared_core.scorers.base import AsyncScorer, ManyScorer, Scored, Scorer, ScoreRequest
 
 
 class Judge:
@@ -17,11 +17,15 @@ class Judge:
     Args:
         options: Gives the cache its size and its key.
         scorer: The backend.
+        owns_scorer: Whether `close` closes it too.
     """
 
-    def __init__(self, options: RerankerOptions, scorer: Scorer) -> None:
+    def __init__(
+        self, options: RerankerOptions, scorer: Scorer, *, owns_scorer: bool = False
+    ) -> None:
         self._options = options
         self._scorer = scorer
+        self._owns_scorer = owns_scorer
         self._cache = ScoreCache(options.cache_size) if options.cache_size else None
 
     @property
@@ -36,59 +40,101 @@ class Judge:
         if self._cache is not None:
             self._cache.clear()
 
+    @property
+    def is_async(self) -> bool:
+        """Whether `ajudge` can be awaited."""
+        return isinstance(self._scorer, AsyncScorer)
+
+    def close(self) -> None:
+        """Free what the backend holds, and close it if it is ours."""
+        self.unload()
+        close = getattr(self._scorer, "close", None)
+        if self._owns_scorer and callable(close):
+            close()
+
     def judge(self, requests: Sequence[ScoreRequest]) -> list[list[Scored]]:
         """Return one `Scored` per document of each request, in input order.
 
         Raises:
             RerankError: Of the backend, translated if it was a foreign exception.
         """
+        known, missing = self._split(requests)
+        answers = self._ask(missing) if missing else []
+        return self._join(requests, known, missing, answers)
+
+    async def ajudge(self, requests: Sequence[ScoreRequest]) -> list[list[Scored]]:
+        """`judge`, awaiting an `AsyncScorer`."""
+        known, missing = self._split(requests)
+        answers: list[list[Scored]] = []
+        if missing:
+            assert isinstance(self._scorer, AsyncScorer)  # noqa: S101  # the caller asked is_async
+            try:
+                answers = await self._scorer.ascore_many(
+                    list(missing.values()), show_progress=self._options.show_progress
+                )
+            except RerankError:
+                raise
+            except Exception as error:
+                raise self._translated(error) from error
+        return self._join(requests, known, missing, answers)
+
+    def _split(
+        self, requests: Sequence[ScoreRequest]
+    ) -> tuple[list[dict[str, Scored]], dict[int, ScoreRequest]]:
+        """Return what the cache knows of each request, and by index what is left to ask."""
         known = [self._cached(request) for request in requests]
-        missing = [
-            ScoreRequest(
-                request.query,
-                request.instruction,
-                [text for text in dict.fromkeys(request.documents) if text not in found],
-            )
-            for request, found in zip(requests, known, strict=True)
-        ]
-        asked = [index for index, request in enumerate(missing) if request.documents]
-        answers = self._ask([missing[index] for index in asked]) if asked else []
-        for index, answer in zip(asked, answers, strict=True):
-            for document, scored in zip(missing[index].documents, answer, strict=True):
+        missing = {}
+        for index, (request, found) in enumerate(zip(requests, known, strict=True)):
+            left = [text for text in dict.fromkeys(request.documents) if text not in found]
+            if left:
+                missing[index] = ScoreRequest(request.query, request.instruction, left)
+        return known, missing
+
+    def _join(
+        self,
+        requests: Sequence[ScoreRequest],
+        known: list[dict[str, Scored]],
+        missing: dict[int, ScoreRequest],
+        answers: Sequence[Sequence[Scored]],
+    ) -> list[list[Scored]]:
+        """Return the answers, checked to be one finite margin per document, in input order."""
+        if len(answers) != len(missing):
+            raise ScoringError(f"the scorer answered {len(answers)} of {len(missing)} queries")
+        for (index, request), answer in zip(missing.items(), answers, strict=True):
+            check_margins([one.logit for one in answer], len(request.documents))
+            for document, scored in zip(request.documents, answer, strict=True):
                 known[index][document] = scored
                 if self._cache is not None:
-                    self._cache.put(self._key(missing[index], document), scored)
+                    self._cache.put(self._key(request, document), scored)
         return [
             [found[document] for document in request.documents]
             for request, found in zip(requests, known, strict=True)
         ]
 
-    def _ask(self, requests: Sequence[ScoreRequest]) -> list[list[Scored]]:
-        """Return the backend's answers, each checked to be one finite margin per document."""
+    def _ask(self, missing: dict[int, ScoreRequest]) -> list[list[Scored]]:
+        """Return the backend's answers."""
+        requests = list(missing.values())
         try:
             if isinstance(self._scorer, ManyScorer):
-                answers = self._scorer.score_many(
-                    requests, show_progress=self._options.show_progress
-                )
-            else:
-                answers = [
-                    [
-                        Scored(float(margin))
-                        for margin in self._scorer.score(
-                            request.query, request.documents, instruction=request.instruction
-                        )
-                    ]
-                    for request in requests
+                return self._scorer.score_many(requests, show_progress=self._options.show_progress)
+            return [
+                [
+                    Scored(float(margin))
+                    for margin in self._scorer.score(
+                        request.query, request.documents, instruction=request.instruction
+                    )
                 ]
+                for request in requests
+            ]
         except RerankError:
             raise
         except Exception as error:
-            raise ScoringError(
-                f"{type(self._scorer).__name__} failed: {type(error).__name__}: {error}"
-            ) from error
-        for request, answer in zip(requests, answers, strict=True):
-            check_margins([one.logit for one in answer], len(request.documents))
-        return answers
+            raise self._translated(error) from error
+
+    def _translated(self, error: Exception) -> RerankError:
+        return ScoringError(
+            f"{type(self._scorer).__name__} failed: {type(error).__name__}: {error}"
+        )
 
     def _cached(self, request: ScoreRequest) -> dict[str, Scored]:
         if self._cache is None:

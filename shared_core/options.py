@@ -8,22 +8,21 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from shared_core.prompt import DEFAULT_INSTRUCTION
+from shared_core.remote_options import RemoteOptions
 
 DEFAULT_MODEL = "Qwen/Qwen3-Reranker-0.6B"
 
 Instruction = str | Callable[[str], str]
 """The task sentence of the prompt, or a function that returns it for a query."""
 
-Backend = Literal["auto", "transformers"]
+Backend = Literal["auto", "transformers", "vllm", "remote"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Hub = Literal["huggingface", "modelscope"]
 OnError = Literal["raise", "passthrough"]
 
 
-class RerankerOptions(BaseModel):
+class RerankerOptions(RemoteOptions):
     """What a `Reranker` is made of. All fields have the meaning documented there."""
-
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
     model: str = Field(default=DEFAULT_MODEL, min_length=1)
     backend: Backend = "auto"
@@ -36,9 +35,15 @@ class RerankerOptions(BaseModel):
     cache_dir: str | None = None
     local_files_only: bool = False
     hub: Hub = "huggingface"
+    engine_args: dict[str, Any] = Field(default_factory=dict)
     cache_size: int = Field(default=0, ge=0)
     show_progress: bool = False
     on_error: OnError = "raise"
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a server does the scoring."""
+        return self.backend == "remote" or self.base_url is not None or self.dialect != "auto"
 
     @field_validator("model", "cache_dir", "device", mode="before")
     @classmethod
@@ -52,6 +57,17 @@ class RerankerOptions(BaseModel):
     def _accept_torch_dtype(cls, value: Any) -> Any:
         """Accept ``torch.bfloat16`` for ``"bfloat16"``, without importing torch."""
         return str(value).removeprefix("torch.") if type(value).__name__ == "dtype" else value
+
+    @model_validator(mode="after")
+    def _check_backend(self) -> RerankerOptions:
+        if self.is_remote and self.backend not in ("auto", "remote"):
+            raise ValueError(
+                f"backend={self.backend!r} scores in this process, but base_url or dialect names a "
+                "server: leave out one of them"
+            )
+        if self.backend == "remote" and self.base_url is None and self.dialect == "auto":
+            raise ValueError('backend="remote" needs base_url, or the dialect of a hosted API')
+        return self
 
 
 class RankingOptions(BaseModel):

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from shared_core.errors import ClosedError, MissingDependencyError, RerankError
+from shared_core.errors import ClosedError, RerankError
 from shared_core.inputs import make_request, make_requests
-from shared_core.judging import Judge
 from shared_core.options import (
     DEFAULT_MODEL,
     Backend,
@@ -22,17 +18,19 @@ from shared_core.options import (
     RankingOptions,
     RerankerOptions,
 )
-from shared_core.ranking import check_margins, sigmoid
+from shared_core.ranking import sigmoid
+from shared_core.remote_options import TemplateOption
 from shared_core.results import RankedDocument, passed_through, ranked_documents
+from shared_core.running import Runner
 from shared_core.scorers.base import Scored, Scorer, ScoreRequest
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from pydantic import SecretStr
     from typing_extensions import Self
 
 logger = logging.getLogger("qwen3_rerank")
-Result = TypeVar("Result")
 
 
 class Reranker:
@@ -44,7 +42,8 @@ class Reranker:
     Args:
         model: A hub name, a folder with the files of a checkpoint, or ``"tiny"``, the bundled
             demonstration model.
-        backend: ``"auto"`` or ``"transformers"``.
+        backend: ``"auto"``, ``"transformers"``, ``"vllm"`` (in this process) or ``"remote"``.
+            ``"auto"`` is remote where ``base_url`` or ``dialect`` is given, else transformers.
         instruction: The task sentence of the prompt, or a function of the query that returns it.
             ``None`` is the model card's web-search one. English works best.
         device: ``"cuda"``, ``"cuda:1"``, ``"mps"``, ``"cpu"``; ``None`` takes the best one.
@@ -56,6 +55,25 @@ class Reranker:
         cache_dir: Where the hub's files are kept; ``None`` is the hub library's default.
         local_files_only: Never ask the network.
         hub: Where names are looked up; ``"modelscope"`` needs the modelscope package.
+        engine_args: Arguments of vLLM's engine, such as ``{"tensor_parallel_size": 2}``.
+        base_url: The address of a server that scores, instead of a model in this process.
+        api_key: Its key; ``None`` looks at ``QWEN3_RERANK_API_KEY`` and at the vendor's own
+            variable. It is never shown, logged or serialised, and neither are ``headers``.
+        dialect: The server's wire format by name, or an object of your own; ``"auto"`` asks the
+            server what it is. See docs/servers.md.
+        template: Who writes the prompt: ``"server"`` (and it takes an instruction),
+            ``"server-fixed"`` (and it does not), ``"client"`` (a wrapped query and document),
+            ``"prompt"`` (one whole prompt). ``"auto"`` finds out, and refuses to guess.
+        tokenizer: A folder, a ``tokenizer.json`` or a hub name: with it, prompts are sent as token
+            ids where the server takes them, and long documents are cut here, exactly. ``None``
+            uses that of ``model`` where it is on this machine already.
+        timeout: Seconds that one HTTP request may take in all.
+        connect_timeout: Seconds that a connection may take.
+        total_timeout: Seconds for one request with its retries and the waits between them.
+        max_retries: How often a request is repeated that may yet succeed.
+        max_concurrency: Requests under way at once, per event loop.
+        requests_per_second: How many requests to begin in a second; ``None`` is no limit.
+        headers: More HTTP headers.
         scorer: A backend of your own, instead of the model; see `shared_core.Scorer`.
         cache_size: How many scores to remember exactly; 0 remembers none.
         show_progress: Draw a bar over the forwards of long jobs.
@@ -80,6 +98,19 @@ class Reranker:
         cache_dir: str | None = None,
         local_files_only: bool = False,
         hub: Hub = "huggingface",
+        engine_args: Mapping[str, Any] | None = None,
+        base_url: str | None = None,
+        api_key: str | SecretStr | None = None,
+        dialect: Any = "auto",
+        template: TemplateOption = "auto",
+        tokenizer: str | None = None,
+        timeout: float = 60.0,
+        connect_timeout: float = 5.0,
+        total_timeout: float = 180.0,
+        max_retries: int = 3,
+        max_concurrency: int = 8,
+        requests_per_second: float | None = None,
+        headers: Mapping[str, str | SecretStr] | None = None,
         scorer: Scorer | None = None,
         cache_size: int = 0,
         show_progress: bool = False,
@@ -97,18 +128,25 @@ class Reranker:
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             hub=hub,
+            engine_args=dict(engine_args or {}),
+            base_url=base_url,
+            api_key=api_key,
+            dialect=dialect,
+            template=template,
+            tokenizer=tokenizer,
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+            total_timeout=total_timeout,
+            max_retries=max_retries,
+            max_concurrency=max_concurrency,
+            requests_per_second=requests_per_second,
+            headers=dict(headers or {}),
             cache_size=cache_size,
             show_progress=show_progress,
             on_error=on_error,
         )
         self._custom_scorer = scorer
-        # Two locks: making the judge imports torch, which takes seconds, and an event loop that
-        # only wants the executor must not wait for it.
-        self._lock = threading.Lock()
-        self._judge_lock = threading.Lock()
-        self._judge: Judge | None = None
-        self._executor: ThreadPoolExecutor | None = None
-        self._is_closed = False
+        self._runner = Runner(self._options, scorer)
 
     @classmethod
     def from_options(cls, options: RerankerOptions, *, scorer: Scorer | None = None) -> Self:
@@ -124,7 +162,7 @@ class Reranker:
     @property
     def is_loaded(self) -> bool:
         """Whether a local model is in memory."""
-        return self._judge is not None and self._judge.is_loaded
+        return self._runner.is_loaded
 
     def rerank(
         self,
@@ -179,9 +217,8 @@ class Reranker:
         self, query: str, documents: Iterable[str], *, instruction: Instruction | None = None
     ) -> list[float]:
         """Return P(yes) of every document, in input order. Always raises on failure."""
-        return self._probabilities(
-            make_request(query, documents, instruction, self._options.instruction)
-        )
+        request = make_request(query, documents, instruction, self._options.instruction)
+        return [sigmoid(one.logit) for one in self._runner.run([request])[0]]
 
     async def arerank(
         self,
@@ -196,7 +233,7 @@ class Reranker:
         """`rerank` without blocking the event loop."""
         ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, min_docs=min_docs)
         requests = [make_request(query, documents, instruction, self._options.instruction)]
-        return (await self._in_worker(lambda: self._rank_many(requests, ranking)))[0]
+        return (await self._arank_many(requests, ranking))[0]
 
     async def arerank_many(
         self,
@@ -211,36 +248,26 @@ class Reranker:
         """`rerank_many` without blocking the event loop."""
         ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, min_docs=min_docs)
         requests = make_requests(queries, document_lists, instruction, self._options.instruction)
-        return await self._in_worker(lambda: self._rank_many(requests, ranking))
+        return await self._arank_many(requests, ranking)
 
     async def ascore(
         self, query: str, documents: Iterable[str], *, instruction: Instruction | None = None
     ) -> list[float]:
         """`score` without blocking the event loop."""
         request = make_request(query, documents, instruction, self._options.instruction)
-        return await self._in_worker(lambda: self._probabilities(request))
+        return [sigmoid(one.logit) for one in (await self._runner.arun([request]))[0]]
 
     def unload(self) -> None:
         """Free model and cache, after the work in progress; the next call loads the model again."""
-        if self._judge is not None:
-            self._judge.unload()
+        self._runner.unload()
 
     def close(self) -> None:
         """Free everything. Later calls raise `ClosedError`; closing twice is fine."""
-        with self._lock:
-            self._is_closed = True
-            executor, self._executor = self._executor, None
-        if executor is not None:
-            executor.shutdown(wait=True, cancel_futures=True)
-        self.unload()
+        self._runner.close()
 
     async def aclose(self) -> None:
         """`close` without blocking the event loop."""
-        closer = ThreadPoolExecutor(1, thread_name_prefix="qwen3-rerank-close")
-        try:
-            await asyncio.wrap_future(closer.submit(self.close))
-        finally:
-            closer.shutdown(wait=False)
+        await self._runner.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -265,8 +292,9 @@ class Reranker:
         await self.aclose()
 
     def __repr__(self) -> str:
-        state = "closed" if self._is_closed else "loaded" if self.is_loaded else "not loaded"
-        return f"Reranker(model={self._options.model!r}, {state})"
+        state = "closed" if self._runner.is_closed else "loaded" if self.is_loaded else "not loaded"
+        where = f", base_url={self._options.base_url!r}" if self._options.base_url else ""
+        return f"Reranker(model={self._options.model!r}{where}, {state})"
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the options only: the copy loads the model itself, on its first use."""
@@ -281,54 +309,46 @@ class Reranker:
     ) -> list[list[RankedDocument]]:
         """Score and rank; with ``on_error="passthrough"`` a failing query spoils no other one."""
         try:
-            return [
-                ranked_documents(request.documents, scored, ranking)
-                for request, scored in zip(requests, self._scored(requests), strict=True)
-            ]
-        except ClosedError:
-            raise
+            return _ranked(requests, self._runner.run(requests), ranking)
         except RerankError as error:
-            if self._options.on_error == "raise":
+            if not self._passes(error):
                 raise
             if len(requests) > 1:
                 return [self._rank_many([request], ranking)[0] for request in requests]
-            logger.warning(
-                "reranking failed, passing %d documents through unscored: %s",
-                len(requests[0].documents),
-                error,
-            )
-            return [passed_through(requests[0].documents, error, ranking)]
+            return [_passed(requests[0], error, ranking)]
 
-    def _probabilities(self, request: ScoreRequest) -> list[float]:
-        margins = [one.logit for one in self._scored([request])[0]]
-        check_margins(margins, len(request.documents))
-        return [sigmoid(margin) for margin in margins]
-
-    def _scored(self, requests: Sequence[ScoreRequest]) -> list[list[Scored]]:
-        self._refuse_if_closed()
-        if not any(request.documents for request in requests):
-            return [[] for _ in requests]
-        with self._judge_lock:
-            if self._judge is None:
-                self._judge = Judge(self._options, self._custom_scorer or self._local_scorer())
-        return self._judge.judge(requests)
-
-    def _local_scorer(self) -> Scorer:
+    async def _arank_many(
+        self, requests: Sequence[ScoreRequest], ranking: RankingOptions
+    ) -> list[list[RankedDocument]]:
+        """`_rank_many` without blocking the event loop."""
         try:
-            from shared_core.scorers.transformers import TransformersScorer
-        except ModuleNotFoundError as error:
-            raise MissingDependencyError("scoring with a local model", "local") from error
-        return TransformersScorer(self._options)
+            return _ranked(requests, await self._runner.arun(requests), ranking)
+        except RerankError as error:
+            if not self._passes(error):
+                raise
+            if len(requests) > 1:
+                return [(await self._arank_many([one], ranking))[0] for one in requests]
+            return [_passed(requests[0], error, ranking)]
 
-    def _refuse_if_closed(self) -> None:
-        if self._is_closed:
-            raise ClosedError("the reranker is closed; make a new one (unload() only frees)")
+    def _passes(self, error: RerankError) -> bool:
+        return self._options.on_error == "passthrough" and not isinstance(error, ClosedError)
 
-    async def _in_worker(self, call: Callable[[], Result]) -> Result:
-        """Run a call on the reranker's own worker; cancelled while it waits, it never runs."""
-        with self._lock:
-            self._refuse_if_closed()
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(1, thread_name_prefix="qwen3-rerank")
-            future = self._executor.submit(call)
-        return await asyncio.wrap_future(future)
+
+def _ranked(
+    requests: Sequence[ScoreRequest],
+    answers: Sequence[Sequence[Scored]],
+    ranking: RankingOptions,
+) -> list[list[RankedDocument]]:
+    return [
+        ranked_documents(request.documents, scored, ranking)
+        for request, scored in zip(requests, answers, strict=True)
+    ]
+
+
+def _passed(
+    request: ScoreRequest, error: RerankError, ranking: RankingOptions
+) -> list[RankedDocument]:
+    logger.warning(
+        "reranking failed, passing %d documents through unscored: %s", len(request.documents), error
+    )
+    return passed_through(request.documents, error, ranking)

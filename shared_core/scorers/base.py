@@ -52,3 +52,17 @@ class ManyScorer(Scorer, Protocol):
     def unload(self) -> None:
         """Free the model; the next call loads it again."""
         ...
+
+
+@runtime_checkable
+class AsyncScorer(ManyScorer, Protocol):
+    """A backend that event loops await, from any loop and thread, instead of handing it a worker.
+
+    A cancelled call must give up its own documents and nobody else's.
+    """
+
+    async def ascore_many(
+        self, requests: Sequence[ScoreRequest], *, show_progress: bool = False
+    ) -> list[list[Scored]]:
+        """Return what `score_many` does, without blocking the loop."""
+        ...

@@ -1,0 +1,93 @@
+"""The options of scoring by a server. No secret among them is ever shown or serialised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+TemplateOption = Literal["auto", "server", "server-fixed", "client", "prompt"]
+
+
+class RemoteOptions(BaseModel):
+    """How a server is reached and spoken to. Fields have the meaning documented at `Reranker`."""
+
+    # A refused value would be printed with the error, and it may be a mistyped key.
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
+
+    base_url: str | None = None
+    api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
+    headers: dict[str, SecretStr] = Field(default_factory=dict, exclude=True, repr=False)
+    dialect: Any = "auto"
+    template: TemplateOption = "auto"
+    tokenizer: str | None = None
+    timeout: float = Field(default=60.0, gt=0, allow_inf_nan=False)
+    connect_timeout: float = Field(default=5.0, gt=0, allow_inf_nan=False)
+    total_timeout: float = Field(default=180.0, gt=0, allow_inf_nan=False)
+    max_retries: int = Field(default=3, ge=0)
+    max_concurrency: int = Field(default=8, ge=1)
+    requests_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_base_url(cls, value: str | None) -> str | None:
+        """Refuse what is not a plain http(s) URL; credentials in it would end up in logs."""
+        if value is None:
+            return None
+        try:
+            url = urlsplit(value)
+            port_is_valid = url.port is None or url.port > 0
+        except ValueError as error:
+            raise ValueError(f"base_url is not a URL: {error}") from None
+        if url.username is not None or url.password is not None:
+            raise ValueError("base_url holds credentials: give api_key or headers instead")
+        if url.scheme not in ("http", "https") or not url.hostname or not port_is_valid:
+            raise ValueError(
+                f"base_url is {value!r}: expected http:// or https:// with a host, "
+                'such as "http://localhost:8000"'
+            )
+        if url.query or url.fragment:
+            raise ValueError(
+                "base_url has a query or a fragment: give the address alone, and what the server "
+                "wants to be told by headers"
+            )
+        return value.rstrip("/")
+
+    @field_validator("tokenizer", mode="before")
+    @classmethod
+    def _accept_path(cls, value: Any) -> Any:
+        return str(value) if hasattr(value, "__fspath__") else value
+
+    @field_validator("api_key")
+    @classmethod
+    def _check_key(cls, value: SecretStr | None) -> SecretStr | None:
+        """Take an empty key for none, and refuse one that no header can carry."""
+        if value is None or not value.get_secret_value().strip():
+            return None
+        stripped = value.get_secret_value().strip()
+        if not (stripped.isascii() and stripped.isprintable()):
+            raise ValueError("api_key has characters that no HTTP header can carry")
+        return SecretStr(stripped)
+
+    @field_validator("headers")
+    @classmethod
+    def _check_headers(cls, value: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+        for name, secret in value.items():
+            text = secret.get_secret_value()
+            if not (name.isascii() and name.replace("-", "").replace("_", "").isalnum()):
+                raise ValueError(f"{name!r} is not the name of an HTTP header")
+            if not (text.isascii() and text.isprintable()):
+                raise ValueError(f"header {name} has characters that no HTTP header can carry")
+        return value
+
+    @field_validator("dialect")
+    @classmethod
+    def _check_dialect(cls, value: Any) -> Any:
+        if isinstance(value, str) or (hasattr(value, "build") and hasattr(value, "parse")):
+            return value
+        raise ValueError(
+            f"dialect is a {type(value).__name__}: expected a name, or an object with build and "
+            "parse (see shared_core.scorers.remote.dialects.base.Dialect)"
+        )

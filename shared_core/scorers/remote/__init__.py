@@ -1,0 +1,1 @@
+"""Scoring by a server: any that reranks, through httpx."""

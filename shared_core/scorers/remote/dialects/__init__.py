@@ -1,0 +1,51 @@
+"""Every dialect by its name."""
+
+from __future__ import annotations
+
+from shared_core.scorers.remote.dialects import hosted, servers, sglang, vllm
+from shared_core.scorers.remote.dialects.base import Dialect
+
+DIALECTS: dict[str, type[Dialect]] = {
+    dialect.name: dialect
+    for dialect in (
+        vllm.VllmClassify,
+        vllm.VllmRerank,
+        vllm.VllmScore,
+        vllm.VllmCompletions,
+        vllm.VllmGenerative,
+        sglang.SglangScore,
+        sglang.SglangRerank,
+        servers.Compatible,
+        servers.Plain,
+        servers.Tei,
+        servers.LlamaCpp,
+        servers.LlamaCppCompletion,
+        servers.Infinity,
+        servers.Xinference,
+        servers.LocalAI,
+        servers.LiteLLM,
+        servers.Ollama,
+        hosted.SiliconFlow,
+        hosted.DashScope,
+        hosted.DashScopeCompatible,
+        hosted.DeepInfra,
+        hosted.Fireworks,
+        hosted.Novita,
+        hosted.Together,
+        hosted.Nebius,
+        hosted.PrimeIntellect,
+        hosted.Jina,
+        hosted.Cohere,
+        hosted.Voyage,
+        hosted.Nim,
+        hosted.Nvidia,
+    )
+}
+"""The wire formats, one class each."""
+
+HOSTED: dict[str, type[Dialect]] = {
+    str(dialect.base_url).removeprefix("https://"): dialect
+    for dialect in DIALECTS.values()
+    if dialect.base_url is not None and dialect is not hosted.DashScopeCompatible
+} | {"api.siliconflow.com": hosted.SiliconFlow}
+"""Hosts that are known to speak one dialect."""

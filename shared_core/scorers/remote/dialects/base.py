@@ -1,0 +1,218 @@
+"""What a dialect is: how to ask one kind of server, and how to read its answer. Nothing else.
+
+A dialect knows no network, no retries and no limits but the ones it states. Everything that all of
+them need (splitting, checking, ordering) is done outside, once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+from shared_core.errors import InvalidReplyError
+
+Template = Literal["server", "server-fixed", "client", "prompt"]
+"""Who writes the prompt: the server and it takes an instruction; the server, always the same one;
+the client, as a wrapped query and document; the client, as one whole prompt."""
+
+Scale = Literal["probability", "logit", "any"]
+"""What a server's numbers are. ``any``: relevance in [0, 1] of a model that is not a Qwen3 one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one request is to score, in the pieces that its template state needs.
+
+    Attributes:
+        model: The name to send.
+        query: The query, wrapped in state ``client``; empty in state ``prompt``.
+        documents: The documents, wrapped in state ``client``; empty in state ``prompt``.
+        instruction: To be sent in state ``server``, else ``None``.
+        prefix: In state ``prompt``, what all prompts begin with: text, or token ids.
+        rests: In state ``prompt``, how each goes on after ``prefix``: text, or token ids.
+        yes_id, no_id: Token ids of the two answers.
+        max_document_tokens: Ask the server to cut longer documents; ``None`` if that is done here.
+    """
+
+    model: str
+    query: str = ""
+    documents: Sequence[str] = ()
+    instruction: str | None = None
+    prefix: str | list[int] = ""
+    rests: Sequence[str | list[int]] = ()
+    yes_id: int = 9693
+    no_id: int = 2152
+    max_document_tokens: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.documents) or len(self.rests)
+
+    @property
+    def prompts(self) -> list[str | list[int]]:
+        """The whole prompts of state ``prompt``."""
+        return [self.prefix + rest for rest in self.rests]  # type: ignore[operator]  # both alike
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One number of a reply: the document's position in the request, and its score."""
+
+    index: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A reply as it was read: rows in the server's order, and the prompt tokens it counted."""
+
+    rows: list[Row]
+    tokens: int | None = None
+
+
+class Dialect(Protocol):
+    """One wire format. Subclass it for the defaults, or write a class of the same shape.
+
+    Attributes:
+        name: What users call it.
+        path: Where requests go, below the base URL; may hold ``{model}``.
+        templates: The template states it can be used in, the preferred first.
+        documented: The state it is known to be in; ``None`` if that has to be found out.
+        scale: What its numbers are.
+        takes_ids: Whether prompts may be token ids.
+        max_documents: The most documents of one request.
+        max_bytes: The most bytes of one request body.
+        max_tokens: The most tokens of one request, the query counted once per document.
+        base_url: The address of a hosted API.
+        key_variables: Environment variables that hold its key, after ``QWEN3_RERANK_API_KEY``.
+        retried: Statuses to repeat a request on, besides those of all servers.
+        reserved: Literals that the server would replace inside the texts.
+    """
+
+    name: ClassVar[str]
+    path: ClassVar[str] = "/v1/rerank"
+    templates: tuple[Template, ...] = ("server-fixed",)
+    documented: Template | None = None
+    scale: Scale = "probability"
+    takes_ids: bool = False
+    max_documents: int = 256
+    max_bytes: int = 8 * 2**20
+    max_tokens: int | None = None
+    base_url: ClassVar[str | None] = None
+    key_variables: ClassVar[tuple[str, ...]] = ()
+    retried: ClassVar[frozenset[int]] = frozenset()
+    reserved: ClassVar[tuple[str, ...]] = ()
+
+    def build(self, batch: Batch) -> dict[str, Any]:
+        """Return the JSON body of a request."""
+        ...
+
+    def parse(self, reply: Any, batch: Batch) -> Parsed:
+        """Return the scores in a decoded JSON reply.
+
+        Raises:
+            InvalidReplyError: It has another form than it should.
+        """
+        ...
+
+
+def trait(dialect: Dialect, name: str) -> Any:
+    """Return an attribute of a dialect, or its default if a class of the user's has none."""
+    return getattr(dialect, name, getattr(Dialect, name, None))
+
+
+def field(reply: Any, *names: str) -> Any:
+    """Return ``reply[name][name]…``.
+
+    Raises:
+        InvalidReplyError: One of them is missing.
+    """
+    value = reply
+    for name in names:
+        if not isinstance(value, Mapping) or name not in value:
+            raise InvalidReplyError(
+                f"the reply has no {'.'.join(names)}: expected it, got {describe(reply)}"
+            )
+        value = value[name]
+    return value
+
+
+def rows(items: Any, score_name: str, index_name: str = "index") -> list[Row]:
+    """Return the rows of ``[{"index": …, score_name: …}, …]``, in their order.
+
+    Raises:
+        InvalidReplyError: It is something else.
+    """
+    return [
+        Row(whole(field(item, index_name), index_name), number(field(item, score_name), score_name))
+        for item in sequence(items)
+    ]
+
+
+def in_order(values: Any, name: str = "score") -> list[Row]:
+    """Return the rows of ``[number, …]``, which are in input order."""
+    return [Row(index, number(value, name)) for index, value in enumerate(sequence(values))]
+
+
+def sequence(value: Any) -> list[Any]:
+    """Return a JSON array as it is.
+
+    Raises:
+        InvalidReplyError: It is no array.
+    """
+    if not isinstance(value, list):
+        raise InvalidReplyError(f"expected a list of scores, got {describe(value)}")
+    return value
+
+
+def number(value: Any, name: str) -> float:
+    """Return a finite JSON number.
+
+    Raises:
+        InvalidReplyError: It is something else; NaN and infinity are.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidReplyError(f"{name} is {describe(value)}, expected a number")
+    try:
+        converted = float(value)
+    except OverflowError:
+        converted = math.inf
+    if not math.isfinite(converted):
+        raise InvalidReplyError(f"{name} is {converted}, expected a finite number")
+    return converted
+
+
+def whole(value: Any, name: str) -> int:
+    """Return a JSON integer; some servers write ``1.0``.
+
+    Raises:
+        InvalidReplyError: It is something else.
+    """
+    converted = number(value, name)
+    if not converted.is_integer():
+        raise InvalidReplyError(f"{name} is {converted}, expected a whole number")
+    return int(converted)
+
+
+def tokens(reply: Any, *paths: Sequence[str]) -> int | None:
+    """Return the first of these counts that a reply has, else ``None``; it is never needed."""
+    for path in paths:
+        value = reply
+        for name in path:
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+    return None
+
+
+def describe(value: Any) -> str:
+    """Return a short description of a reply's value, for an error message."""
+    if isinstance(value, Mapping):
+        return "an object with " + (
+            ", ".join(repr(str(name))[:40] for name in list(value)[:8]) or "nothing"
+        )
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"

@@ -1,0 +1,252 @@
+"""Servers that people run themselves, besides vLLM and SGLang."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from shared_core.errors import InvalidReplyError
+from shared_core.prompt import DEFAULT_INSTRUCTION, NO, YES
+from shared_core.scorers.remote.dialects.base import (
+    Batch,
+    Dialect,
+    Parsed,
+    Row,
+    Scale,
+    Template,
+    field,
+    number,
+    rows,
+    sequence,
+    tokens,
+)
+
+_USAGE = (("usage", "prompt_tokens"), ("usage", "total_tokens"))
+
+
+class Compatible(Dialect):
+    """The request that Jina and Cohere made common, and the reply of most that followed them."""
+
+    name: ClassVar[str] = "compatible"
+    templates: tuple[Template, ...] = ("server-fixed", "client")
+
+    def build(self, batch: Batch) -> dict[str, Any]:
+        return {
+            "model": batch.model,
+            "query": batch.query,
+            "documents": list(batch.documents),
+            "top_n": len(batch),
+            "return_documents": False,
+        }
+
+    def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002  # every dialect has both
+        return Parsed(
+            rows(field(reply, "results"), "relevance_score"),
+            tokens(reply, *_USAGE, ("meta", "tokens", "input_tokens")),
+        )
+
+
+class Plain(Dialect):
+    """The least: ``{query, documents}`` → ``{results: [{index, document, score}]}``.
+
+    It is what the service of this project speaks.
+    """
+
+    name: ClassVar[str] = "plain"
+    path: ClassVar[str] = "/rerank"
+    templates: tuple[Template, ...] = ("server", "server-fixed")
+
+    def build(self, batch: Batch) -> dict[str, Any]:
+        body: dict[str, Any] = {"query": batch.query, "documents": list(batch.documents)}
+        if batch.instruction is not None:
+            body["instruction"] = batch.instruction
+        return body
+
+    def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002
+        return Parsed(rows(field(reply, "results"), "score"), tokens(reply, *_USAGE))
+
+
+class Tei(Dialect):
+    """Text Embeddings Inference 1.9, and the many that speak its format."""
+
+    name: ClassVar[str] = "tei"
+    path: ClassVar[str] = "/rerank"
+    templates: tuple[Template, ...] = ("server-fixed", "client")
+    scale: Scale = "logit"
+    max_documents: int = 32
+    max_bytes: int = 2_000_000
+    retried: ClassVar[frozenset[int]] = frozenset([424])
+
+    def build(self, batch: Batch) -> dict[str, Any]:
+        return {
+            "query": batch.query,
+            "texts": list(batch.documents),
+            "raw_scores": True,
+            "return_text": False,
+            # Its truncation would cut the end of the prompt.
+            "truncate": False,
+        }
+
+    def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002
+        return Parsed(rows(reply, "score"))
+
+
+class LlamaCpp(Dialect):
+    """llama.cpp's server: the template inside the GGUF file, with the default instruction."""
+
+    name: ClassVar[str] = "llamacpp"
+    templates: tuple[Template, ...] = ("server-fixed",)
+    documented: Template | None = "server-fixed"
+    # It fills its template in by replacing these, inside the texts too.
+    reserved: ClassVar[tuple[str, ...]] = ("{query}", "{document}")
+
+    def build(self, batch: Batch) -> dict[str, Any]:
+        return {
+            "model": batch.model,
+            "query": batch.query,
+            "documents": list(batch.documents),
+            "top_n": len(batch),
+        }
+
+    def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002
+        return Parsed(rows(field(reply, "results"), "relevance_score"), tokens(reply, *_USAGE))
+
+
+class LlamaCppCompletion(Dialect):
+    """llama.cpp's ``/completion``: a whole prompt by token ids; the exact route, one at a time."""
+
+    name: ClassVar[str] = "llamacpp-completion"
+    path: ClassVar[str] = "/completion"
+    templates: tuple[Template, ...] = ("prompt",)
+    documented: Template | None = "prompt"
+    scale: Scale = "logit"
+    takes_ids: bool = True
+    max_documents: int = 1
+
+    def build(self, batch: Batch) -> dict[str, Any]:
+        return {
+            "prompt": batch.prompts[0],
+            "n_predict": 1,
+            "n_probs": 100,
+            "temperature": 0,
+            "cache_prompt": True,
+        }
+
+    def parse(self, reply: Any, batch: Batch) -> Parsed:
+        steps = sequence(field(reply, "completion_probabilities"))
+        if len(steps) != 1:
+            raise InvalidReplyError(f"expected the probabilities of one token, got {len(steps)}")
+        listed = {
+            field(entry, "id"): number(field(entry, "logprob"), "logprob")
+            for entry in sequence(field(steps[0], "top_logprobs"))
+            if isinstance(field(entry, "id"), int)
+        }
+        return Parsed(
+            [_difference(listed, batch.yes_id, batch.no_id)], tokens(reply, ("tokens_evaluated",))
+        )
+
+
+class Infinity(Dialect):
+    """Infinity 0.0.77. It strips texts, so that no client can write the prompt exactly."""
+
+    name: ClassVar[str] = "infinity"
+    path: ClassVar[str] = "/rerank"
+    templates: tuple[Template, ...] = ("server-fixed",)
+    scale: Scale = "logit"
+    max_documents: int = 2048
+
+    def build(self, batch: Batch) -> dict[str, Any]:
+        return {
+            "model": batch.model,
+            "query": batch.query,
+            "documents": list(batch.documents),
+            "return_documents": False,
+            "raw_scores": True,
+        }
+
+    def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002
+        return Parsed(rows(field(reply, "results"), "relevance_score"), tokens(reply, *_USAGE))
+
+
+class Xinference(Compatible):
+    """Xinference: it writes the prompt; only its transformers engine takes an instruction."""
+
+    name: ClassVar[str] = "xinference"
+    templates: tuple[Template, ...] = ("server", "server-fixed")
+    documented: Template | None = "server"
+
+    def build(self, batch: Batch) -> dict[str, Any]:
+        body = {**super().build(batch), "return_len": True}
+        # The other engines answer 500 to any of these, which is better than to ignore it.
+        if batch.instruction not in (None, DEFAULT_INSTRUCTION):
+            body["kwargs"] = json.dumps({"instruction": batch.instruction})
+        return body
+
+
+class LocalAI(Compatible):
+    """LocalAI: what its backend does, which is llama.cpp's template as a rule."""
+
+    name: ClassVar[str] = "localai"
+    templates: tuple[Template, ...] = ("server-fixed",)
+    documented: Template | None = "server-fixed"
+    reserved: ClassVar[tuple[str, ...]] = LlamaCpp.reserved
+
+    def build(self, batch: Batch) -> dict[str, Any]:
+        body = super().build(batch)
+        del body["return_documents"]
+        return body
+
+
+class LiteLLM(Compatible):
+    """LiteLLM's proxy: what stands behind it decides, so that the template has to be found out."""
+
+    name: ClassVar[str] = "litellm"
+    templates: tuple[Template, ...] = ("server", "server-fixed", "client")
+
+    def build(self, batch: Batch) -> dict[str, Any]:
+        body = super().build(batch)
+        return body if batch.instruction is None else {**body, "instruction": batch.instruction}
+
+
+class Ollama(Dialect):
+    """Ollama has no rerank route: one raw generation per document, and its log-probabilities."""
+
+    name: ClassVar[str] = "ollama"
+    path: ClassVar[str] = "/api/generate"
+    templates: tuple[Template, ...] = ("prompt",)
+    documented: Template | None = "prompt"
+    scale: Scale = "logit"
+    max_documents: int = 1
+
+    def build(self, batch: Batch) -> dict[str, Any]:
+        return {
+            "model": batch.model,
+            "prompt": batch.prompts[0],
+            "raw": True,
+            "stream": False,
+            "logprobs": True,
+            "top_logprobs": 20,
+            "options": {"num_predict": 1, "temperature": 0},
+        }
+
+    def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002
+        steps = sequence(field(reply, "logprobs"))
+        if len(steps) != 1:
+            raise InvalidReplyError(f"expected log-probabilities of one token, got {len(steps)}")
+        listed = {
+            str(field(entry, "token")): number(field(entry, "logprob"), "logprob")
+            for entry in sequence(field(steps[0], "top_logprobs"))
+        }
+        return Parsed([_difference(listed, YES, NO)], tokens(reply, ("prompt_eval_count",)))
+
+
+def _difference(listed: dict[Any, float], yes: int | str, no: int | str) -> Row:
+    """Return the margin, if the server listed both answers; a missing one is never made up."""
+    missing = [str(name) for name in (yes, no) if name not in listed]
+    if missing:
+        raise InvalidReplyError(
+            f"the {len(listed)} likeliest tokens do not hold {' and '.join(missing)}: the score "
+            "cannot be known from them. Is it a Qwen3-Reranker? Else use a server that reports the "
+            "log-probabilities of named tokens (docs/servers.md)"
+        )
+    return Row(0, listed[yes] - listed[no])

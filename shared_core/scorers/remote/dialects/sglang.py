@@ -1,0 +1,73 @@
+"""SGLang, read in the wheel of 0.5.23."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from shared_core.errors import InvalidReplyError
+from shared_core.scorers.remote.dialects.base import (
+    Batch,
+    Dialect,
+    Parsed,
+    Row,
+    Template,
+    field,
+    number,
+    rows,
+    sequence,
+    tokens,
+)
+
+
+class SglangScore(Dialect):
+    """``/v1/score``: one prefix and many items, by token ids; the exact route."""
+
+    name: ClassVar[str] = "sglang-score"
+    path: ClassVar[str] = "/v1/score"
+    templates: tuple[Template, ...] = ("prompt",)
+    documented: Template | None = "prompt"
+    takes_ids: bool = True
+
+    def build(self, batch: Batch) -> dict[str, Any]:
+        return {
+            "model": batch.model,
+            "query": batch.prefix,
+            "items": list(batch.rests),
+            "label_token_ids": [batch.yes_id, batch.no_id],
+            "apply_softmax": True,
+            "item_first": False,
+        }
+
+    def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002  # every dialect has both
+        found = []
+        for index, pair in enumerate(sequence(field(reply, "scores"))):
+            values = sequence(pair)
+            if len(values) != 2:
+                raise InvalidReplyError(f"expected the scores of yes and no, got {len(values)}")
+            found.append(Row(index, number(values[0], "scores")))
+        return Parsed(found, tokens(reply, ("usage", "prompt_tokens"), ("usage", "total_tokens")))
+
+
+class SglangRerank(Dialect):
+    """``/v1/rerank``: templated by the server's ``--chat-template``; the reply is a bare list.
+
+    Nothing on the wire tells whether the template is the right one, so that this route has to be
+    asked for, with the template state.
+    """
+
+    name: ClassVar[str] = "sglang-rerank"
+    path: ClassVar[str] = "/v1/rerank"
+    templates: tuple[Template, ...] = ("server", "server-fixed")
+
+    def build(self, batch: Batch) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "query": batch.query,
+            "documents": list(batch.documents),
+            "return_documents": False,
+        }
+        if batch.instruction is not None:
+            body["instruct"] = batch.instruction
+        return body
+
+    def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002
+        return Parsed(rows(reply, "score"))

@@ -1,0 +1,312 @@
+"""One HTTP request: pooled per event loop, bounded in time and number, repeated where it helps."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import httpx
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_any,
+    stop_before_delay,
+    wait_random_exponential,
+)
+
+from shared_core.errors import (
+    ClosedError,
+    InvalidReplyError,
+    ServerStatusError,
+    ServerUnreachableError,
+)
+from shared_core.remote_options import RemoteOptions
+from shared_core.scorers.remote.failures import (
+    RETRIED_STATUSES,
+    advice,
+    request_id,
+    retry_after,
+    server_words,
+)
+
+logger = logging.getLogger("qwen3_rerank")
+_LARGEST_REPLY = 64 * 2**20  # bytes; a thousand echoed documents are far below
+_BACKOFF = wait_random_exponential(multiplier=0.5, max=20)  # seconds: 0–0.5, 0–1, 0–2, …
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete answer with status 200 to 299."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    redact: Callable[[str], str] = str
+
+    def json(self) -> Any:
+        """Return the decoded body.
+
+        Raises:
+            InvalidReplyError: It is not JSON.
+        """
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            words = self.redact(server_words(self.body, self.headers.get("content-type", "")))
+            raise InvalidReplyError(
+                f"{self.url} answered 200, but not with JSON: {words or 'nothing'}. Is base_url "
+                "the address of a rerank server?",
+                url=self.url,
+                status=200,
+                request_id=request_id(self.headers),
+            ) from None
+
+
+class HttpSession:
+    """Requests to one server, from any event loop.
+
+    Args:
+        options: Timeouts, bounds, key and headers.
+        key_variables: Environment variables to look for the key in, the first that is set wins.
+        retried: Statuses to repeat a request on, besides those of all servers.
+    """
+
+    def __init__(self, options: RemoteOptions, key_variables: Iterable[str] = ()) -> None:
+        self._options = options
+        self._headers = {
+            "accept": "application/json",
+            "user-agent": "qwen3-rerank",
+            **{name.lower(): value.get_secret_value() for name, value in options.headers.items()},
+        }
+        key = _api_key(options, key_variables)
+        if key and "authorization" not in self._headers:
+            self._headers["authorization"] = f"Bearer {key}"
+        secrets = [*(value.get_secret_value() for value in options.headers.values()), key]
+        self._secrets = [secret for secret in secrets if secret and len(secret) >= 4]
+        self._timeout = httpx.Timeout(options.timeout, connect=options.connect_timeout)
+        self._lock = threading.Lock()
+        self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Pool] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._next_start = 0.0
+        self._is_closed = False
+
+    async def get(self, url: str) -> Reply | None:
+        """Return the answer to a GET; ``None`` if the server has no such thing for us.
+
+        Raises:
+            ServerUnreachableError, ServerStatusError: As for `post`, where repeating may help.
+        """
+        try:
+            return await self._repeat("GET", url, None, RETRIED_STATUSES)
+        except ServerStatusError as error:
+            if error.status in RETRIED_STATUSES:
+                raise
+            return None
+
+    async def exists(self, url: str) -> bool:
+        """Return whether a POST could be sent here: a GET is refused, but not as unknown."""
+        try:
+            await self._repeat("GET", url, None, RETRIED_STATUSES)
+        except ServerStatusError as error:
+            return error.status != 404
+        return True
+
+    async def post(self, url: str, body: Any, retried: Iterable[int] = ()) -> Reply:
+        """Return the answer to a POST of JSON, repeated where it may yet succeed.
+
+        Args:
+            url: Where to.
+            body: What to send.
+            retried: Statuses to repeat it on, besides those of all servers.
+
+        Raises:
+            ServerUnreachableError: No connection, or no complete answer in time.
+            ServerStatusError: An error status that is not worth repeating, or that stayed.
+        """
+        content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+        return await self._repeat("POST", url, content, RETRIED_STATUSES.union(retried))
+
+    def redact(self, text: str) -> str:
+        """Return a server's words without the secrets that it may have repeated."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    async def _repeat(
+        self, method: str, url: str, content: bytes | None, statuses: frozenset[int]
+    ) -> Reply:
+        deadline = time.monotonic() + self._options.total_timeout
+
+        def is_worth_repeating(error: BaseException) -> bool:
+            if isinstance(error, ServerStatusError):
+                return error.status in statuses
+            return isinstance(error, ServerUnreachableError)
+
+        retrying = AsyncRetrying(
+            stop=stop_any(
+                stop_after_attempt(self._options.max_retries + 1),
+                stop_before_delay(self._options.total_timeout),
+            ),
+            wait=_wait,
+            retry=retry_if_exception(is_worth_repeating),
+            before_sleep=_log_retry,
+            reraise=True,
+        )
+        async for attempt in retrying:
+            with attempt:
+                await self._wait_for_turn()
+                async with self._pool().slots:
+                    left = max(0.001, deadline - time.monotonic())
+                    return await self._send(method, url, content, min(self._options.timeout, left))
+        raise AssertionError("unreachable")  # pragma: no cover
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there may be connections to close."""
+        return bool(self._pools)
+
+    async def aclose(self, blocked: asyncio.AbstractEventLoop | None = None) -> None:
+        """Close the pools of all loops that run.
+
+        Args:
+            blocked: A loop whose thread waits for this, so that it cannot be waited for.
+        """
+        here = asyncio.get_running_loop()
+        with self._lock:
+            self._is_closed = True
+            pools, self._pools = list(self._pools.items()), weakref.WeakKeyDictionary()
+        elsewhere = []
+        for loop, pool in pools:
+            if loop is here:
+                await pool.client.aclose()
+            elif loop.is_running():
+                closing = asyncio.run_coroutine_threadsafe(pool.client.aclose(), loop)
+                if loop is not blocked:
+                    elsewhere.append(asyncio.wrap_future(closing))
+        if elsewhere:
+            await asyncio.wait(elsewhere, timeout=2.0)
+
+    async def _send(self, method: str, url: str, content: bytes | None, timeout: float) -> Reply:
+        headers = {"content-type": "application/json"} if content is not None else {}
+        try:
+            with anyio.fail_after(timeout):
+                async with self._pool().client.stream(
+                    method, url, content=content, headers=headers
+                ) as response:
+                    body = await _read(response)
+        except (TimeoutError, httpx.TimeoutException) as error:
+            where = "a connection" if isinstance(error, httpx.ConnectTimeout) else "an answer"
+            raise ServerUnreachableError(
+                f"{url} gave no complete answer in {timeout:g} s ({where} was waited for): raise "
+                "timeout or connect_timeout, or is the server overloaded?",
+                url=url,
+            ) from None
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            words = self.redact(str(error) or type(error).__name__)
+            raise ServerUnreachableError(
+                f"no answer from {url}: {words}. Is the server running, and base_url right?",
+                url=url,
+            ) from None
+        except RuntimeError as error:  # httpx, of a client that was closed under way
+            if not self._is_closed:
+                raise
+            raise ClosedError("the reranker was closed while it was working") from error
+        if response.is_success:
+            return Reply(url, response.headers, body, self.redact)
+        raise self._status_error(url, response, body)
+
+    def _status_error(self, url: str, response: httpx.Response, body: bytes) -> ServerStatusError:
+        status, headers = response.status_code, response.headers
+        words = server_words(body, headers.get("content-type", ""))
+        if 300 <= status < 400:
+            words = f"a redirection to {headers.get('location', 'nowhere')[:200]}"
+        name, wait = request_id(headers, body), retry_after(headers)
+        message = f"{url} answered {status}" + (f": {self.redact(words)}" if words else "")
+        if name:
+            message += f" (request {self.redact(name)})"
+        if wait is not None:
+            message += f" [retry after {wait:g} s]"
+        if hint := advice(status):
+            message += f". {hint}"
+        error = ServerStatusError(message, url=url, status=status, request_id=name)
+        error.wait = wait
+        return error
+
+    async def _wait_for_turn(self) -> None:
+        """Sleep until another request may begin, by ``requests_per_second``."""
+        if self._options.requests_per_second is None:
+            return
+        with self._lock:
+            now = time.monotonic()
+            start = max(now, self._next_start)
+            self._next_start = start + 1 / self._options.requests_per_second
+        await asyncio.sleep(start - now)
+
+    def _pool(self) -> _Pool:
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            if self._is_closed:
+                raise ClosedError("the reranker is closed; make a new one")
+            pool = self._pools.get(loop)
+            if pool is None:
+                bound = self._options.max_concurrency
+                client = httpx.AsyncClient(
+                    headers=self._headers,
+                    timeout=self._timeout,
+                    limits=httpx.Limits(max_connections=bound, max_keepalive_connections=bound),
+                )
+                pool = self._pools[loop] = _Pool(client, asyncio.Semaphore(bound))
+            return pool
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """The connections of one event loop."""
+
+    client: httpx.AsyncClient
+    slots: asyncio.Semaphore
+
+
+async def _read(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > _LARGEST_REPLY:
+            raise httpx.DecodingError(f"the reply is larger than {_LARGEST_REPLY} bytes")
+    return bytes(body)
+
+
+def _wait(state: RetryCallState) -> float:
+    """Return the seconds to the next attempt: what the server asks for, else a random backoff."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    asked = getattr(error, "wait", None)
+    return float(_BACKOFF(state)) if asked is None else float(asked)
+
+
+def _log_retry(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome is not None else None
+    seconds = state.next_action.sleep if state.next_action is not None else 0.0
+    logger.info("attempt %d failed, next in %.1f s: %s", state.attempt_number, seconds, error)
+
+
+def _api_key(options: RemoteOptions, variables: Iterable[str]) -> str | None:
+    """Return the key from the options or the environment; never from another server's variable."""
+    if options.api_key is not None:
+        return options.api_key.get_secret_value()
+    for name in ("QWEN3_RERANK_API_KEY", *variables):
+        value = os.environ.get(name, "").strip()
+        if value and value.isascii() and value.isprintable():
+            return value
+    return None

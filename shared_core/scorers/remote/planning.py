@@ -1,0 +1,159 @@
+"""One query's documents as the bodies of requests: wrapped, cut, split to the server's limits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from shared_core.encodable import check_encodable
+from shared_core.errors import ConfigurationError
+from shared_core.prompt import DEFAULT_INSTRUCTION, render_fields
+from shared_core.scorers.base import ScoreRequest
+from shared_core.scorers.remote.dialects.base import Batch, trait
+from shared_core.scorers.remote.setup import Setup
+from shared_core.scorers.remote.wrapping import prompt_pieces, wrapped_pair
+
+_FIXED_TOKENS = 120  # more than the fixed parts of the prompt have (72)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One document as it will be sent.
+
+    Attributes:
+        index: Its position in the query's documents.
+        content: Text, or token ids.
+        n_tokens: Tokens of the whole prompt, where a tokenizer is at hand.
+        truncated: Whether it was cut here; ``None`` if the server may still do it.
+    """
+
+    index: int
+    content: str | list[int]
+    n_tokens: int | None
+    truncated: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One request to make, and which documents it is about."""
+
+    batch: Batch
+    pieces: Sequence[Piece]
+
+    def halves(self) -> tuple[Chunk, Chunk]:
+        """Return two chunks of half the documents each."""
+        middle = len(self.pieces) // 2
+        return self._part(slice(None, middle)), self._part(slice(middle, None))
+
+    def _part(self, part: slice) -> Chunk:
+        batch = replace(
+            self.batch, documents=self.batch.documents[part], rests=self.batch.rests[part]
+        )
+        return Chunk(batch, self.pieces[part])
+
+
+def plan_chunks(setup: Setup, model: str, request: ScoreRequest) -> list[Chunk]:
+    """Return the requests that score one query's documents.
+
+    Raises:
+        ConfigurationError: The server writes the prompt and has no place for the instruction.
+        QueryTooLongError: No token would be left for a document.
+        TextEncodingError: A text has a lone surrogate; names which.
+    """
+    check_encodable(render_fields(request.instruction, request.query), request.documents)
+    if setup.template == "server-fixed" and request.instruction != DEFAULT_INSTRUCTION:
+        raise ConfigurationError(
+            f"{setup.url} writes the prompt by itself and takes no instruction, so that "
+            f"{_short(request.instruction)!r} would be ignored: leave instruction out, or use a "
+            "server that takes one (docs/servers.md)"
+        )
+    base, pieces = _pieces(setup, model, request)
+    return [
+        Chunk(_filled(base, setup, [piece.content for piece in chosen]), chosen)
+        for chosen in _split(setup, base, pieces)
+    ]
+
+
+def _pieces(setup: Setup, model: str, request: ScoreRequest) -> tuple[Batch, list[Piece]]:
+    """Return what all requests share, and the documents as they will be sent."""
+    base = Batch(model, yes_id=setup.yes_id, no_id=setup.no_id)
+    if setup.sends_ids and setup.encoder is not None:
+        group = setup.encoder.encode(request.instruction, request.query, request.documents)
+        pieces = [
+            Piece(index, one.ids, one.n_tokens, one.truncated)
+            for index, one in enumerate(group.documents)
+        ]
+        return replace(base, prefix=group.prefix_ids), pieces
+
+    query, instruction = setup.neutralise(request.query), setup.neutralise(request.instruction)
+    texts = [setup.neutralise(document) for document in request.documents]
+    cut: list[tuple[str, int | None, bool | None]]
+    if setup.encoder is not None:
+        cut = [setup.encoder.cut(instruction, query, text) for text in texts]
+    else:
+        cut = [(text, None, None) for text in texts]
+    if setup.template == "prompt":
+        base = replace(base, prefix=prompt_pieces(instruction, query, "")[0])
+        contents = [prompt_pieces(instruction, query, text)[1] for text, _, _ in cut]
+    elif setup.template == "client":
+        base = replace(base, query=wrapped_pair(instruction, query, "")[0])
+        contents = [wrapped_pair(instruction, query, text)[1] for text, _, _ in cut]
+    else:
+        base = replace(base, query=query, max_document_tokens=_server_cut(setup, request))
+        if setup.template == "server":
+            base = replace(base, instruction=instruction)
+        contents = [text for text, _, _ in cut]
+    return base, [
+        Piece(index, content, n_tokens, truncated)
+        for index, (content, (_, n_tokens, truncated)) in enumerate(zip(contents, cut, strict=True))
+    ]
+
+
+def _server_cut(setup: Setup, request: ScoreRequest) -> int | None:
+    """Return the tokens to let a server cut documents to, if one may be too long and it can."""
+    if setup.encoder is not None or not setup.facts.is_at_least(0, 20, 2):
+        return None
+    # A token is at least one byte, so this much surely fits.
+    fields = render_fields(request.instruction, request.query)
+    room = setup.max_length - _FIXED_TOKENS - len(fields.encode())
+    longest = max((len(document.encode()) for document in request.documents), default=0)
+    return room if 0 < room < longest else None
+
+
+def _split(setup: Setup, base: Batch, pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+    """Yield the documents of one request after another, within the dialect's limits."""
+    most = trait(setup.dialect, "max_documents")
+    most_bytes, most_tokens = trait(setup.dialect, "max_bytes"), trait(setup.dialect, "max_tokens")
+    shared = len(_dumped(base.prefix)) + len(_dumped(base.query)) + 1024
+    query_tokens = len(base.query.encode()) // 2
+    chosen: list[Piece] = []
+    n_bytes = n_tokens = 0
+    for piece in pieces:
+        size = len(_dumped(piece.content)) + 2
+        if not isinstance(base.prefix, str) or base.prefix:
+            size += len(_dumped(base.prefix))  # most routes repeat it with every document
+        # Without a tokenizer, half the bytes are more tokens than nearly any text has.
+        cost = query_tokens + (piece.n_tokens or len(piece.content) // 2)
+        full = len(chosen) >= most or n_bytes + size + shared > most_bytes
+        if chosen and (full or (most_tokens is not None and n_tokens + cost > most_tokens)):
+            yield chosen
+            chosen, n_bytes, n_tokens = [], 0, 0
+        chosen.append(piece)
+        n_bytes, n_tokens = n_bytes + size, n_tokens + cost
+    if chosen:
+        yield chosen
+
+
+def _filled(base: Batch, setup: Setup, contents: Sequence[str | list[int]]) -> Batch:
+    if setup.template == "prompt":
+        return replace(base, rests=list(contents))
+    return replace(base, documents=[content for content in contents if isinstance(content, str)])
+
+
+def _dumped(content: str | list[int]) -> bytes:
+    return json.dumps(content, ensure_ascii=False).encode()
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:59] + "…"

@@ -1,0 +1,196 @@
+"""The remote scorer: plans, sends, checks and joins. One async implementation, sync on top."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from tqdm.auto import tqdm
+
+from shared_core.errors import InvalidReplyError, RerankError, ServerStatusError
+from shared_core.options import RerankerOptions
+from shared_core.scorers.base import Scored, ScoreRequest
+from shared_core.scorers.remote.dialects.base import Parsed, trait
+from shared_core.scorers.remote.failures import message_in, request_id
+from shared_core.scorers.remote.http import Reply
+from shared_core.scorers.remote.loops import LoopThread
+from shared_core.scorers.remote.margins import margins_of
+from shared_core.scorers.remote.planning import Chunk, plan_chunks
+from shared_core.scorers.remote.setup import Setup, make_session, prepare
+
+logger = logging.getLogger("qwen3_rerank")
+Result = TypeVar("Result")
+_LONG = 100_000  # characters; more are encoded on a worker, so that no event loop waits for it
+
+
+class RemoteScorer:
+    """Scores by a server. The first call asks the server what it is; nothing is sent before.
+
+    Args:
+        options: The address, how to speak, and the bounds.
+
+    Raises:
+        ConfigurationError: There is no such dialect.
+    """
+
+    is_loaded = False  # no model is in this process's memory
+
+    def __init__(self, options: RerankerOptions) -> None:
+        self._options = options
+        self._session = make_session(options)
+        self._thread = LoopThread("qwen3-rerank-http")
+        self._setup: Setup | None = None
+        self._lock = threading.Lock()
+        self._preparing: dict[asyncio.AbstractEventLoop, asyncio.Task[Setup]] = {}
+        self._worker: ThreadPoolExecutor | None = None
+
+    def score(self, query: str, documents: Sequence[str], *, instruction: str) -> list[float]:
+        """Return the margin of each document, in input order. See `ascore_many`."""
+        (scored,) = self.score_many([ScoreRequest(query, instruction, documents)])
+        return [one.logit for one in scored]
+
+    def score_many(
+        self, requests: Sequence[ScoreRequest], *, show_progress: bool = False
+    ) -> list[list[Scored]]:
+        """`ascore_many` for a thread without an event loop."""
+        return self._thread.run(self.ascore_many(requests, show_progress=show_progress))
+
+    async def ascore_many(
+        self, requests: Sequence[ScoreRequest], *, show_progress: bool = False
+    ) -> list[list[Scored]]:
+        """Return one `Scored` per document of each request, in input order.
+
+        Raises:
+            ConfigurationError: The server cannot do what the options or the instruction ask for.
+            ServerUnreachableError, ServerStatusError, InvalidReplyError: A request failed; those
+                under way are cancelled.
+        """
+        setup = await self.prepared()
+        chunks = await self._planned(setup, requests)
+        found: list[dict[int, Scored]] = [{} for _ in requests]
+        total = sum(len(request.documents) for request in requests)
+        with tqdm(total=total, desc="rerank", unit="doc", disable=not show_progress) as progress:
+
+            async def run(number: int, chunk: Chunk) -> None:
+                found[number].update(await self._scored(setup, chunk))
+                progress.update(len(chunk.pieces))
+
+            await _all_or_none([run(number, chunk) for number, chunk in chunks])
+        return [
+            [answers[index] for index in range(len(request.documents))]
+            for request, answers in zip(requests, found, strict=True)
+        ]
+
+    async def prepared(self) -> Setup:
+        """Return how to speak to the server, asking it once per event loop at most."""
+        if self._setup is not None:
+            return self._setup
+        loop = asyncio.get_running_loop()
+        task = self._preparing.get(loop)
+        if task is None:
+            task = self._preparing[loop] = loop.create_task(prepare(self._options, self._session))
+            task.add_done_callback(self._forget)
+        # Shielded: it is shared, so that one caller's cancellation is not everybody's.
+        self._setup = await asyncio.shield(task)
+        logger.debug("%s: %s", self._setup.url, self._setup.template)
+        return self._setup
+
+    def _forget(self, task: asyncio.Task[Setup]) -> None:
+        self._preparing.pop(task.get_loop(), None)
+        if not task.cancelled():
+            task.exception()  # seen, even if all that waited for it were cancelled
+
+    def unload(self) -> None:
+        """Forget what the server said of itself; the next call asks again."""
+        self._setup = None
+
+    def close(self) -> None:
+        """Close all connections. Calls under way fail with `ClosedError`."""
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if self._session.is_open:
+            self._thread.run(self._session.aclose(here))
+        self._thread.close()
+        with self._lock:
+            worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.shutdown(wait=False)
+
+    async def _planned(
+        self, setup: Setup, requests: Sequence[ScoreRequest]
+    ) -> list[tuple[int, Chunk]]:
+        def plan() -> list[tuple[int, Chunk]]:
+            return [
+                (number, chunk)
+                for number, request in enumerate(requests)
+                for chunk in plan_chunks(setup, self._options.model, request)
+            ]
+
+        size = sum(len(text) for request in requests for text in request.documents)
+        return plan() if size <= _LONG else await self._in_worker(plan)
+
+    async def _in_worker(self, call: Callable[[], Result]) -> Result:
+        with self._lock:
+            if self._worker is None:
+                self._worker = ThreadPoolExecutor(1, thread_name_prefix="qwen3-rerank-encode")
+            future = self._worker.submit(call)
+        return await asyncio.wrap_future(future)
+
+    async def _scored(self, setup: Setup, chunk: Chunk) -> dict[int, Scored]:
+        """Return the scores of a chunk by document, halving what the server finds too large."""
+        dialect = setup.dialect
+        try:
+            reply = await self._session.post(
+                setup.url, dialect.build(chunk.batch), trait(dialect, "retried")
+            )
+        except ServerStatusError as error:
+            if error.status != 413 or len(chunk.pieces) == 1:
+                raise
+            first, second = chunk.halves()
+            return await self._scored(setup, first) | await self._scored(setup, second)
+        margins = self._margins(setup, chunk, reply)
+        return {
+            piece.index: Scored(margin, piece.n_tokens, piece.truncated)
+            for piece, margin in zip(chunk.pieces, margins, strict=True)
+        }
+
+    def _margins(self, setup: Setup, chunk: Chunk, reply: Reply) -> list[float]:
+        """Return one margin per document of the chunk.
+
+        Raises:
+            InvalidReplyError: The reply does not hold exactly that; it says where it is from.
+        """
+        decoded = reply.json()
+        try:
+            parsed: Parsed = setup.dialect.parse(decoded, chunk.batch)
+            return margins_of(parsed.rows, len(chunk.pieces), trait(setup.dialect, "scale"))
+        except RerankError as error:
+            problem, cause = str(error), error.__cause__
+        except Exception as error:  # noqa: BLE001  # whatever a user's own dialect may raise
+            problem, cause = f"the dialect cannot read the reply: {error!r}", error
+        words = message_in(decoded) if isinstance(decoded, dict) else ""
+        said = f" The server says: {words[:300]}" if words else ""
+        raise InvalidReplyError(
+            self._session.redact(f"{setup.url}: {problem}.{said}"),
+            url=setup.url,
+            status=200,
+            request_id=request_id(reply.headers),
+        ) from cause
+
+
+async def _all_or_none(jobs: Sequence[Awaitable[None]]) -> None:
+    """Await all; if one fails or this is cancelled, cancel the rest before raising."""
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+    try:
+        await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

@@ -1,0 +1,242 @@
+"""Which dialect and which template state to use with a server. What is not known is not guessed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from shared_core.encoding import PairEncoder
+from shared_core.errors import ConfigurationError
+from shared_core.options import RerankerOptions
+from shared_core.prompt import NO, YES
+from shared_core.scorers.remote.dialects import DIALECTS, HOSTED, servers, sglang, vllm
+from shared_core.scorers.remote.dialects.base import Dialect, Template, trait
+from shared_core.scorers.remote.discovery import OWN_SERVICE, Facts, discover
+from shared_core.scorers.remote.http import HttpSession
+from shared_core.scorers.remote.probe import find_template
+from shared_core.scorers.remote.tokenizing import (
+    check_same_tokenizer,
+    served_ids,
+    tokenizer_at_hand,
+)
+from shared_core.scorers.remote.urls import join, server_root
+from shared_core.scorers.remote.wrapping import QWEN3_CONTROL_TOKENS, Neutraliser
+
+_FAMILIES = ("vllm", "sglang")  # names that stand for whichever of a server's routes is best
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """All that is known before the first request.
+
+    Attributes:
+        dialect: How to speak.
+        template: Who writes the prompt.
+        url: Where to.
+        facts: What the server said of itself.
+        encoder: Makes token ids and cuts documents, if a tokenizer is at hand.
+        neutralise: Makes texts safe that the server tokenises.
+        max_length: The most tokens of one prompt.
+        yes_id, no_id: Token ids of the two answers.
+    """
+
+    dialect: Dialect
+    template: Template
+    url: str
+    facts: Facts
+    encoder: PairEncoder | None
+    neutralise: Neutraliser
+    max_length: int
+    yes_id: int = 9693
+    no_id: int = 2152
+
+    @property
+    def sends_ids(self) -> bool:
+        """Whether prompts go as token ids."""
+        takes_ids = bool(trait(self.dialect, "takes_ids"))
+        return self.template == "prompt" and takes_ids and self.encoder is not None
+
+
+def named_dialect(options: RerankerOptions) -> type[Dialect] | Dialect | None:
+    """Return the dialect that the options name or whose host they give; no server is asked.
+
+    Raises:
+        ConfigurationError: There is no dialect of that name.
+    """
+    if not isinstance(options.dialect, str):
+        return options.dialect  # type: ignore[no-any-return]  # checked to have build and parse
+    if options.dialect in ("auto", *_FAMILIES):
+        host = urlsplit(options.base_url or "").hostname or ""
+        return HOSTED.get(host) if options.dialect == "auto" else None
+    found = DIALECTS.get(options.dialect)
+    if found is None:
+        known = ", ".join(["auto", *_FAMILIES, *DIALECTS])
+        raise ConfigurationError(
+            f"there is no dialect {options.dialect!r}: expected one of {known}"
+        )
+    return found
+
+
+def make_session(options: RerankerOptions) -> HttpSession:
+    """Return the way to the server; a vendor's own key goes to that vendor's own host alone."""
+    dialect = named_dialect(options)
+    variables = getattr(dialect, "key_variables", ())
+    own = urlsplit(getattr(dialect, "base_url", None) or "").hostname
+    host = urlsplit(options.base_url or "").hostname
+    return HttpSession(options, variables if host in (None, own) or host in HOSTED else ())
+
+
+async def prepare(options: RerankerOptions, session: HttpSession) -> Setup:
+    """Find out how to speak to the server.
+
+    Raises:
+        ConfigurationError: It cannot be known, or the options ask for what it cannot do.
+        RemoteError: The server could not be asked.
+    """
+    named = named_dialect(options)
+    base_url = options.base_url or getattr(named, "base_url", None)
+    if base_url is None:
+        raise ConfigurationError(
+            f"dialect={options.dialect!r} needs base_url, the server's address"
+        )
+    root = server_root(base_url)
+    facts = Facts() if _is_hosted(named, base_url) else await discover(session, root)
+    dialect = _dialect(options, named, facts, base_url)
+    _check_model(options, facts)
+    bound = min(options.max_length, facts.max_model_len or options.max_length)
+    if isinstance(dialect, (vllm.VllmCompletions, vllm.VllmGenerative)):
+        bound -= bound == facts.max_model_len  # a generated token needs room, too
+
+    tokenizer = tokenizer_at_hand(options)
+    encoder = None if tokenizer is None else PairEncoder(tokenizer, bound)
+    yes_id, no_id = 9693, 2152
+    if encoder is not None:
+        yes_id, no_id = encoder.yes_id, encoder.no_id
+        if facts.server == "vllm":
+            await check_same_tokenizer(session, root, options.model, encoder)
+    elif facts.server == "vllm" and trait(dialect, "takes_ids"):
+        yes_id, no_id = await _answer_ids(session, root, options.model, (yes_id, no_id))
+
+    literals = encoder.control_tokens if encoder is not None else QWEN3_CONTROL_TOKENS
+    setup = Setup(
+        dialect,
+        "prompt",
+        join(root, trait(dialect, "path"), options.model),
+        facts,
+        encoder,
+        Neutraliser([*QWEN3_CONTROL_TOKENS, *literals, *trait(dialect, "reserved")]),
+        bound,
+        yes_id,
+        no_id,
+    )
+    return replace(setup, template=await _template(options, session, setup))
+
+
+def _is_hosted(named: type[Dialect] | Dialect | None, base_url: str) -> bool:
+    """Whether there is nothing to ask the server about itself."""
+    is_own = not isinstance(named, type) and named is not None
+    return is_own or (urlsplit(base_url).hostname or "") in HOSTED
+
+
+def _dialect(
+    options: RerankerOptions,
+    named: type[Dialect] | Dialect | None,
+    facts: Facts,
+    base_url: str,
+) -> Dialect:
+    if named is None:
+        named = _best_dialect(options, facts, base_url)
+    if not isinstance(named, type):
+        return named
+    if issubclass(named, vllm.Pooling):
+        # Older ones ignore the field, and their probabilities would be taken for logits.
+        return named(raw=facts.server == "vllm" and facts.is_at_least(0, 13))
+    dialect = named()
+    if facts.max_documents is not None:
+        dialect.max_documents = min(dialect.max_documents, facts.max_documents)
+    return dialect
+
+
+def _best_dialect(options: RerankerOptions, facts: Facts, base_url: str) -> type[Dialect]:
+    """Return the most exact dialect of a server that told what it is."""
+    family = facts.server if options.dialect == "auto" else options.dialect
+    if family == "vllm":
+        return _best_vllm_route(facts, base_url)
+    found = {"sglang": sglang.SglangScore, OWN_SERVICE: servers.Plain}.get(family or "")
+    found = found or DIALECTS.get(family or "")
+    if found is None:
+        raise ConfigurationError(
+            f"cannot tell what kind of server {base_url} is: give dialect=, one of "
+            f"{', '.join([*_FAMILIES, *DIALECTS])}. "
+            "`qwen3-rerank check --base-url …` shows what it answers"
+        )
+    return found
+
+
+def _best_vllm_route(facts: Facts, base_url: str) -> type[Dialect]:
+    if "/classify" in facts.routes:
+        return vllm.VllmClassify
+    if "/v1/rerank" in facts.routes:
+        return vllm.VllmRerank
+    if "/v1/completions" in facts.routes and facts.is_at_least(0, 26):
+        return vllm.VllmCompletions
+    if "/generative_scoring" in facts.routes:
+        return vllm.VllmGenerative
+    raise ConfigurationError(
+        f"{base_url} is vLLM {facts.version or 'of unknown version'}, but with none of the routes "
+        "that can score. Start it with --runner pooling and the overrides of docs/servers.md; a "
+        "generating server needs 0.20 or later"
+    )
+
+
+def _check_model(options: RerankerOptions, facts: Facts) -> None:
+    """Raise if a server that serves by name does not serve this one."""
+    serves_by_name = facts.server in ("vllm", "infinity", "xinference", "ollama", "litellm")
+    if serves_by_name and facts.models and options.model not in facts.models:
+        raise ConfigurationError(
+            f"the server does not serve {options.model!r}: give model=, one of "
+            f"{', '.join(map(repr, facts.models[:10]))}"
+        )
+
+
+async def _answer_ids(
+    session: HttpSession, root: str, model: str, default: tuple[int, int]
+) -> tuple[int, int]:
+    """Return the server's own ids of yes and no; Qwen3's if it does not tell.
+
+    Raises:
+        ConfigurationError: One of them is several tokens.
+    """
+    found = [await served_ids(session, root, model, word) for word in (YES, NO)]
+    if found[0] is None or found[1] is None:
+        return default
+    for word, ids in zip((YES, NO), found, strict=True):
+        if ids is None or len(ids) != 1:
+            raise ConfigurationError(
+                f"the server's model {model!r} has {word!r} as {len(ids or ())} tokens: the score "
+                "is defined only where it is one. Is it a Qwen3-Reranker?"
+            )
+    return found[0][0], found[1][0]
+
+
+async def _template(options: RerankerOptions, session: HttpSession, setup: Setup) -> Template:
+    """Return the template state: the one asked for, the one known, or the one found out."""
+    dialect = setup.dialect
+    possible = trait(dialect, "templates")
+    if options.template != "auto":
+        if options.template not in possible:
+            raise ConfigurationError(
+                f"template={options.template!r} is not possible with {_name(dialect)}: expected "
+                f"one of {', '.join(possible)}"
+            )
+        return options.template
+    documented: Template | None = trait(dialect, "documented")
+    if documented is not None:
+        return documented
+    if setup.facts.server == OWN_SERVICE:
+        return "server"
+    return await find_template(session, setup.url, dialect, options.model)
+
+
+def _name(dialect: Dialect) -> str:
+    return getattr(dialect, "name", type(dialect).__name__)

@@ -1,0 +1,100 @@
+"""The tokenizer of a remote model, where it is at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from shared_core.encoding import PairEncoder
+from shared_core.errors import ConfigurationError, InvalidReplyError, RemoteError
+from shared_core.options import RerankerOptions
+from shared_core.scorers.remote.http import HttpSession
+from shared_core.scorers.remote.urls import join
+
+# Words, digits, several scripts and a newline; enough to tell two vocabularies apart.
+_PROBE = "Zürich 2026: the 3rd reranker's café, 東京 и Москва, यह\n\tnot_a_word <b>x</b>"
+
+
+def tokenizer_at_hand(options: RerankerOptions) -> Tokenizer | None:
+    """Return the tokenizer that the options name, or that of the model if it is here already.
+
+    Nothing is downloaded unless ``tokenizer`` was given.
+
+    Raises:
+        ConfigurationError: ``tokenizer`` was given and cannot be read.
+    """
+    if options.tokenizer is not None:
+        return _given(options.tokenizer, options)
+    if options.model == "tiny":
+        return None  # the name of a bundled model, which no server knows by it
+    path = Path(options.model) / "tokenizer.json"
+    try:
+        if path.is_file():
+            return Tokenizer.from_file(str(path))
+        return _cached(options)
+    except Exception:  # noqa: BLE001  # a tokenizer that was not asked for is only a convenience
+        return None
+
+
+def _given(name: str, options: RerankerOptions) -> Tokenizer:
+    path = Path(name)
+    path = path / "tokenizer.json" if path.is_dir() else path
+    try:
+        if path.is_file():
+            return Tokenizer.from_file(str(path))
+        from huggingface_hub import hf_hub_download
+
+        return Tokenizer.from_file(
+            hf_hub_download(
+                name,
+                "tokenizer.json",
+                revision=options.revision,
+                cache_dir=options.cache_dir,
+                local_files_only=options.local_files_only,
+            )
+        )
+    except Exception as error:
+        raise ConfigurationError(
+            f"tokenizer={name!r} cannot be read ({type(error).__name__}: {error}): expected a "
+            "folder with a tokenizer.json, that file, or the name of a model on the hub"
+        ) from error
+
+
+def _cached(options: RerankerOptions) -> Tokenizer | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(
+        options.model, "tokenizer.json", cache_dir=options.cache_dir, revision=options.revision
+    )
+    return Tokenizer.from_file(found) if isinstance(found, str) else None
+
+
+async def check_same_tokenizer(
+    session: HttpSession, root: str, model: str, encoder: PairEncoder
+) -> None:
+    """Raise if a vLLM server tokenises otherwise than we do.
+
+    Raises:
+        ConfigurationError: It does.
+    """
+    there = await served_ids(session, root, model, _PROBE)
+    here = encoder.text_ids(_PROBE)
+    if there is not None and there != here:
+        raise ConfigurationError(
+            f"the tokenizer at hand is not that of the server's model {model!r}: for one text it "
+            f"has {len(here)} tokens and the server {len(there)}. Give tokenizer= that model's"
+        )
+
+
+async def served_ids(session: HttpSession, root: str, model: str, text: str) -> list[int] | None:
+    """Return a vLLM server's token ids of a text, ``None`` if it does not tell."""
+    body = {"model": model, "prompt": text, "add_special_tokens": False}
+    try:
+        reply = (await session.post(join(root, "/tokenize"), body)).json()
+    except RemoteError as error:
+        if isinstance(error, InvalidReplyError) or error.status in (401, 403, 404, 405):
+            return None
+        raise
+    ids = reply.get("tokens") if isinstance(reply, dict) else None
+    return ids if isinstance(ids, list) and all(isinstance(x, int) for x in ids) else None

@@ -1,0 +1,37 @@
+"""Addresses: a base URL with or without the end of a route, and the route."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, urlsplit
+
+_ROUTE = re.compile(
+    r"(/v[12])?(/(rerank|reranks|reranking|score|classify|completions|generative_scoring|ranking))?$"
+)
+
+
+def server_root(base_url: str) -> str:
+    """Return the address below which a server's routes lie, whatever of them the user gave.
+
+    >>> server_root("http://localhost:8000/v1"), server_root("http://gate/qwen/v1/rerank/")
+    ('http://localhost:8000', 'http://gate/qwen')
+    """
+    return _ROUTE.sub("", base_url.rstrip("/")).rstrip("/")
+
+
+def join(root: str, path: str, model: str = "") -> str:
+    """Return root and path together; what the root ends with and the path begins with, once.
+
+    >>> join("https://api.novita.ai/openai", "/openai/v1/rerank")
+    'https://api.novita.ai/openai/v1/rerank'
+    >>> join("https://api.deepinfra.com", "/v1/inference/{model}", "Qwen/Qwen3-Reranker-8B")
+    'https://api.deepinfra.com/v1/inference/Qwen/Qwen3-Reranker-8B'
+    """
+    has = [part for part in urlsplit(root).path.split("/") if part]
+    wants = [part for part in path.split("/") if part]
+    for length in range(min(len(has), len(wants)), 0, -1):
+        if has[-length:] == wants[:length]:
+            wants = wants[length:]
+            break
+    tail = "/".join(wants).replace("{model}", quote(model, safe="/:"))
+    return f"{root}/{tail}" if tail else root
