@@ -29,6 +29,11 @@ class Judge:
         self._cache = ScoreCache(options.cache_size) if options.cache_size else None
 
     @property
+    def scorer(self) -> Scorer:
+        """The backend."""
+        return self._scorer
+
+    @property
     def is_loaded(self) -> bool:
         """Whether the backend holds a model in memory."""
         return bool(getattr(self._scorer, "is_loaded", False))

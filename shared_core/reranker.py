@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from typing_extensions import Self
 
+    from shared_core.check.report import CheckReport
+
 logger = logging.getLogger("qwen3_rerank")
 
 
@@ -256,6 +258,17 @@ class Reranker:
         """`score` without blocking the event loop."""
         request = make_request(query, documents, instruction, self._options.instruction)
         return [sigmoid(one.logit) for one in (await self._runner.arun([request]))[0]]
+
+    def check(self) -> CheckReport:
+        """Return whether the scores can be trusted, and what is wrong if they cannot.
+
+        Looks for all that is known to go wrong with Qwen3-Reranker and its servers: no template,
+        two, another one, an ignored instruction, a head that was not loaded, an order close to
+        random. A model is loaded, a server is asked a few dozen short questions.
+        """
+        from shared_core.check.run import check
+
+        return check(self._runner)
 
     def unload(self) -> None:
         """Free model and cache, after the work in progress; the next call loads the model again."""

@@ -41,6 +41,16 @@ class Runner:
         """Whether a local model is in memory."""
         return self._judge is not None and self._judge.is_loaded
 
+    @property
+    def options(self) -> RerankerOptions:
+        """The options that it was made with."""
+        return self._options
+
+    @property
+    def scorer(self) -> Scorer:
+        """The backend, made if need be."""
+        return self._get_judge().scorer
+
     def run(self, requests: Sequence[ScoreRequest]) -> list[list[Scored]]:
         """Return one `Scored` per document of each request, in input order."""
         self._refuse_if_closed()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm.auto import tqdm
 
@@ -16,7 +16,7 @@ from shared_core.options import RerankerOptions
 from shared_core.scorers.base import Scored, ScoreRequest
 from shared_core.scorers.remote.dialects.base import Parsed, trait
 from shared_core.scorers.remote.failures import message_in, request_id
-from shared_core.scorers.remote.http import Reply
+from shared_core.scorers.remote.http import HttpSession, Reply
 from shared_core.scorers.remote.loops import LoopThread
 from shared_core.scorers.remote.margins import margins_of
 from shared_core.scorers.remote.planning import Chunk, plan_chunks
@@ -47,6 +47,15 @@ class RemoteScorer:
         self._lock = threading.Lock()
         self._preparing: dict[asyncio.AbstractEventLoop, asyncio.Task[Setup]] = {}
         self._worker: ThreadPoolExecutor | None = None
+
+    @property
+    def session(self) -> HttpSession:
+        """The way to the server."""
+        return self._session
+
+    def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        """Return what a coroutine returns that uses this scorer, on its own event loop."""
+        return self._thread.run(coroutine)
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str) -> list[float]:
         """Return the margin of each document, in input order. See `ascore_many`."""

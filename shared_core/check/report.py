@@ -1,0 +1,84 @@
+"""What a check found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Status = Literal["ok", "info", "warning", "wrong", "unreachable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of a report.
+
+    Attributes:
+        name: What was looked at.
+        status: ``wrong`` is a wrong score, ``warning`` what will bite others or later.
+        detail: What was seen.
+        fix: What to do about it; empty if there is nothing to do.
+    """
+
+    name: str
+    status: Status
+    detail: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """All findings, in the order in which they were made.
+
+    Attributes:
+        target: The model, or the model and its server.
+        findings: One per thing looked at.
+        latency_ms: Milliseconds of one call, by number of documents; medians of three.
+    """
+
+    target: str
+    findings: tuple[Finding, ...]
+    latency_ms: dict[int, float]
+
+    @property
+    def is_right(self) -> bool:
+        """Whether scores can be trusted: nothing wrong was found, and everything was reached."""
+        return self.exit_code == 0
+
+    @property
+    def exit_code(self) -> int:
+        """0 if nothing is wrong, 1 if scores are, 2 if they could not be had."""
+        statuses = {finding.status for finding in self.findings}
+        return 2 if "unreachable" in statuses else 1 if "wrong" in statuses else 0
+
+    def __getitem__(self, name: str) -> Finding:
+        """Return the finding of that name.
+
+        Raises:
+            KeyError: There is none.
+        """
+        for finding in self.findings:
+            if finding.name == name:
+                return finding
+        raise KeyError(f"no finding {name!r}: there are {', '.join(self.names)}")
+
+    @property
+    def names(self) -> list[str]:
+        """What was looked at."""
+        return [finding.name for finding in self.findings]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report in plain types, for JSON."""
+        return {
+            "target": self.target,
+            "is_right": self.is_right,
+            "exit_code": self.exit_code,
+            "findings": [asdict(finding) for finding in self.findings],
+            "latency_ms": {str(count): value for count, value in self.latency_ms.items()},
+        }
+
+
+def worst(findings: Iterable[Finding]) -> Status:
+    """Return the most serious status among findings."""
+    order: tuple[Status, ...] = ("ok", "info", "warning", "wrong", "unreachable")
+    return max((finding.status for finding in findings), key=order.index, default="ok")

@@ -1,0 +1,68 @@
+"""`check`: everything that is known to go wrong, looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from shared_core.check.report import CheckReport, Finding
+from shared_core.check.scores import Logits, check_scores, measure_latency
+from shared_core.errors import MissingDependencyError, RemoteError, RerankError
+from shared_core.scorers.base import ScoreRequest
+
+if TYPE_CHECKING:
+    from shared_core.running import Runner
+    from shared_core.scorers.remote.scorer import RemoteScorer
+
+
+def check(runner: Runner) -> CheckReport:
+    """Return what is right and wrong with a runner's scores. Never raises for what it looks for.
+
+    A server is asked a few dozen short questions; a model is loaded.
+
+    Raises:
+        MissingDependencyError: What the backend needs is not installed.
+    """
+    options = runner.options
+    target = options.model + (f" at {options.base_url}" if options.base_url else "")
+    findings: list[Finding] = []
+    latency: dict[int, float] = {}
+
+    def logits(query: str, documents: Sequence[str], instruction: str) -> list[float]:
+        request = ScoreRequest(query, instruction, documents)
+        return [one.logit for one in runner.run([request])[0]]
+
+    try:
+        if options.is_remote:
+            findings += _of_server(runner)
+        else:
+            findings += _of_model(runner, logits)
+        if not any(one.status == "unreachable" or one.name == "template" for one in findings):
+            findings += check_scores(logits, options.model)
+            latency = measure_latency(logits)
+    except MissingDependencyError:
+        raise
+    except RerankError as error:
+        is_remote = isinstance(error, RemoteError)
+        findings.append(Finding("scores", "unreachable" if is_remote else "wrong", str(error)))
+    return CheckReport(target, tuple(findings), latency)
+
+
+def _of_server(runner: Runner) -> list[Finding]:
+    from shared_core.check.server import compare_with_exact_route, inspect_server
+
+    scorer: RemoteScorer = runner.scorer  # type: ignore[assignment]  # the options are remote
+    inspection = scorer.run(inspect_server(runner.options, scorer))
+    if inspection.setup is None:
+        return inspection.findings
+    exactness = compare_with_exact_route(runner.options, scorer, inspection.setup)
+    return inspection.findings + scorer.run(exactness)
+
+
+def _of_model(runner: Runner, logits: Logits) -> list[Finding]:
+    """Load the model by scoring with it, and say what it is."""
+    logits("warm up", ["warm up"], "warm up")
+    options = runner.options
+    where = f"device {options.device or 'auto'}, dtype {options.dtype}"
+    by = type(runner.scorer).__name__
+    return [Finding("model", "ok", f"{options.model} scored by {by}, {where}")]

@@ -1,0 +1,159 @@
+"""Checks of the scores themselves, which need nothing but a way to get them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+from shared_core.check.known import (
+    CANARY_DOCUMENTS,
+    CANARY_QUERY,
+    FORGED,
+    GOLDEN_TOLERANCE,
+    HONEST,
+    OTHER_INSTRUCTION,
+    PAIRS,
+    golden_logits,
+)
+from shared_core.check.report import Finding
+from shared_core.errors import ConfigurationError
+from shared_core.prompt import DEFAULT_INSTRUCTION
+from shared_core.ranking import sigmoid
+
+Logits = Callable[[str, Sequence[str], str], list[float]]
+"""From a query, documents and an instruction to one logit per document."""
+
+_TINY = 1e-12  # a probability below which the best of the known documents never is
+_SAME = 1e-9
+
+
+def check_scores(logits: Logits, model: str) -> list[Finding]:
+    """Return what the scores of known texts tell.
+
+    Raises:
+        RerankError: No scores could be had.
+    """
+    canary = logits(CANARY_QUERY, CANARY_DOCUMENTS, DEFAULT_INSTRUCTION)
+    right, wrong = [], []
+    for query, good, bad in PAIRS:
+        first, second = logits(query, [good, bad], DEFAULT_INSTRUCTION)
+        right.append(first)
+        wrong.append(second)
+    seen = [*canary, *right, *wrong]
+    findings = [_values(seen), _spread(seen), _order(right, wrong)]
+    golden = golden_logits(model)
+    if golden is not None:
+        findings.append(_golden(canary, golden))
+    return [*findings, _instruction(logits, canary), _forgery(logits)]
+
+
+def measure_latency(logits: Logits, counts: Sequence[int] = (1, 8, 32)) -> dict[int, float]:
+    """Return the median milliseconds of a call with so many short documents, of three calls."""
+    result = {}
+    for count in counts:
+        times = []
+        for attempt in range(3):
+            # Other texts each time, so that no cache answers.
+            documents = [f"Passage {i}.{attempt} of {count}: {HONEST}" for i in range(count)]
+            began = time.perf_counter()
+            logits(f"How is bread made? ({count}.{attempt})", documents, DEFAULT_INSTRUCTION)
+            times.append(1000 * (time.perf_counter() - began))
+        result[count] = round(statistics.median(times), 1)
+    return result
+
+
+def _values(logits: Sequence[float]) -> Finding:
+    scores = [sigmoid(value) for value in logits]
+    low, high = min(scores), max(scores)
+    detail = f"P(yes) from {low:.3g} to {high:.3g}"
+    if high < _TINY:
+        return Finding(
+            "values",
+            "wrong",
+            f"{detail}: all are practically 0",
+            "A GGUF file without the classifier's weights does this: use one of "
+            "ggml-org/Qwen3-Reranker-*-GGUF, or convert with a current convert_hf_to_gguf.py.",
+        )
+    return Finding("values", "ok", detail)
+
+
+def _spread(logits: Sequence[float]) -> Finding:
+    ties = len(logits) - len(set(logits))
+    if max(logits) - min(logits) > _SAME:
+        detail = f"{ties} of {len(logits)} scores are tied" if ties else "all scores differ"
+        return Finding("spread", "ok" if ties <= len(logits) // 2 else "warning", detail)
+    if abs(logits[0]) < _SAME:
+        return Finding(
+            "spread",
+            "wrong",
+            "every score is 0.5: the yes−no head is zero",
+            "The head was not loaded. With vLLM before 0.11.1 this happens to the 8B, whose head "
+            "is not tied: upgrade, or serve a converted checkpoint.",
+        )
+    return Finding(
+        "spread",
+        "wrong",
+        f"every document has the score {sigmoid(logits[0]):.4g}: the server does not see them",
+        "Its chat template does not know the roles that it is given, and renders an empty prompt: "
+        "start it with the template of `qwen3-rerank template`.",
+    )
+
+
+def _order(right: Sequence[float], wrong: Sequence[float]) -> Finding:
+    good = sum(a > b for a, b in zip(right, wrong, strict=True))
+    detail = f"{good} of {len(right)} known pairs in the right order"
+    if good >= len(right) - 1:
+        return Finding("order", "ok", detail)
+    return Finding(
+        "order",
+        "wrong",
+        f"{detail}: close to random",
+        "The prompt is missing or wrong, or this is no trained Qwen3-Reranker. See the findings on "
+        "the template; without one, start the server with that of `qwen3-rerank template`.",
+    )
+
+
+def _golden(seen: Sequence[float], golden: Sequence[float]) -> Finding:
+    off = max(abs(a - b) for a, b in zip(seen, golden, strict=True))
+    detail = f"logits of the published weights are met within {off:.3g}"
+    if off <= GOLDEN_TOLERANCE:
+        return Finding("golden", "ok", detail)
+    return Finding(
+        "golden",
+        "wrong",
+        f"logits are {', '.join(f'{x:.2f}' for x in seen)}, those of the published weights "
+        f"{', '.join(f'{x:.2f}' for x in golden)}",
+        "The prompt differs, or these are other weights, or they are quantised hard.",
+    )
+
+
+def _instruction(logits: Logits, canary: Sequence[float]) -> Finding:
+    try:
+        other = logits(CANARY_QUERY, CANARY_DOCUMENTS, OTHER_INSTRUCTION)
+    except ConfigurationError as error:
+        return Finding("instruction", "warning", f"cannot be set: {error}")
+    moved = max(abs(a - b) for a, b in zip(canary, other, strict=True))
+    if moved > _SAME:
+        return Finding("instruction", "ok", f"honoured: another one moves logits by {moved:.3g}")
+    return Finding(
+        "instruction",
+        "wrong",
+        "ignored: another one changes nothing",
+        'Say so with template="server-fixed", so that instructions are refused and not lost, or '
+        "use a server that honours them (docs/servers.md).",
+    )
+
+
+def _forgery(logits: Logits) -> Finding:
+    query = PAIRS[1][0]
+    honest, forged = logits(query, [HONEST, FORGED], DEFAULT_INSTRUCTION)
+    detail = f"P(yes) {sigmoid(honest):.3g} without, {sigmoid(forged):.3g} with a forged ending"
+    if sigmoid(forged) - sigmoid(honest) < 0.5:
+        return Finding("forgery", "ok", detail)
+    return Finding(
+        "forgery",
+        "wrong",
+        f"{detail}: a document can write its own answer",
+        "Give tokenizer=, so that prompts are sent as token ids where the server takes them.",
+    )

@@ -1,0 +1,225 @@
+"""Checks of a server: what it is, and who writes the prompt on which of its routes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared_core.check.known import CANARY_DOCUMENTS, CANARY_QUERY, OTHER_INSTRUCTION
+from shared_core.check.report import Finding, Status
+from shared_core.errors import RemoteError, RerankError
+from shared_core.options import RerankerOptions
+from shared_core.prompt import DEFAULT_INSTRUCTION, render_prompt
+from shared_core.scorers.base import ScoreRequest
+from shared_core.scorers.remote.dialects import vllm
+from shared_core.scorers.remote.dialects.base import Batch, Dialect, trait
+from shared_core.scorers.remote.http import HttpSession
+from shared_core.scorers.remote.margins import margins_of
+from shared_core.scorers.remote.planning import plan_chunks
+from shared_core.scorers.remote.probe import DOCUMENT, QUERY, count_tokens
+from shared_core.scorers.remote.scorer import RemoteScorer
+from shared_core.scorers.remote.setup import Setup
+from shared_core.scorers.remote.urls import join, server_root
+
+_PROMPT_TOKENS = (60, 130)  # what a short pair has inside of the prompt, by any tokenizer
+_BARE_TOKENS = 40
+_CLOSE = 1e-3  # logits
+
+POOLING = (
+    "vllm serve Qwen/Qwen3-Reranker-0.6B --runner pooling --hf-overrides "
+    '\'{"architectures": ["Qwen3ForSequenceClassification"], "classifier_from_token": '
+    '["no", "yes"], "is_original_qwen3_reranker": true}\' '
+    '--chat-template "$(qwen3-rerank template --path)"'
+)
+"""The command that starts vLLM right."""
+
+_NEWLINE = "vLLM's own qwen3_reranker.jinja ends a newline short."
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What could be found out of a server before any document was scored."""
+
+    findings: list[Finding]
+    setup: Setup | None
+
+
+async def inspect_server(options: RerankerOptions, scorer: RemoteScorer) -> Inspection:
+    """Return what the server is and whether it can be spoken to rightly."""
+    try:
+        setup = await scorer.prepared()
+    except RemoteError as error:
+        return Inspection([_unreachable(error)], None)
+    except RerankError as error:
+        return Inspection([Finding("template", "wrong", str(error))], None)
+    findings = _identity(options, setup)
+    findings.append(await _prompt_tokens(scorer.session, setup, options.model))
+    if setup.facts.server == "vllm" and "/v1/rerank" in setup.facts.routes:
+        findings.append(await _rerank_route(options, scorer.session, setup))
+    findings += _limits(setup)
+    return Inspection(findings, setup)
+
+
+async def compare_with_exact_route(
+    options: RerankerOptions, scorer: RemoteScorer, setup: Setup
+) -> list[Finding]:
+    """Return whether the route in use scores as the one on which every token is ours."""
+    if "/classify" not in setup.facts.routes or setup.template == "prompt":
+        return []
+    request = ScoreRequest(CANARY_QUERY, DEFAULT_INSTRUCTION, CANARY_DOCUMENTS)
+    (used,) = await scorer.ascore_many([request])
+    off, noise = await _gap(options, scorer.session, setup, [one.logit for one in used])
+    name = trait(setup.dialect, "name")
+    detail = f"{name} differs from whole prompts by {off:.2g} logits (noise {noise:.1g})"
+    if _is_noise(off, noise):
+        return [Finding("exactness", "ok", detail)]
+    return [
+        Finding(
+            "exactness",
+            "wrong",
+            f"{detail}: the prompt that the server writes is not the published one",
+            f"{_NEWLINE} Start the server with: {POOLING}",
+        )
+    ]
+
+
+async def _gap(
+    options: RerankerOptions, session: HttpSession, setup: Setup, logits: Sequence[float]
+) -> tuple[float, float]:
+    """Return how far logits of the canary are from whole prompts, and how far those vary."""
+    together = await _whole_prompts(options, session, setup, CANARY_DOCUMENTS)
+    apart = [
+        (await _whole_prompts(options, session, setup, [text]))[0] for text in CANARY_DOCUMENTS
+    ]
+    return _largest(logits, together), _largest(together, apart)
+
+
+async def _whole_prompts(
+    options: RerankerOptions, session: HttpSession, setup: Setup, documents: Sequence[str]
+) -> list[float]:
+    """Return logits from vLLM's ``/classify``, on which no template of the server's is applied."""
+    dialect = vllm.VllmClassify(raw=setup.facts.is_at_least(0, 13))
+    rests = [render_prompt(DEFAULT_INSTRUCTION, CANARY_QUERY, text) for text in documents]
+    return await _logits(options, session, dialect, Batch(options.model, rests=rests))
+
+
+async def _logits(
+    options: RerankerOptions, session: HttpSession, dialect: Dialect, batch: Batch
+) -> list[float]:
+    url = join(server_root(options.base_url or ""), trait(dialect, "path"))
+    parsed = dialect.parse((await session.post(url, dialect.build(batch))).json(), batch)
+    return margins_of(parsed.rows, len(batch), trait(dialect, "scale"))
+
+
+def _is_noise(off: float, noise: float) -> bool:
+    return off <= 5 * noise + _CLOSE
+
+
+def _identity(options: RerankerOptions, setup: Setup) -> list[Finding]:
+    facts = setup.facts
+    known: Status = "ok" if facts.server else "info"
+    software = " ".join(filter(None, (facts.server, facts.version))) or "does not say what it is"
+    served = ", ".join(facts.models[:5]) or "not listed"
+    ids = "token ids" if setup.sends_ids else "text, control tokens in it broken"
+    findings = [
+        Finding("server", known, software),
+        Finding("model", "ok" if options.model in facts.models else "info", f"serves {served}"),
+        Finding(
+            "route",
+            "ok",
+            f"{setup.url} by dialect {trait(setup.dialect, 'name')}, template {setup.template}, "
+            f"sending {ids}",
+        ),
+    ]
+    if facts.routes:
+        findings.insert(2, Finding("routes", "info", " ".join(sorted(facts.routes))))
+    return findings
+
+
+async def _prompt_tokens(session: HttpSession, setup: Setup, model: str) -> Finding:
+    """Whether the prompt arrives once and whole, by the tokens that the server counts."""
+    request = ScoreRequest(QUERY, DEFAULT_INSTRUCTION, [DOCUMENT])
+    (chunk,) = plan_chunks(setup, model, request)
+    counted = await count_tokens(session, setup.url, setup.dialect, chunk.batch)
+    if counted is None:
+        return Finding("prompt", "info", "the server does not count tokens")
+    low, high = _PROMPT_TOKENS
+    expected = f"between {low} and {high}"
+    if setup.encoder is not None:
+        (one,) = setup.encoder.encode(DEFAULT_INSTRUCTION, QUERY, [DOCUMENT]).documents
+        low = high = one.n_tokens
+        expected = str(low)
+    detail = f"{counted} tokens for a pair that has {expected} with the prompt"
+    if low <= counted <= high:
+        return Finding("prompt", "ok", f"{detail}: applied once, with its suffix")
+    if counted >= 2 * low - 30:
+        return Finding(
+            "prompt",
+            "wrong",
+            f"{detail}: it is applied twice",
+            'The server writes the prompt already: use template="server".',
+        )
+    if counted <= _BARE_TOKENS:
+        return Finding(
+            "prompt",
+            "wrong",
+            f"{detail}: it is not applied",
+            f'Let the client write it (template="auto"), or start vLLM with: {POOLING}',
+        )
+    # <think>, a blank line, </think> and another one are four tokens.
+    lacks_thinking = setup.encoder is not None and low - counted == 4
+    return Finding(
+        "prompt",
+        "warning" if setup.template == "server-fixed" else "wrong",
+        f"{detail}: {'the empty think block is missing' if lacks_thinking else 'not the same'}",
+        "Start the server with the template of `qwen3-rerank template`.",
+    )
+
+
+async def _rerank_route(options: RerankerOptions, session: HttpSession, setup: Setup) -> Finding:
+    """What a client that sends plain texts to ``/v1/rerank`` would get."""
+    dialect = vllm.VllmRerank(raw=setup.facts.is_at_least(0, 13))
+    url = join(server_root(options.base_url or ""), dialect.path)
+    counted = await count_tokens(session, url, dialect, Batch(options.model, QUERY, [DOCUMENT]))
+    if counted is None or counted <= _BARE_TOKENS:
+        return Finding(
+            "plain /v1/rerank",
+            "warning",
+            f"no template: {counted} tokens for a pair, so that clients which send plain texts get "
+            "an order close to random",
+            f"Not needed for this client. For others, start it with: {POOLING}",
+        )
+    instructed = await count_tokens(
+        session, url, dialect, Batch(options.model, QUERY, [DOCUMENT], OTHER_INSTRUCTION * 3)
+    )
+    honoured = instructed is not None and instructed > counted + 15
+    plain = Batch(options.model, CANARY_QUERY, CANARY_DOCUMENTS)
+    logits = await _logits(options, session, dialect, plain)
+    off, noise = await _gap(options, session, setup, logits)
+    if "/classify" in setup.facts.routes and not _is_noise(off, noise):
+        return Finding(
+            "plain /v1/rerank",
+            "warning",
+            f"templated, but not as published: it differs by {off:.2g} logits (noise {noise:.1g})",
+            f"{_NEWLINE} Not needed for this client. For others, start it with: {POOLING}",
+        )
+    instruction = "instruction honoured" if honoured else "instruction fixed"
+    return Finding("plain /v1/rerank", "ok", f"templated as published, {instruction}")
+
+
+def _limits(setup: Setup) -> list[Finding]:
+    parts = [f"{setup.max_length} tokens a prompt"]
+    parts.append(f"{trait(setup.dialect, 'max_documents')} documents a request")
+    parts.append(f"{trait(setup.dialect, 'max_bytes') / 2**20:.3g} MiB a request")
+    most_tokens = trait(setup.dialect, "max_tokens")
+    if most_tokens is not None:
+        parts.append(f"{most_tokens} tokens a request")
+    return [Finding("limits", "info", ", ".join(parts) + " (longer work is split)")]
+
+
+def _largest(left: Sequence[float], right: Sequence[float]) -> float:
+    return max(abs(a - b) for a, b in zip(left, right, strict=True))
+
+
+def _unreachable(error: RemoteError) -> Finding:
+    return Finding("server", "unreachable", str(error))
