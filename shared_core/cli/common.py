@@ -1,0 +1,38 @@
+"""What several commands need: headers from the command line, errors in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
+
+
+def headers_of(given: Sequence[str]) -> dict[str, str]:
+    """Return headers given as "Name: value"."""
+    found = {}
+    for header in given:
+        name, colon, value = header.partition(":")
+        if not colon:
+            raise typer.BadParameter("expected 'Name: value'", param_hint="--header")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def in_words(error: Exception) -> str:
+    """Return an error without the input that caused it, which may be a key."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return "; ".join(
+        f"{'.'.join(map(str, part['loc'])) or 'options'}: {part['msg']}"
+        for part in error.errors(include_input=False, include_url=False)
+    )
+
+
+def fail(message: str) -> NoReturn:
+    """Print an error to standard error and exit with 2."""
+    Console(stderr=True).print(f"[red]error:[/] {escape(message)}", highlight=False)
+    raise typer.Exit(2)
