@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from shared_core.errors import InvalidReplyError
+from shared_core.errors import InvalidReplyError, ServerStatusError
+from shared_core.scorers.remote.failures import RETRIED_STATUSES, shortened
 from shared_core.scorers.remote.http import HttpSession
 from shared_core.scorers.remote.urls import join
 
 OWN_SERVICE = "qwen3-rerank"
 """What ``/health`` of this project's own service says it is."""
 
+_OWNERS = ("vllm", "sglang", "llamacpp", "infinity")  # what ``owned_by`` in /v1/models is
 _VLLM_ROUTES = ("/classify", "/v1/rerank", "/score", "/v1/completions", "/generative_scoring")
 
 
@@ -29,6 +31,8 @@ class Facts:
         max_model_len: The most tokens of one prompt.
         max_documents: The most documents of one request.
         routes: Which of vLLM's routes it has.
+        prefix: What stands before its routes.
+        refusal: What it answered where a key was missing or wrong.
     """
 
     server: str | None = None
@@ -38,11 +42,46 @@ class Facts:
     max_model_len: int | None = None
     max_documents: int | None = None
     routes: frozenset[str] = frozenset()
+    prefix: str = ""
+    refusal: ServerStatusError | None = None
 
     def is_at_least(self, *version: int) -> bool:
         """Whether the server's version is this or a later one; an unknown one is not."""
         numbers = re.findall(r"\d+", self.version or "")[:3]
         return bool(numbers) and tuple(map(int, numbers)) >= version
+
+
+class _Asker:
+    """Asks one server after its pages, and remembers a refusal."""
+
+    def __init__(self, session: HttpSession, root: str) -> None:
+        self._session = session
+        self._root = root
+        self.refusal: ServerStatusError | None = None
+
+    async def page(self, path: str) -> Mapping[str, Any]:
+        """Return the JSON object at a path, empty where there is none."""
+        try:
+            decoded = (await self._session.get(join(self._root, path))).json()
+        except InvalidReplyError:
+            return {}
+        except ServerStatusError as error:
+            if error.status in RETRIED_STATUSES:
+                raise
+            if error.status in (401, 403):
+                self.refusal = self.refusal or error
+            return {}
+        return decoded if isinstance(decoded, Mapping) else {}
+
+    async def has_route(self, path: str) -> bool:
+        """Return whether a POST could be sent to a path: a GET is refused, but not as unknown."""
+        try:
+            await self._session.get(join(self._root, path))
+        except ServerStatusError as error:
+            if error.status in RETRIED_STATUSES:
+                raise
+            return error.status != 404
+        return True
 
 
 async def discover(session: HttpSession, root: str) -> Facts:
@@ -51,57 +90,48 @@ async def discover(session: HttpSession, root: str) -> Facts:
     Raises:
         ServerUnreachableError, ServerStatusError: It does not answer, or only that it cannot now.
     """
-    health = await _get(session, join(root, "/health"))
-    if health.get("service") == OWN_SERVICE:
-        return Facts(
-            OWN_SERVICE,
-            _text(health.get("version")),
-            models=_texts([health.get("model")]),
-            max_documents=_count(health.get("max_documents")),
-        )
-    listed = _items(await _get(session, join(root, "/v1/models")))
+    ask = _Asker(session, root)
+    listed = _items(await ask.page("/v1/models"))
     owner = next((str(item["owned_by"]) for item in listed if item.get("owned_by")), "")
     models = Facts(
         models=_texts(item.get("id") for item in listed),
         roots=_texts(item.get("root") for item in listed),
         max_model_len=next(filter(None, (_count(x.get("max_model_len")) for x in listed)), None),
     )
-    version = _text((await _get(session, join(root, "/version"))).get("version"))
-    if owner == "vllm" or (version and not owner):
-        found = await _vllm(session, root, models, version)
+    if owner not in _OWNERS:
+        # First, since LiteLLM calls every model that it knows when it is asked for its /health.
+        readiness = await ask.page("/health/readiness")
+        if "litellm_version" in readiness:
+            return replace(models, server="litellm", version=_text(readiness["litellm_version"]))
+        health = await ask.page("/health")
+        if health.get("service") == OWN_SERVICE:
+            return Facts(
+                OWN_SERVICE,
+                _text(health.get("version")),
+                models=_texts([health.get("model")]),
+                max_documents=_count(health.get("max_documents")),
+            )
+    version = _text((await ask.page("/version")).get("version"))
+    if owner == "vllm" or (version and owner not in _OWNERS):
+        found = await _vllm(ask, replace(models, version=version))
         if found is not None:
             return found
-    return await _another(session, root, models, owner, version)
+    return await _another(ask, replace(models, version=version), owner)
 
 
-async def _vllm(
-    session: HttpSession, root: str, models: Facts, version: str | None
-) -> Facts | None:
-    if not await session.exists(join(root, "/tokenize")):
+async def _vllm(ask: _Asker, models: Facts) -> Facts | None:
+    if not await ask.has_route("/tokenize"):
         return None
-    routes = [route for route in _VLLM_ROUTES if await session.exists(join(root, route))]
-    return Facts(
-        "vllm",
-        version,
-        models.models,
-        models.roots,
-        models.max_model_len,
-        routes=frozenset(routes),
-    )
+    routes = [route for route in _VLLM_ROUTES if await ask.has_route(route)]
+    return replace(models, server="vllm", routes=frozenset(routes))
 
 
-async def _another(
-    session: HttpSession, root: str, models: Facts, owner: str, version: str | None
-) -> Facts:
-    def facts(server: str, version: str | None, **more: Any) -> Facts:
-        known = {"max_model_len": models.max_model_len} | more
-        return Facts(server, version, models.models, models.roots, **known)
-
+async def _another(ask: _Asker, models: Facts, owner: str) -> Facts:
     for path in ("/model_info", "/get_model_info"):
-        if "model_path" in (info := await _get(session, join(root, path))):
-            server_info = await _get(session, join(root, "/server_info"))
-            return facts("sglang", _text(server_info.get("version")))
-    info = await _get(session, join(root, "/info"))
+        if "model_path" in await ask.page(path):
+            info = await ask.page("/server_info")
+            return replace(models, server="sglang", version=_text(info.get("version")))
+    info = await ask.page("/info")
     if "model_id" in info and "model_type" in info:
         return Facts(
             "tei",
@@ -110,34 +140,21 @@ async def _another(
             max_model_len=_count(info.get("max_input_length")),
             max_documents=_count(info.get("max_client_batch_size")),
         )
-    props = await _get(session, join(root, "/props"))
+    props = await ask.page("/props")
     if owner == "llamacpp" or "default_generation_settings" in props:
-        return facts("llamacpp", _text(props.get("build_info")))
-    served = _items(await _get(session, join(root, "/models")))
-    if owner == "infinity" or any(item.get("owned_by") == "infinity" for item in served):
-        return Facts("infinity", None, _texts(item.get("id") for item in served))
-    cluster = await _get(session, join(root, "/v1/cluster/version"))
+        return replace(models, server="llamacpp", version=_text(props.get("build_info")))
+    served = _items(await ask.page("/models"))
+    if any(item.get("owned_by") == "infinity" for item in served):
+        return Facts("infinity", models=_texts(item.get("id") for item in served))
+    if owner == "infinity":
+        return Facts("infinity", models=models.models, prefix="/v1")
+    cluster = await ask.page("/v1/cluster/version")
     if "version" in cluster:
-        return facts("xinference", _text(cluster["version"]))
-    readiness = await _get(session, join(root, "/health/readiness"))
-    if "litellm_version" in readiness:
-        return facts("litellm", _text(readiness["litellm_version"]))
-    ollama = await _get(session, join(root, "/api/version"))
+        return replace(models, server="xinference", version=_text(cluster["version"]))
+    ollama = await ask.page("/api/version")
     if "version" in ollama:
-        return facts("ollama", _text(ollama["version"]))
-    return Facts(None, version, models.models, models.roots, models.max_model_len)
-
-
-async def _get(session: HttpSession, url: str) -> Mapping[str, Any]:
-    """Return the JSON object at an address, empty where there is none."""
-    reply = await session.get(url)
-    if reply is None:
-        return {}
-    try:
-        decoded = reply.json()
-    except InvalidReplyError:
-        return {}
-    return decoded if isinstance(decoded, Mapping) else {}
+        return replace(models, server="ollama", version=_text(ollama["version"]))
+    return replace(models, refusal=ask.refusal)
 
 
 def _items(listing: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -146,7 +163,7 @@ def _items(listing: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _text(value: Any) -> str | None:
-    return value[:200] if isinstance(value, str) and value else None
+    return shortened(value, 200) if isinstance(value, str) and value else None
 
 
 def _texts(values: Any) -> tuple[str, ...]:

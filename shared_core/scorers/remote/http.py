@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +17,6 @@ from tenacity import (
     AsyncRetrying,
     RetryCallState,
     retry_if_exception,
-    stop_after_attempt,
-    stop_any,
-    stop_before_delay,
     wait_random_exponential,
 )
 
@@ -38,7 +33,9 @@ from shared_core.scorers.remote.failures import (
     request_id,
     retry_after,
     server_words,
+    shortened,
 )
+from shared_core.scorers.remote.keys import Redactor, api_key
 
 logger = logging.getLogger("qwen3_rerank")
 _LARGEST_REPLY = 64 * 2**20  # bytes; a thousand echoed documents are far below
@@ -63,13 +60,15 @@ class Reply:
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
-            words = self.redact(server_words(self.body, self.headers.get("content-type", "")))
+            kind = self.headers.get("content-type", "")
+            words = self.redact(server_words(self.body, kind, self.redact))
+            name = request_id(self.headers)
             raise InvalidReplyError(
                 f"{self.url} answered 200, but not with JSON: {words or 'nothing'}. Is base_url "
                 "the address of a rerank server?",
                 url=self.url,
                 status=200,
-                request_id=request_id(self.headers),
+                request_id=self.redact(name) if name else None,
             ) from None
 
 
@@ -79,7 +78,9 @@ class HttpSession:
     Args:
         options: Timeouts, bounds, key and headers.
         key_variables: Environment variables to look for the key in, the first that is set wins.
-        retried: Statuses to repeat a request on, besides those of all servers.
+
+    Attributes:
+        redact: Removes the key and the secret headers from a text.
     """
 
     def __init__(self, options: RemoteOptions, key_variables: Iterable[str] = ()) -> None:
@@ -89,39 +90,24 @@ class HttpSession:
             "user-agent": "qwen3-rerank",
             **{name.lower(): value.get_secret_value() for name, value in options.headers.items()},
         }
-        key = _api_key(options, key_variables)
+        key = api_key(options, key_variables)
         if key and "authorization" not in self._headers:
             self._headers["authorization"] = f"Bearer {key}"
-        secrets = [*(value.get_secret_value() for value in options.headers.values()), key]
-        self._secrets = [secret for secret in secrets if secret and len(secret) >= 4]
+        secrets = [value.get_secret_value() for value in options.headers.values()]
+        self.redact = Redactor([*secrets, *filter(None, [key])])
         self._timeout = httpx.Timeout(options.timeout, connect=options.connect_timeout)
         self._lock = threading.Lock()
-        self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Pool] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
         self._next_start = 0.0
         self._is_closed = False
 
-    async def get(self, url: str) -> Reply | None:
-        """Return the answer to a GET; ``None`` if the server has no such thing for us.
+    async def get(self, url: str) -> Reply:
+        """Return the answer to a GET.
 
         Raises:
-            ServerUnreachableError, ServerStatusError: As for `post`, where repeating may help.
+            ServerUnreachableError, ServerStatusError: As for `post`.
         """
-        try:
-            return await self._repeat("GET", url, None, RETRIED_STATUSES)
-        except ServerStatusError as error:
-            if error.status in RETRIED_STATUSES:
-                raise
-            return None
-
-    async def exists(self, url: str) -> bool:
-        """Return whether a POST could be sent here: a GET is refused, but not as unknown."""
-        try:
-            await self._repeat("GET", url, None, RETRIED_STATUSES)
-        except ServerStatusError as error:
-            return error.status != 404
-        return True
+        return await self._repeat("GET", url, None, RETRIED_STATUSES)
 
     async def post(self, url: str, body: Any, retried: Iterable[int] = ()) -> Reply:
         """Return the answer to a POST of JSON, repeated where it may yet succeed.
@@ -138,16 +124,14 @@ class HttpSession:
         content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
         return await self._repeat("POST", url, content, RETRIED_STATUSES.union(retried))
 
-    def redact(self, text: str) -> str:
-        """Return a server's words without the secrets that it may have repeated."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
-
     async def _repeat(
         self, method: str, url: str, content: bytes | None, statuses: frozenset[int]
     ) -> Reply:
         deadline = time.monotonic() + self._options.total_timeout
+
+        def is_over(state: RetryCallState) -> bool:
+            is_too_late = time.monotonic() + state.upcoming_sleep >= deadline
+            return is_too_late or state.attempt_number > self._options.max_retries
 
         def is_worth_repeating(error: BaseException) -> bool:
             if isinstance(error, ServerStatusError):
@@ -155,10 +139,7 @@ class HttpSession:
             return isinstance(error, ServerUnreachableError)
 
         retrying = AsyncRetrying(
-            stop=stop_any(
-                stop_after_attempt(self._options.max_retries + 1),
-                stop_before_delay(self._options.total_timeout),
-            ),
+            stop=is_over,
             wait=_wait,
             retry=retry_if_exception(is_worth_repeating),
             before_sleep=_log_retry,
@@ -166,8 +147,11 @@ class HttpSession:
         )
         async for attempt in retrying:
             with attempt:
-                await self._wait_for_turn()
+                queued = time.monotonic()
                 async with self._pool().slots:
+                    await self._wait_for_turn()
+                    # To wait for other requests of ours is not the server's fault.
+                    deadline += time.monotonic() - queued
                     left = max(0.001, deadline - time.monotonic())
                     return await self._send(method, url, content, min(self._options.timeout, left))
         raise AssertionError("unreachable")  # pragma: no cover
@@ -186,7 +170,7 @@ class HttpSession:
         here = asyncio.get_running_loop()
         with self._lock:
             self._is_closed = True
-            pools, self._pools = list(self._pools.items()), weakref.WeakKeyDictionary()
+            pools, self._pools = list(self._pools.items()), {}
         elsewhere = []
         for loop, pool in pools:
             if loop is here:
@@ -229,13 +213,14 @@ class HttpSession:
 
     def _status_error(self, url: str, response: httpx.Response, body: bytes) -> ServerStatusError:
         status, headers = response.status_code, response.headers
-        words = server_words(body, headers.get("content-type", ""))
+        words = server_words(body, headers.get("content-type", ""), self.redact)
         if 300 <= status < 400:
-            words = f"a redirection to {headers.get('location', 'nowhere')[:200]}"
+            words = f"a redirection to {shortened(headers.get('location', 'nowhere'), 200)}"
         name, wait = request_id(headers, body), retry_after(headers)
+        name = self.redact(name) if name else None
         message = f"{url} answered {status}" + (f": {self.redact(words)}" if words else "")
         if name:
-            message += f" (request {self.redact(name)})"
+            message += f" (request {name})"
         if wait is not None:
             message += f" [retry after {wait:g} s]"
         if hint := advice(status):
@@ -261,6 +246,9 @@ class HttpSession:
                 raise ClosedError("the reranker is closed; make a new one")
             pool = self._pools.get(loop)
             if pool is None:
+                # Those of loops that have ended cannot be closed any more, but collected.
+                for ended in [other for other in self._pools if other.is_closed()]:
+                    del self._pools[ended]
                 bound = self._options.max_concurrency
                 client = httpx.AsyncClient(
                     headers=self._headers,
@@ -299,14 +287,3 @@ def _log_retry(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome is not None else None
     seconds = state.next_action.sleep if state.next_action is not None else 0.0
     logger.info("attempt %d failed, next in %.1f s: %s", state.attempt_number, seconds, error)
-
-
-def _api_key(options: RemoteOptions, variables: Iterable[str]) -> str | None:
-    """Return the key from the options or the environment; never from another server's variable."""
-    if options.api_key is not None:
-        return options.api_key.get_secret_value()
-    for name in ("QWEN3_RERANK_API_KEY", *variables):
-        value = os.environ.get(name, "").strip()
-        if value and value.isascii() and value.isprintable():
-            return value
-    return None

@@ -63,7 +63,8 @@ class LoopThread:
         with self._lock:
             if self._is_closed:
                 raise ClosedError("the reranker is closed; make a new one")
-            if self._loop is None:
+            # A forked process has the loop of its parent, but not the thread.
+            if self._loop is None or self._thread is None or not self._thread.is_alive():
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
                     target=_run_forever, args=(self._loop,), name=self._name, daemon=True

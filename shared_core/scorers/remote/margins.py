@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from shared_core.errors import InvalidReplyError
-from shared_core.scorers.remote.dialects.base import Row, Scale
+from shared_core.scorers.remote.dialects.base import Row, Scale, number
 
 # Where a probability is exactly 0 or 1, its margin is one that no other float64 probability has:
 # log of half the smallest float64, and log of the odds beyond those of the largest below 1.
@@ -44,13 +44,14 @@ def margins_of(rows: Sequence[Row], count: int, scale: Scale) -> list[float]:
             raise InvalidReplyError(f"the reply has a score for document {row.index} of {count}")
         if row.index in values:
             raise InvalidReplyError(f"the reply has two scores for document {row.index}")
-        if scale == "probability" and not 0.0 <= row.value <= 1.0:
+        value = number(row.value, "the score")  # the rows may be of a user's own dialect
+        if scale == "probability" and not 0.0 <= value <= 1.0:
             raise InvalidReplyError(
-                f"the score of document {row.index} is {row.value:g}, expected a probability in "
+                f"the score of document {row.index} is {value:g}, expected a probability in "
                 "[0, 1]: the server seems to answer with logits. Its checkpoint may ask for no "
                 "activation; see docs/troubleshooting.md"
             )
-        values[row.index] = row.value
+        values[row.index] = value
     margins = {
         index: margin_of(value) if scale == "probability" else value
         for index, value in values.items()
@@ -60,15 +61,11 @@ def margins_of(rows: Sequence[Row], count: int, scale: Scale) -> list[float]:
 
 
 def _part_ties(order: Sequence[int], margins: dict[int, float]) -> None:
-    """Lower each of several equal neighbours by one float, if the rows are sorted at all."""
+    """Lower all but the first of equal neighbours by one float each, if the rows are sorted."""
     if list(order) == sorted(order):  # input order says nothing, and ties keep it anyway
         return
     if any(margins[a] < margins[b] for a, b in pairwise(order)):
         return
-    shared = last = math.inf
-    for index in order:
-        if margins[index] == shared:
-            margins[index] = math.nextafter(last, -math.inf)
-        else:
-            shared = margins[index]
-        last = margins[index]
+    for better, index in pairwise(order):
+        if margins[index] >= margins[better]:
+            margins[index] = math.nextafter(margins[better], -math.inf)

@@ -14,6 +14,7 @@ from shared_core.scorers.remote.dialects.base import Batch, trait
 from shared_core.scorers.remote.setup import Setup
 from shared_core.scorers.remote.wrapping import prompt_pieces, wrapped_pair
 
+_BODY_BYTES = 1024  # of a request besides the texts
 _FIXED_TOKENS = 120  # more than the fixed parts of the prompt have (72)
 
 
@@ -125,17 +126,14 @@ def _split(setup: Setup, base: Batch, pieces: Sequence[Piece]) -> Iterator[list[
     """Yield the documents of one request after another, within the dialect's limits."""
     most = trait(setup.dialect, "max_documents")
     most_bytes, most_tokens = trait(setup.dialect, "max_bytes"), trait(setup.dialect, "max_tokens")
-    shared = len(_dumped(base.prefix)) + len(_dumped(base.query)) + 1024
-    query_tokens = len(base.query.encode()) // 2
+    shared = len(_dumped(base.prefix)) + len(_dumped(base.query))  # some repeat it per document
+    query_tokens = _token_bound(base.query)
     chosen: list[Piece] = []
     n_bytes = n_tokens = 0
     for piece in pieces:
-        size = len(_dumped(piece.content)) + 2
-        if not isinstance(base.prefix, str) or base.prefix:
-            size += len(_dumped(base.prefix))  # most routes repeat it with every document
-        # Without a tokenizer, half the bytes are more tokens than nearly any text has.
-        cost = query_tokens + (piece.n_tokens or len(piece.content) // 2)
-        full = len(chosen) >= most or n_bytes + size + shared > most_bytes
+        size = len(_dumped(piece.content)) + shared
+        cost = query_tokens + (piece.n_tokens or _token_bound(piece.content))
+        full = len(chosen) >= most or n_bytes + size + _BODY_BYTES > most_bytes
         if chosen and (full or (most_tokens is not None and n_tokens + cost > most_tokens)):
             yield chosen
             chosen, n_bytes, n_tokens = [], 0, 0
@@ -149,6 +147,11 @@ def _filled(base: Batch, setup: Setup, contents: Sequence[str | list[int]]) -> B
     if setup.template == "prompt":
         return replace(base, rests=list(contents))
     return replace(base, documents=[content for content in contents if isinstance(content, str)])
+
+
+def _token_bound(content: str | list[int]) -> int:
+    """Return more tokens than nearly any text has: half its bytes."""
+    return len(content.encode()) // 2 if isinstance(content, str) else len(content)
 
 
 def _dumped(content: str | list[int]) -> bytes:

@@ -7,11 +7,13 @@ do not know.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
-from shared_core.errors import ConfigurationError, RerankError
+from shared_core.errors import ConfigurationError
 from shared_core.scorers.remote.dialects.base import Batch, Dialect, Template, trait
 from shared_core.scorers.remote.http import HttpSession
+from shared_core.scorers.remote.reading import read_margins
 from shared_core.scorers.remote.wrapping import wrapped_pair
 
 QUERY, DOCUMENT = "capital of France", "Paris"
@@ -26,7 +28,7 @@ async def find_template(session: HttpSession, url: str, dialect: Dialect, model:
 
     Raises:
         ConfigurationError: It cannot be told, or no state would be right.
-        RemoteError: A request failed.
+        RemoteError: A request failed, or was answered with something else than scores.
     """
     name = getattr(dialect, "name", type(dialect).__name__)
     choice = f"one of {', '.join(trait(dialect, 'templates'))}"
@@ -68,13 +70,6 @@ async def count_tokens(
 ) -> int | None:
     """Return the prompt tokens that a server counts for a batch; ``None`` if it does not."""
     reply = await session.post(url, dialect.build(batch), trait(dialect, "retried"))
-    try:
-        parsed = dialect.parse(reply.json(), batch)
-    except RerankError:
-        raise
-    except Exception as error:
-        raise ConfigurationError(
-            f"the dialect cannot read the reply of {url}: {error!r}"
-        ) from error
+    _, counted = read_margins(reply, dialect, batch)
     header = reply.headers.get("x-compute-tokens", "")
-    return int(header) if parsed.tokens is None and header.isdecimal() else parsed.tokens
+    return int(header) if counted is None and re.fullmatch(r"\d{1,9}", header) else counted

@@ -11,15 +11,14 @@ from typing import Any, TypeVar
 
 from tqdm.auto import tqdm
 
-from shared_core.errors import InvalidReplyError, RerankError, ServerStatusError
+from shared_core.errors import ConfigurationError, ServerStatusError
 from shared_core.options import RerankerOptions
 from shared_core.scorers.base import Scored, ScoreRequest
-from shared_core.scorers.remote.dialects.base import Parsed, trait
-from shared_core.scorers.remote.failures import message_in, request_id
-from shared_core.scorers.remote.http import HttpSession, Reply
+from shared_core.scorers.remote.dialects.base import trait
+from shared_core.scorers.remote.http import HttpSession
 from shared_core.scorers.remote.loops import LoopThread
-from shared_core.scorers.remote.margins import margins_of
 from shared_core.scorers.remote.planning import Chunk, plan_chunks
+from shared_core.scorers.remote.reading import read_margins
 from shared_core.scorers.remote.setup import Setup, make_session, prepare
 
 logger = logging.getLogger("qwen3_rerank")
@@ -101,12 +100,19 @@ class RemoteScorer:
         loop = asyncio.get_running_loop()
         task = self._preparing.get(loop)
         if task is None:
-            task = self._preparing[loop] = loop.create_task(prepare(self._options, self._session))
+            task = self._preparing[loop] = loop.create_task(self._prepare())
             task.add_done_callback(self._forget)
         # Shielded: it is shared, so that one caller's cancellation is not everybody's.
         self._setup = await asyncio.shield(task)
         logger.debug("%s: %s", self._setup.url, self._setup.template)
         return self._setup
+
+    async def _prepare(self) -> Setup:
+        try:
+            return await prepare(self._options, self._session, self._in_worker)
+        except ConfigurationError as error:  # it may quote what the server says of itself
+            error.args = tuple(map(self._session.redact, error.args))
+            raise
 
     def _forget(self, task: asyncio.Task[Setup]) -> None:
         self._preparing.pop(task.get_loop(), None)
@@ -163,34 +169,11 @@ class RemoteScorer:
                 raise
             first, second = chunk.halves()
             return await self._scored(setup, first) | await self._scored(setup, second)
-        margins = self._margins(setup, chunk, reply)
+        margins, _ = read_margins(reply, dialect, chunk.batch)
         return {
             piece.index: Scored(margin, piece.n_tokens, piece.truncated)
             for piece, margin in zip(chunk.pieces, margins, strict=True)
         }
-
-    def _margins(self, setup: Setup, chunk: Chunk, reply: Reply) -> list[float]:
-        """Return one margin per document of the chunk.
-
-        Raises:
-            InvalidReplyError: The reply does not hold exactly that; it says where it is from.
-        """
-        decoded = reply.json()
-        try:
-            parsed: Parsed = setup.dialect.parse(decoded, chunk.batch)
-            return margins_of(parsed.rows, len(chunk.pieces), trait(setup.dialect, "scale"))
-        except RerankError as error:
-            problem, cause = str(error), error.__cause__
-        except Exception as error:  # noqa: BLE001  # whatever a user's own dialect may raise
-            problem, cause = f"the dialect cannot read the reply: {error!r}", error
-        words = message_in(decoded) if isinstance(decoded, dict) else ""
-        said = f" The server says: {words[:300]}" if words else ""
-        raise InvalidReplyError(
-            self._session.redact(f"{setup.url}: {problem}.{said}"),
-            url=setup.url,
-            status=200,
-            request_id=request_id(reply.headers),
-        ) from cause
 
 
 async def _all_or_none(jobs: Sequence[Awaitable[None]]) -> None:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from shared_core.encoding import PairEncoder
-from shared_core.errors import ConfigurationError
+from shared_core.errors import ConfigurationError, UnsupportedModelError
 from shared_core.options import RerankerOptions
 from shared_core.prompt import NO, YES
-from shared_core.scorers.remote.dialects import DIALECTS, HOSTED, servers, sglang, vllm
+from shared_core.scorers.remote.dialects import DIALECTS, servers, sglang, vendor_at, vllm
 from shared_core.scorers.remote.dialects.base import Dialect, Template, trait
 from shared_core.scorers.remote.discovery import OWN_SERVICE, Facts, discover
 from shared_core.scorers.remote.http import HttpSession
 from shared_core.scorers.remote.probe import find_template
 from shared_core.scorers.remote.tokenizing import (
-    check_same_tokenizer,
+    other_tokenizer,
     served_ids,
     tokenizer_at_hand,
 )
-from shared_core.scorers.remote.urls import join, server_root
+from shared_core.scorers.remote.urls import join, route, server_root
 from shared_core.scorers.remote.wrapping import QWEN3_CONTROL_TOKENS, Neutraliser
 
+logger = logging.getLogger("qwen3_rerank")
+Result = TypeVar("Result")
 _FAMILIES = ("vllm", "sglang")  # names that stand for whichever of a server's routes is best
 
 
@@ -66,8 +71,8 @@ def named_dialect(options: RerankerOptions) -> type[Dialect] | Dialect | None:
     if not isinstance(options.dialect, str):
         return options.dialect  # type: ignore[no-any-return]  # checked to have build and parse
     if options.dialect in ("auto", *_FAMILIES):
-        host = urlsplit(options.base_url or "").hostname or ""
-        return HOSTED.get(host) if options.dialect == "auto" else None
+        host = urlsplit(options.base_url or "").hostname
+        return vendor_at(host) if options.dialect == "auto" else None
     found = DIALECTS.get(options.dialect)
     if found is None:
         known = ", ".join(["auto", *_FAMILIES, *DIALECTS])
@@ -79,15 +84,30 @@ def named_dialect(options: RerankerOptions) -> type[Dialect] | Dialect | None:
 
 def make_session(options: RerankerOptions) -> HttpSession:
     """Return the way to the server; a vendor's own key goes to that vendor's own host alone."""
-    dialect = named_dialect(options)
-    variables = getattr(dialect, "key_variables", ())
-    own = urlsplit(getattr(dialect, "base_url", None) or "").hostname
-    host = urlsplit(options.base_url or "").hostname
-    return HttpSession(options, variables if host in (None, own) or host in HOSTED else ())
+    base_url = options.base_url or getattr(named_dialect(options), "base_url", None) or ""
+    return HttpSession(options, _key_variables(base_url))
 
 
-async def prepare(options: RerankerOptions, session: HttpSession) -> Setup:
+def _key_variables(base_url: str) -> Iterable[str]:
+    """Return the variables that hold the key of the vendor whose host this is, if it is one's."""
+    url = urlsplit(base_url)
+    vendor = vendor_at(url.hostname)
+    return vendor.key_variables if vendor is not None and url.scheme == "https" else ()
+
+
+class InWorker(Protocol):
+    """Runs what takes long without blocking the event loop."""
+
+    def __call__(self, call: Callable[[], Result], /) -> Awaitable[Result]: ...
+
+
+async def prepare(options: RerankerOptions, session: HttpSession, in_worker: InWorker) -> Setup:
     """Find out how to speak to the server.
+
+    Args:
+        options: The address and what is known of it.
+        session: The way there.
+        in_worker: Where to read a tokenizer.
 
     Raises:
         ConfigurationError: It cannot be known, or the options ask for what it cannot do.
@@ -107,13 +127,17 @@ async def prepare(options: RerankerOptions, session: HttpSession) -> Setup:
     if isinstance(dialect, (vllm.VllmCompletions, vllm.VllmGenerative)):
         bound -= bound == facts.max_model_len  # a generated token needs room, too
 
-    tokenizer = tokenizer_at_hand(options)
-    encoder = None if tokenizer is None else PairEncoder(tokenizer, bound)
+    encoder = await in_worker(lambda: _encoder(options, bound))
+    if encoder is not None and facts.server == "vllm":
+        problem = await other_tokenizer(session, root, options.model, encoder)
+        if problem is not None and options.tokenizer is not None:
+            raise ConfigurationError(problem)
+        if problem is not None:
+            logger.info("%s: sending text", problem)
+            encoder = None
     yes_id, no_id = 9693, 2152
     if encoder is not None:
         yes_id, no_id = encoder.yes_id, encoder.no_id
-        if facts.server == "vllm":
-            await check_same_tokenizer(session, root, options.model, encoder)
     elif facts.server == "vllm" and trait(dialect, "takes_ids"):
         yes_id, no_id = await _answer_ids(session, root, options.model, (yes_id, no_id))
 
@@ -121,7 +145,7 @@ async def prepare(options: RerankerOptions, session: HttpSession) -> Setup:
     setup = Setup(
         dialect,
         "prompt",
-        join(root, trait(dialect, "path"), options.model),
+        _url(base_url, trait(dialect, "path"), options.model, facts),
         facts,
         encoder,
         Neutraliser([*QWEN3_CONTROL_TOKENS, *literals, *trait(dialect, "reserved")]),
@@ -132,10 +156,36 @@ async def prepare(options: RerankerOptions, session: HttpSession) -> Setup:
     return replace(setup, template=await _template(options, session, setup))
 
 
+def _encoder(options: RerankerOptions, max_length: int) -> PairEncoder | None:
+    """Return what makes token ids; ``None`` if no tokenizer is at hand, or another kind of one.
+
+    Raises:
+        UnsupportedModelError: The tokenizer that was asked for is not that of a Qwen3-Reranker.
+    """
+    tokenizer = tokenizer_at_hand(options)
+    if tokenizer is None:
+        return None
+    try:
+        encoder = PairEncoder(tokenizer, max_length)
+        _ = encoder.yes_id, encoder.no_id  # raise if one of them is not a single token
+    except UnsupportedModelError:
+        if options.tokenizer is not None:
+            raise
+        return None
+    return encoder
+
+
+def _url(base_url: str, path: str, model: str, facts: Facts) -> str:
+    if facts.prefix:
+        return join(server_root(base_url), facts.prefix + path, model)
+    return route(base_url, path, model)
+
+
 def _is_hosted(named: type[Dialect] | Dialect | None, base_url: str) -> bool:
     """Whether there is nothing to ask the server about itself."""
     is_own = not isinstance(named, type) and named is not None
-    return is_own or (urlsplit(base_url).hostname or "") in HOSTED
+    is_vendors = getattr(named, "base_url", None) is not None
+    return is_own or is_vendors or vendor_at(urlsplit(base_url).hostname) is not None
 
 
 def _dialect(
@@ -153,7 +203,7 @@ def _dialect(
         return named(raw=facts.server == "vllm" and facts.is_at_least(0, 13))
     dialect = named()
     if facts.max_documents is not None:
-        dialect.max_documents = min(dialect.max_documents, facts.max_documents)
+        dialect.max_documents = min(trait(dialect, "max_documents"), facts.max_documents)
     return dialect
 
 
@@ -164,6 +214,8 @@ def _best_dialect(options: RerankerOptions, facts: Facts, base_url: str) -> type
         return _best_vllm_route(facts, base_url)
     found = {"sglang": sglang.SglangScore, OWN_SERVICE: servers.Plain}.get(family or "")
     found = found or DIALECTS.get(family or "")
+    if found is None and facts.refusal is not None:
+        raise facts.refusal
     if found is None:
         raise ConfigurationError(
             f"cannot tell what kind of server {base_url} is: give dialect=, one of "

@@ -70,21 +70,18 @@ def _cached(options: RerankerOptions) -> Tokenizer | None:
     return Tokenizer.from_file(found) if isinstance(found, str) else None
 
 
-async def check_same_tokenizer(
+async def other_tokenizer(
     session: HttpSession, root: str, model: str, encoder: PairEncoder
-) -> None:
-    """Raise if a vLLM server tokenises otherwise than we do.
-
-    Raises:
-        ConfigurationError: It does.
-    """
+) -> str | None:
+    """Return what is wrong if a vLLM server tokenises otherwise than we do, else ``None``."""
     there = await served_ids(session, root, model, _PROBE)
     here = encoder.text_ids(_PROBE)
-    if there is not None and there != here:
-        raise ConfigurationError(
-            f"the tokenizer at hand is not that of the server's model {model!r}: for one text it "
-            f"has {len(here)} tokens and the server {len(there)}. Give tokenizer= that model's"
-        )
+    if there is None or there == here:
+        return None
+    return (
+        f"the tokenizer at hand is not that of the server's model {model!r}: for one text it has "
+        f"{len(here)} tokens and the server {len(there)}. Give tokenizer= that model's"
+    )
 
 
 async def served_ids(session: HttpSession, root: str, model: str, text: str) -> list[int] | None:

@@ -19,6 +19,21 @@ def server_root(base_url: str) -> str:
     return _ROUTE.sub("", base_url.rstrip("/")).rstrip("/")
 
 
+def route(base_url: str, path: str, model: str = "") -> str:
+    """Return the address of a route; one that the user gave to its end is taken as it is.
+
+    >>> route("http://localhost:8000/v2", "/v1/rerank")
+    'http://localhost:8000/v1/rerank'
+    >>> route("http://localhost:8000/v2/rerank", "/v1/rerank")
+    'http://localhost:8000/v2/rerank'
+    """
+    given = base_url.rstrip("/")
+    end = path.rstrip("/").rpartition("/")[2]
+    if end and urlsplit(given).path.rpartition("/")[2] == end:
+        return given
+    return join(server_root(given), path, model)
+
+
 def join(root: str, path: str, model: str = "") -> str:
     """Return root and path together; what the root ends with and the path begins with, once.
 

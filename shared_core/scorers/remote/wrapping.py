@@ -36,8 +36,9 @@ class Neutraliser:
     """
 
     def __init__(self, control_tokens: Iterable[str]) -> None:
-        # The longest first, so that none is hidden by another that it begins with.
-        literals = sorted(control_tokens, key=len, reverse=True)
+        # The longest first, so that none is hidden by another that it begins with. Runs of spaces,
+        # which some tokenizers have as added tokens, forge nothing, and a space breaks none.
+        literals = sorted(filter(str.strip, control_tokens), key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, literals))) if literals else None
 
     def __call__(self, text: str) -> str:

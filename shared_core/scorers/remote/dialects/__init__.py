@@ -43,9 +43,23 @@ DIALECTS: dict[str, type[Dialect]] = {
 }
 """The wire formats, one class each."""
 
-HOSTED: dict[str, type[Dialect]] = {
+_HOSTED: dict[str, type[Dialect]] = {
     str(dialect.base_url).removeprefix("https://"): dialect
     for dialect in DIALECTS.values()
     if dialect.base_url is not None and dialect is not hosted.DashScopeCompatible
-} | {"api.siliconflow.com": hosted.SiliconFlow}
-"""Hosts that are known to speak one dialect."""
+} | {
+    "api.siliconflow.com": hosted.SiliconFlow,
+    "dashscope-intl.aliyuncs.com": hosted.DashScope,
+}
+
+
+def vendor_at(host: str | None) -> type[Dialect] | None:
+    """Return the dialect of the vendor that owns a host, ``None`` if it is no known vendor's.
+
+    >>> vendor_at("api.jina.ai").name, vendor_at("ws-1.ap-southeast-1.maas.aliyuncs.com").name
+    ('jina', 'dashscope')
+    >>> vendor_at("api.jina.ai.example.com")
+    """
+    if host is not None and host.endswith(".maas.aliyuncs.com"):
+        return hosted.DashScope  # a workspace's own host
+    return _HOSTED.get(host or "")

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
 from shared_core.errors import InvalidReplyError
+from shared_core.scorers.remote.failures import shortened
 
 Template = Literal["server", "server-fixed", "client", "prompt"]
 """Who writes the prompt: the server and it takes an instruction; the server, always the same one;
 the client, as a wrapped query and document; the client, as one whole prompt."""
 
-Scale = Literal["probability", "logit", "any"]
-"""What a server's numbers are. ``any``: relevance in [0, 1] of a model that is not a Qwen3 one."""
+Scale = Literal["probability", "logit"]
+"""What a server's numbers are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +211,8 @@ def describe(value: Any) -> str:
     """Return a short description of a reply's value, for an error message."""
     if isinstance(value, Mapping):
         return "an object with " + (
-            ", ".join(repr(str(name))[:40] for name in list(value)[:8]) or "nothing"
+            ", ".join(repr(shortened(str(name), 40)) for name in list(value)[:8]) or "nothing"
         )
     if isinstance(value, list):
         return f"a list of {len(value)}"
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "…"
+    return shortened(repr(value), 80)

@@ -1,0 +1,37 @@
+"""A reply as it is read: by the dialect, checked, with every failure told in the same way."""
+
+from __future__ import annotations
+
+from shared_core.errors import InvalidReplyError, RerankError
+from shared_core.scorers.remote.dialects.base import Batch, Dialect, Parsed, trait
+from shared_core.scorers.remote.failures import message_in, request_id, shortened
+from shared_core.scorers.remote.http import Reply
+from shared_core.scorers.remote.margins import margins_of
+
+
+def read_margins(reply: Reply, dialect: Dialect, batch: Batch) -> tuple[list[float], int | None]:
+    """Return one margin per document of the batch, and the prompt tokens that were counted.
+
+    Raises:
+        InvalidReplyError: The reply does not hold exactly that; it says where it is from.
+    """
+    decoded = reply.json()
+    try:
+        parsed: Parsed = dialect.parse(decoded, batch)
+        margins = margins_of(parsed.rows, len(batch), trait(dialect, "scale"))
+        return margins, parsed.tokens
+    except RerankError as error:
+        problem, cause = str(error), error.__cause__
+    except Exception as error:  # noqa: BLE001  # whatever a user's own dialect may raise
+        problem, cause = f"the dialect cannot read the reply: {error!r}", error
+    words = message_in(decoded) if isinstance(decoded, dict) else ""
+    said = f" The server says: {shortened(reply.redact(words), 300)}" if words else ""
+    name = request_id(reply.headers)
+    if cause is not None and reply.redact(str(cause)) != str(cause):
+        cause = None  # it would be printed with the traceback
+    raise InvalidReplyError(
+        reply.redact(f"{reply.url}: {problem}.{said}"),
+        url=reply.url,
+        status=200,
+        request_id=reply.redact(name) if name else None,
+    ) from cause
