@@ -3,21 +3,23 @@
 PYTHON ?= python3
 VENV ?= .venv
 MODEL ?= tiny
+PORT ?= 8000
 BIN := $(VENV)/bin
 # Small models on few cores: more threads per process only wait for one another.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: help demo test test-real lint format clean
+.PHONY: help demo serve test test-real lint format clean
 
 help:
 	@echo "make demo [MODEL=Qwen/Qwen3-Reranker-0.6B]  retrieve, rerank, compare"
+	@echo "make serve [MODEL=…] [PORT=8000]            the HTTP service"
 	@echo "make test                                   lint, types and all tests"
 	@echo "make test-real [MODEL=…]                    golden scores of the real 0.6B (needs its weights)"
 	@echo "make lint | format | clean"
 
 $(BIN)/.runtime: pyproject.toml constraints-dev.txt requirements-examples.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -e ".[langchain,llama-index,local,cli]" -r requirements-examples.txt
+	$(BIN)/python -m pip install --quiet -e ".[langchain,llama-index,local,cli,serve]" -r requirements-examples.txt
 	@touch $@
 
 $(BIN)/.dev: $(BIN)/.runtime requirements-dev.txt
@@ -26,6 +28,9 @@ $(BIN)/.dev: $(BIN)/.runtime requirements-dev.txt
 
 demo: $(BIN)/.runtime
 	@$(BIN)/python examples/demo.py --model "$(MODEL)"
+
+serve: $(BIN)/.runtime
+	@$(BIN)/qwen3-rerank serve --model "$(MODEL)" --port "$(PORT)" --log-format text
 
 # All steps run, so that one look at the output shows every failure.
 test: $(BIN)/.dev

@@ -1,0 +1,78 @@
+"""The ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from shared_core.reranker import Reranker
+from shared_core.service.engine import Service
+from shared_core.service.failures import RefusedError
+from shared_core.service.info_routes import info_routes
+from shared_core.service.middleware import Guarded, Observed, OneSpelling
+from shared_core.service.refusing import refused
+from shared_core.service.scoring_routes import scoring_routes
+from shared_core.service.settings import ServiceSettings
+
+
+def create_app(
+    settings: ServiceSettings | None = None, *, reranker: Reranker | None = None
+) -> FastAPI:
+    """Return the application; any ASGI server can run it. ``app.state.service`` is what it uses.
+
+    Args:
+        settings: What it is told; ``None`` is the defaults.
+        reranker: A reranker to serve, which stays open when the application ends; ``None`` makes
+            one of the settings.
+    """
+    settings = ServiceSettings() if settings is None else settings
+    service = Service(settings, reranker)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    app = FastAPI(
+        title="qwen3-rerank",
+        version=service.version,
+        description="Documents in order of relevance, by Qwen3-Reranker.",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+    )
+    app.state.service = service
+    app.include_router(scoring_routes(service))
+    app.include_router(info_routes(service))
+    app.add_exception_handler(HTTPException, _not_found)
+
+    paths = {getattr(route, "path", "") for route in app.routes}
+    paths.update(app.openapi()["paths"])
+    # The last one added is the outermost: what CORS answers by itself is observed too.
+    app.add_middleware(Guarded, keys=settings.all_keys())
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
+    app.add_middleware(Observed, service=service, paths=paths)
+    app.add_middleware(OneSpelling, paths=paths)
+    return app
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    """Answer 404 and 405 in the form of all other errors."""
+    assert isinstance(error, HTTPException)  # noqa: S101  # registered for it
+    headers = dict(error.headers or {})
+    message = f"{error.detail}: {request.method} {request.url.path[:200]}"
+    return refused(request, RefusedError(error.status_code, message, headers=headers))

@@ -1,0 +1,322 @@
+"""Requests that come together are scored together.
+
+One task hands batches to the model, each of about one forward's tokens. What arrives while one is
+being scored waits for the next; when nothing is, a request waits a few milliseconds for company. A
+request too large for one batch is scored slice by slice, in turn with the others, so that a
+thousand documents do not keep everybody waiting, and a client that hangs up costs no more than the
+batch in progress.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from shared_core.errors import ClosedError
+from shared_core.scorers.base import Scored, ScoreRequest
+from shared_core.service.metrics import Metrics
+
+Score = Callable[[Sequence[ScoreRequest]], Awaitable[list[list[Scored]]]]
+
+# Tokens of the fixed parts of the prompt before and after the document (prompt.py), about.
+_HEAD_TOKENS, _SUFFIX_TOKENS = 60, 10
+
+
+class QueueFullError(Exception):
+    """There is no room; try again in ``retry_after`` seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"the queue is full; try again in {retry_after} s")
+        self.retry_after = retry_after
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """One query with distinct documents, of which the first ``next`` were handed out."""
+
+    request: ScoreRequest
+    answer: asyncio.Future[list[Scored]]
+    arrived: float
+    prefix_bytes: int
+    document_bytes: list[int]
+    scored: dict[int, Scored] = field(default_factory=dict)
+    next: int = 0
+
+    @property
+    def has_more(self) -> bool:
+        return self.next < len(self.request.documents)
+
+
+@dataclass(slots=True)
+class _Slice:
+    """Documents ``start … stop`` of a job, to be scored now."""
+
+    job: _Job
+    start: int
+    stop: int
+
+    @property
+    def request(self) -> ScoreRequest:
+        whole = self.job.request
+        return ScoreRequest(whole.query, whole.instruction, whole.documents[self.start : self.stop])
+
+
+class Scheduler:
+    """Collects jobs into batches and gives each its answer.
+
+    Args:
+        score: Scores several queries at once.
+        metrics: Are told of every batch.
+        wait: Seconds that a job may wait for company while the model is idle.
+        max_queue: The most submissions accepted and unanswered.
+        max_documents: The most documents of them; a submission alone may have more.
+        parallel: Batches under way at once: 1 for a model here, more for a server.
+    """
+
+    def __init__(
+        self,
+        score: Score,
+        metrics: Metrics,
+        *,
+        wait: float,
+        max_queue: int,
+        max_documents: int,
+        parallel: int = 1,
+    ) -> None:
+        self.budget = 4096
+        self._score = score
+        self._metrics = metrics
+        self._wait = wait
+        self._max_queue = max_queue
+        self._max_documents = max_documents
+        self._parallel = parallel
+        self._waiting: deque[_Job] = deque()
+        self._arrived = asyncio.Event()
+        self._submissions = 0
+        self._documents = 0
+        # English and Chinese have about 4 UTF-8 bytes in a Qwen token; what is scored corrects it.
+        self._tokens_per_byte = 0.25
+        self._documents_per_second = 0.0
+        self._batches: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to score."""
+        self._loop = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """Score no more: what is still waiting fails."""
+        tasks = [*self._batches, *([self._loop] if self._loop is not None else [])]
+        for task in tasks:
+            task.cancel()
+        for job in self._waiting:
+            if not job.answer.done():
+                job.answer.set_exception(ClosedError("the service was stopped"))
+        self._waiting.clear()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def submit(self, requests: Sequence[ScoreRequest]) -> list[list[Scored]]:
+        """Return one `Scored` per document of each request; cancelled, free the place at once.
+
+        Raises:
+            QueueFullError: There is no room.
+            RerankError: These requests, and no others, could not be scored.
+        """
+        n_documents = sum(len(request.documents) for request in requests)
+        is_full = self._submissions >= self._max_queue
+        if is_full or (self._documents and self._documents + n_documents > self._max_documents):
+            raise QueueFullError(self._seconds_to_wait())
+        self._count(1, n_documents)
+        future = asyncio.get_running_loop().create_future
+        now = time.monotonic()
+        jobs = [_job(request, future(), now) for request in requests]
+        waiting = [job for job in jobs if job.request.documents]
+        for job in jobs:
+            if not job.request.documents:
+                job.answer.set_result([])
+        try:
+            self._waiting.extend(waiting)
+            if waiting:
+                self._arrived.set()
+            answers = await asyncio.gather(*(job.answer for job in jobs))
+        except BaseException:
+            self._forget(jobs)
+            raise
+        finally:
+            self._count(-1, -n_documents)
+        return [
+            _in_input_order(request, job.request, scored)
+            for request, job, scored in zip(requests, jobs, answers, strict=True)
+        ]
+
+    def _forget(self, jobs: Sequence[_Job]) -> None:
+        for job in jobs:
+            job.answer.cancel()
+        dropped = set(map(id, jobs))
+        self._waiting = deque(job for job in self._waiting if id(job) not in dropped)
+
+    def _count(self, submissions: int, documents: int) -> None:
+        self._submissions += submissions
+        self._documents += documents
+        self._metrics.queued_requests.set(self._submissions)
+        self._metrics.queued_documents.set(self._documents)
+
+    def _seconds_to_wait(self) -> int:
+        rate = self._documents_per_second
+        return max(1, min(60, math.ceil(self._documents / rate))) if rate else 1
+
+    async def _run(self) -> None:
+        slots = asyncio.Semaphore(self._parallel)
+        while True:
+            await self._arrived.wait()
+            await slots.acquire()
+            await self._wait_for_company()
+            batch = self._take()
+            if not self._waiting:
+                self._arrived.clear()
+            if not batch:
+                slots.release()
+                continue
+            task = asyncio.get_running_loop().create_task(self._score_batch(batch))
+            self._batches.add(task)
+            task.add_done_callback(self._batches.discard)
+            task.add_done_callback(lambda _: slots.release())
+
+    async def _wait_for_company(self) -> None:
+        """Wait until the oldest job has waited long enough, or there is work for a batch."""
+        while self._waiting:
+            left = self._waiting[0].arrived + self._wait - time.monotonic()
+            if left <= 0 or self._estimate_of_waiting() >= self.budget:
+                return
+            self._arrived.clear()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._arrived.wait(), left)
+            self._arrived.set()
+
+    def _estimate_of_waiting(self) -> float:
+        total = 0.0
+        for job in self._waiting:
+            total += self._prefix_cost(job)
+            for n_bytes in job.document_bytes[job.next :]:
+                total += self._cost(n_bytes)
+                if total >= self.budget:
+                    return total
+        return total
+
+    def _take(self) -> list[_Slice]:
+        """Return the next batch: about one budget of tokens, at most half of it per turn."""
+        slices: dict[int, _Slice] = {}
+        room = float(self.budget)
+        while self._waiting:
+            job = self._waiting.popleft()
+            if job.answer.done():
+                continue
+            size = 0.0 if id(job) in slices else self._prefix_cost(job)
+            if slices and size + self._cost(job.document_bytes[job.next]) > room:
+                self._waiting.appendleft(job)
+                break
+            share = min(room, self.budget / 2) if self._waiting else room
+            part = slices.setdefault(id(job), _Slice(job, job.next, job.next))
+            if part.start == 0 and part.stop == 0:
+                self._metrics.queue_seconds.observe(time.monotonic() - job.arrived)
+            while job.has_more:
+                cost = self._cost(job.document_bytes[job.next])
+                if part.stop > part.start and size + cost > share:
+                    break
+                size += cost
+                job.next += 1
+                part.stop = job.next
+            room -= size
+            if job.has_more:
+                self._waiting.append(job)
+        if slices:
+            self._metrics.batch_fill.observe((self.budget - room) / self.budget)
+        return list(slices.values())
+
+    def _cost(self, document_bytes: int) -> float:
+        return _SUFFIX_TOKENS + self._tokens_per_byte * document_bytes
+
+    def _prefix_cost(self, job: _Job) -> float:
+        return _HEAD_TOKENS + self._tokens_per_byte * job.prefix_bytes
+
+    async def _score_batch(self, batch: list[_Slice]) -> None:
+        """Score a batch; if it fails, each of its slices alone, so that only the culprit fails."""
+        self._metrics.batch_requests.observe(len(batch))
+        self._metrics.batch_documents.observe(sum(part.stop - part.start for part in batch))
+        started = time.monotonic()
+        try:
+            answers = await self._score([part.request for part in batch])
+        except asyncio.CancelledError:
+            for part in batch:
+                part.job.answer.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is, its callers are to hear it
+            if len(batch) == 1:
+                self._fail(batch[0].job, error)
+            else:
+                for part in batch:
+                    if not part.job.answer.done():
+                        await self._score_batch([part])
+            return
+        self._learn(batch, answers, time.monotonic() - started)
+        for part, scored in zip(batch, answers, strict=True):
+            self._add(part, scored)
+
+    def _fail(self, job: _Job, error: Exception) -> None:
+        self._metrics.errors.labels(type(error).__name__).inc()
+        if not job.answer.done():
+            job.answer.set_exception(error)
+
+    def _add(self, part: _Slice, scored: Sequence[Scored]) -> None:
+        job = part.job
+        job.scored.update(zip(range(part.start, part.stop), scored, strict=True))
+        if len(job.scored) == len(job.request.documents) and not job.answer.done():
+            job.answer.set_result([job.scored[index] for index in range(len(job.scored))])
+
+    def _learn(
+        self, batch: Sequence[_Slice], answers: Sequence[Sequence[Scored]], seconds: float
+    ) -> None:
+        """Note how fast it goes, and how many tokens a byte of these texts has."""
+        self._metrics.count(answers)
+        self._metrics.batch_seconds.observe(seconds)
+        n_documents, n_bytes, n_tokens = 0, 0, 0
+        for part, scored in zip(batch, answers, strict=True):
+            lengths = part.job.document_bytes[part.start : part.stop]
+            for document_bytes, one in zip(lengths, scored, strict=True):
+                n_documents += 1
+                if one.n_tokens is not None and not one.truncated:
+                    n_bytes += part.job.prefix_bytes + document_bytes
+                    n_tokens += max(0, one.n_tokens - _HEAD_TOKENS - _SUFFIX_TOKENS)
+        if n_bytes:
+            measured = min(1.0, max(0.05, n_tokens / n_bytes))
+            self._tokens_per_byte += 0.2 * (measured - self._tokens_per_byte)
+        rate = n_documents / max(seconds, 1e-6) * self._parallel
+        known = self._documents_per_second
+        self._documents_per_second = rate if not known else known + 0.2 * (rate - known)
+
+
+def _job(request: ScoreRequest, answer: asyncio.Future[list[Scored]], now: float) -> _Job:
+    distinct = list(dict.fromkeys(request.documents))
+    return _Job(
+        ScoreRequest(request.query, request.instruction, distinct),
+        answer,
+        now,
+        _n_bytes(request.query) + _n_bytes(request.instruction),
+        [_n_bytes(document) for document in distinct],
+    )
+
+
+def _n_bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _in_input_order(
+    request: ScoreRequest, distinct: ScoreRequest, scored: Sequence[Scored]
+) -> list[Scored]:
+    by_text = dict(zip(distinct.documents, scored, strict=True))
+    return [by_text[document] for document in request.documents]

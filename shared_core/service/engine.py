@@ -1,0 +1,221 @@
+"""The service without HTTP: one reranker, its queue, its state."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from shared_core.errors import RerankError
+from shared_core.options import RankingOptions, resolve_instruction
+from shared_core.prompt import DEFAULT_INSTRUCTION
+from shared_core.reranker import Reranker
+from shared_core.results import RankedDocument, ranked_documents
+from shared_core.scorers.base import Scored, ScoreRequest
+from shared_core.service.batching import QueueFullError, Scheduler
+from shared_core.service.failures import RefusedError, refusal_of
+from shared_core.service.metrics import Metrics
+from shared_core.service.settings import ServiceSettings
+
+logger = logging.getLogger("qwen3_rerank.service")
+
+State = Literal["loading", "ready", "failed", "draining", "stopped"]
+
+
+def software_version() -> str:
+    """Return the installed version."""
+    try:
+        return version("qwen3-rerank")
+    except PackageNotFoundError:
+        return "0"
+
+
+class Service:
+    """Scores for many at once, within limits.
+
+    Args:
+        settings: What it is told.
+        reranker: A reranker to use; ``None`` makes one of the settings, and closes it.
+    """
+
+    def __init__(self, settings: ServiceSettings, reranker: Reranker | None = None) -> None:
+        self.settings = settings
+        self.owns_reranker = reranker is None
+        self.reranker = Reranker.from_options(settings) if reranker is None else reranker
+        self.version = software_version()
+        self.model = settings.model_name
+        self.metrics = Metrics(self.version, self.model)
+        self.state: State = "loading"
+        self.reason = ""
+        self.on_failure: Callable[[], None] | None = None
+        self.started = int(time.time())
+        self._runner = self.reranker._runner
+        self._scheduler = Scheduler(
+            self._runner.arun,
+            self.metrics,
+            wait=settings.batch_wait_ms / 1000,
+            max_queue=settings.max_queue,
+            max_documents=settings.max_queued_documents,
+            parallel=settings.max_concurrency if settings.is_remote else 1,
+        )
+        self._active = 0
+        self._refuses = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._loading: asyncio.Task[None] | None = None
+
+    @property
+    def batch_tokens(self) -> int:
+        """The tokens that a batch is filled to."""
+        return self._scheduler.budget
+
+    def start(self) -> None:
+        """Begin to score, and load the model meanwhile."""
+        self._scheduler.start()
+        self._loading = asyncio.get_running_loop().create_task(self._load())
+
+    async def _load(self) -> None:
+        started = time.monotonic()
+        warm_up = ScoreRequest("warm-up", DEFAULT_INSTRUCTION, ["warm-up"])
+        try:
+            await self._runner.arun([warm_up])
+        except RerankError as error:
+            self.reason = str(error)
+            logger.error("the model cannot be used: %s", error)
+            if self.state == "loading":
+                self.state = "failed"
+                if self.on_failure is not None:
+                    self.on_failure()
+            return
+        self._scheduler.budget = self._choose_budget()
+        if self.state == "loading":
+            self.state = "ready"
+            self.metrics.ready.set(1)
+        logger.info("ready after %.1f s: %s", time.monotonic() - started, self.model)
+
+    def _choose_budget(self) -> int:
+        """Return the tokens of one forward: the scorer's own default, by device."""
+        if self.settings.max_batch_tokens is not None:
+            return self.settings.max_batch_tokens
+        load = getattr(self._runner.scorer, "load", None)
+        device = getattr(getattr(load() if callable(load) else None, "device", None), "type", "")
+        return 4096 if device in ("cpu", "mps") else 16384 if device == "cuda" else 65536
+
+    def drain(self) -> None:
+        """Say that the end is near; what was accepted is still finished."""
+        self.state = "draining"
+        self.metrics.ready.set(0)
+
+    def refuse(self) -> None:
+        """Accept no more requests."""
+        self._refuses = True
+
+    async def until_idle(self) -> None:
+        """Return when nothing accepted is unfinished."""
+        await self._idle.wait()
+
+    async def stop(self) -> None:
+        """Free everything."""
+        self.drain()
+        self.refuse()
+        self.state = "stopped"
+        if self._loading is not None:
+            self._loading.cancel()
+        await self._scheduler.stop()
+        if self.owns_reranker:
+            await self.reranker.aclose()
+
+    @asynccontextmanager
+    async def accept(self) -> AsyncIterator[None]:
+        """Hold a place among the accepted requests, which shutdown waits for.
+
+        Raises:
+            RefusedError: The service is about to end, or has no model.
+        """
+        if self._refuses:
+            raise RefusedError(503, "the service is shutting down", headers={"Retry-After": "5"})
+        if self.state == "failed":
+            raise RefusedError(503, f"the model cannot be used: {self.reason}")
+        self._active += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._active -= 1
+            if not self._active:
+                self._idle.set()
+
+    def request(
+        self, query: str, documents: Sequence[str], instruction: str | None
+    ) -> ScoreRequest:
+        """Return the texts with the instruction in force.
+
+        Raises:
+            RefusedError: The query is blank.
+        """
+        if not query.strip():
+            raise RefusedError(422, "query is blank: there is nothing to judge against")
+        task = resolve_instruction(instruction, self.settings.instruction, query)
+        return ScoreRequest(query, task, documents)
+
+    async def score(self, requests: Sequence[ScoreRequest]) -> list[list[Scored]]:
+        """Return one `Scored` per document of each request; others may share the forwards.
+
+        Raises:
+            RefusedError: Limits are exceeded, the queue is full, or these texts cannot be scored.
+        """
+        self._check_limits(requests)
+        try:
+            return await self._scheduler.submit(requests)
+        except QueueFullError as error:
+            raise RefusedError(
+                429, str(error), headers={"Retry-After": str(error.retry_after)}
+            ) from error
+        except (RerankError, ValueError, TypeError) as error:
+            raise refusal_of(error) from error
+
+    async def rank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        instruction: str | None = None,
+        top_k: int | None = None,
+        score_threshold: float | None = None,
+    ) -> list[RankedDocument]:
+        """Return what `Reranker.rerank` does, through the queue. Raises `RefusedError`."""
+        ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold)
+        async with self.accept():
+            (scored,) = await self.score([self.request(query, documents, instruction)])
+        return ranked_documents(documents, scored, ranking)
+
+    def _check_limits(self, requests: Sequence[ScoreRequest]) -> None:
+        limits = self.settings
+        n_documents = sum(len(request.documents) for request in requests)
+        if n_documents > limits.max_documents or len(requests) > limits.max_documents:
+            raise RefusedError(
+                422,
+                f"{max(n_documents, len(requests))} documents: this service takes "
+                f"{limits.max_documents} in a request",
+            )
+        n_characters = 0
+        for request in requests:
+            for name, text in (("query", request.query), ("instruction", request.instruction)):
+                n_characters += len(text)
+                if len(text) > limits.max_query_characters:
+                    raise RefusedError(
+                        422,
+                        f"the {name} has {len(text)} characters: this service takes "
+                        f"{limits.max_query_characters}",
+                    )
+            n_characters += sum(map(len, request.documents))
+        if n_characters > limits.max_characters:
+            raise RefusedError(
+                422,
+                f"the texts have {n_characters} characters: this service takes "
+                f"{limits.max_characters} in a request",
+            )

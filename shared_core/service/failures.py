@@ -1,0 +1,106 @@
+"""How the service says no: one exception, and the body that the clients of each route expect."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from shared_core.errors import (
+    ClosedError,
+    DeviceMemoryError,
+    ModelLoadError,
+    QueryTooLongError,
+    RemoteError,
+    RerankError,
+    ServerUnreachableError,
+    TextEncodingError,
+)
+
+Shape = Literal["openai", "cohere", "tei"]
+"""``{"error": {"message", …}, "detail"}``; ``{"message"}``; ``{"error", "error_type"}``."""
+
+_TYPES = {
+    401: "authentication_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+    503: "unavailable_error",
+}
+_TEI_TYPES = {401: "Unauthorized", 429: "Overloaded", 503: "Unhealthy"}
+_MOST_ERRORS = 5
+
+
+class RefusedError(Exception):
+    """A request that gets no scores.
+
+    Attributes:
+        status: The HTTP status.
+        message: What was given, what was expected and what to do; never a text of the request.
+        headers: Of the reply, such as ``Retry-After``.
+        close: Whether the connection cannot be used again, since the body was left unread.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        headers: dict[str, str] | None = None,
+        close: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = headers or {}
+        self.close = close
+
+
+def shape_of(path: str) -> Shape:
+    """Return the shape of errors on a path; TEI's is known only when the body is."""
+    return "cohere" if path.startswith("/v2/") else "openai"
+
+
+def error_body(shape: Shape, status: int, message: str) -> dict[str, Any]:
+    """Return the JSON body of an error."""
+    if shape == "cohere":
+        return {"message": message}
+    if shape == "tei":
+        kind = _TEI_TYPES.get(status, "Backend" if status >= 500 else "Validation")
+        return {"error": message, "error_type": kind}
+    default = "server_error" if status >= 500 else "invalid_request_error"
+    error = {
+        "message": message,
+        "type": _TYPES.get(status, default),
+        "param": None,
+        "code": status,
+    }
+    return {"error": error, "detail": message}
+
+
+def refusal_of(error: RerankError | ValueError | TypeError) -> RefusedError:
+    """Return the refusal that an error of ours amounts to."""
+    if isinstance(error, (QueryTooLongError, TextEncodingError)):
+        return RefusedError(422, str(error))
+    if not isinstance(error, RerankError):
+        return RefusedError(422, str(error))
+    if isinstance(error, ServerUnreachableError):
+        return RefusedError(504, f"the server behind this one does not answer: {error}")
+    if isinstance(error, RemoteError):
+        return RefusedError(502, f"the server behind this one failed: {error}")
+    if isinstance(error, (ClosedError, ModelLoadError)):
+        return RefusedError(503, str(error), headers={"Retry-After": "10"})
+    if isinstance(error, DeviceMemoryError):
+        return RefusedError(507, str(error))
+    return RefusedError(500, str(error))
+
+
+def in_words(error: ValidationError) -> str:
+    """Return what is wrong with a body, without repeating what was in it."""
+    parts = error.errors(include_input=False, include_url=False, include_context=False)
+    words = []
+    for part in parts[:_MOST_ERRORS]:
+        where = ".".join(str(step) for step in part["loc"]) or "body"
+        words.append(f"{where}: {part['msg'].removeprefix('Value error, ')}")
+    if len(parts) > _MOST_ERRORS:
+        words.append(f"and {len(parts) - _MOST_ERRORS} more")
+    return "; ".join(words)

@@ -1,0 +1,98 @@
+"""The process: it listens, and ends without losing what it accepted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from types import FrameType
+
+import uvicorn
+
+from shared_core.reranker import Reranker
+from shared_core.service.app import create_app
+from shared_core.service.engine import Service
+from shared_core.service.logs import set_up
+from shared_core.service.settings import ServiceSettings
+
+logger = logging.getLogger("qwen3_rerank.service")
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which on SIGTERM and SIGINT finishes what was accepted while it refuses the rest.
+
+    First readiness says 503 and requests are still taken (``shutdown_delay``); then new ones get
+    503 while accepted ones finish (``shutdown_grace`` at most); then the port is closed. A second
+    signal ends at once.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self.service = service
+        self.exit_code = 0
+        self._running: asyncio.AbstractEventLoop | None = None
+        self._ending: asyncio.Task[None] | None = None
+        service.on_failure = self._fail
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]  # sockets are passed on
+        """Listen, and say where."""
+        self._running = asyncio.get_running_loop()
+        await super().startup(sockets)  # type: ignore[arg-type]  # as above
+        for server in self.servers:
+            for socket in server.sockets:
+                logger.info("listening on %s port %d", *socket.getsockname()[:2])
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end, or end at once the second time."""
+        if self._running is None or self.service.state in ("draining", "stopped"):
+            self.force_exit = True
+            super().handle_exit(sig, frame)
+            return
+        self.service.drain()
+        self._running.call_soon_threadsafe(self._begin_to_end)
+
+    def _begin_to_end(self) -> None:
+        self._ending = asyncio.get_running_loop().create_task(self._end())
+
+    async def _end(self) -> None:
+        settings = self.service.settings
+        logger.info("shutting down: accepted requests are finished")
+        await asyncio.sleep(settings.shutdown_delay)
+        self.service.refuse()
+        try:
+            await asyncio.wait_for(self.service.until_idle(), settings.shutdown_grace)
+        except asyncio.TimeoutError:
+            logger.warning("requests are left after %g s", settings.shutdown_grace)
+            self.force_exit = True
+        self.should_exit = True
+
+    def _fail(self) -> None:
+        self.exit_code = 1
+        self.should_exit = True
+
+
+def serve(settings: ServiceSettings, *, reranker: Reranker | None = None) -> int:
+    """Run the service until it is told to end, and return the exit code.
+
+    0: it was told to. 1: the model could not be loaded, or the port not be had.
+    """
+    set_up(settings.log_level, settings.log_format)
+    if settings.host not in _LOOPBACK and not settings.all_keys():
+        logger.warning("%s can be reached by others, and no API key is set", settings.host)
+    app = create_app(settings, reranker=reranker)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    server = Server(config, app.state.service)
+    try:
+        server.run()
+    except SystemExit:
+        return 1
+    return server.exit_code if server.started else 1
