@@ -37,8 +37,8 @@ class CallOptions(TypedDict, total=False):
 class Qwen3Rerank(AdapterOptions, BaseDocumentCompressor):
     """Orders LangChain documents by the probability that Qwen3-Reranker answers "yes".
 
-    Nothing is loaded before the first call that has documents. All options of `Reranker` are
-    fields here, and what follows:
+    Nothing is loaded, and no server asked, before the first call that has documents. Async calls
+    await a server natively. All options of `Reranker` are fields here, and what follows:
 
     Args:
         reranker: A `Reranker` to share, instead of the options that belong to the model.
@@ -59,6 +59,7 @@ class Qwen3Rerank(AdapterOptions, BaseDocumentCompressor):
         retriever = ContextualCompressionRetriever(
             base_compressor=reranker, base_retriever=store.as_retriever(search_kwargs={"k": 20})
         )
+        by_a_server = Qwen3Rerank(base_url="http://localhost:8000", top_k=3)  # docs/servers.md
     """
 
     document_text: DocumentText | None = None

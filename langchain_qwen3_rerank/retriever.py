@@ -29,7 +29,10 @@ class Qwen3RerankRetriever(BaseRetriever):
         reranker: Orders them.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    # As in the options: a refused value may be a mistyped key.
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True
+    )
 
     base_retriever: RetrieverLike
     reranker: Qwen3Rerank

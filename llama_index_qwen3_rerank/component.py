@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from llama_index.core.bridge.pydantic import (
@@ -19,7 +18,7 @@ from llama_index_qwen3_rerank.instruction_prompt import (
     InstructionTemplate,
     instruction_from_prompt,
 )
-from shared_core.adapter import AdapterOptions
+from shared_core.adapter import AdapterOptions, refuse_dialect_object
 from shared_core.options import Instruction
 
 if TYPE_CHECKING:
@@ -74,25 +73,15 @@ class RerankerComponent(InstructionPrompts, AdapterOptions, BaseNodePostprocesso
         """Return the options as JSON.
 
         Raises:
-            TypeError: The instruction is a function.
+            TypeError: The instruction is a function, or the dialect an object.
         """
         if callable(self.instruction) and not isinstance(self.instruction, InstructionTemplate):
             raise TypeError(
                 "the instruction is a function, which JSON cannot hold; "
                 'use a PromptTemplate with "{query_str}"'
             )
+        refuse_dialect_object(self.dialect)
         return super().to_json(**kwargs)
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy that shares the model and the callback manager.
-
-        Raises:
-            ConfigurationError: ``update`` has an option that belongs to the model.
-        """
-        copied = super().model_copy(update=update, deep=deep)
-        if "callback_manager" not in (update or ()):
-            copied.__dict__["callback_manager"] = self.callback_manager
-        return copied
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Copy the options; the loaded model and the callback manager are shared."""

@@ -16,14 +16,22 @@ from shared_core import DEFAULT_INSTRUCTION
 class Qwen3Rerank(RerankerComponent):
     """Keeps the nodes that matter to the query, best first, with P(yes) as their score.
 
-    Nothing is loaded before the first use. Sync calls may come from any thread; async calls run on
-    the reranker's own worker, never on the event loop or its default executor.
+    Nothing is loaded, and no server asked, before the first use. Sync calls may come from any
+    thread; async calls await a server natively, and a local model on the reranker's own worker,
+    never on the event loop or its default executor.
 
     Args:
         model, backend, instruction, device, dtype, max_length, max_batch_tokens, revision,
-            cache_dir, local_files_only, hub, cache_size, show_progress: As for
+            cache_dir, local_files_only, hub, engine_args, cache_size, show_progress: As for
             `shared_core.Reranker`. The instruction may also be a `PromptTemplate` that contains
             ``{query_str}``.
+        base_url, dialect, template, tokenizer, timeout, connect_timeout, total_timeout,
+            max_retries, max_concurrency, requests_per_second: A server instead of a model in this
+            process, as for `shared_core.Reranker`; docs/servers.md has a line for each. A dialect
+            object of your own is kept by ``to_dict`` and by pickles; JSON cannot hold it.
+        api_key, headers: What the server wants to be told. They are in no dump: give them again to
+            ``from_dict``, or set ``QWEN3_RERANK_API_KEY``. A pickle has them, for the worker that
+            it is sent to.
         reranker: A `Reranker` to share, instead of the options above; its own then show here, and
             other values are an error. An instruction may still be given: ``None`` is the default
             one, left out it is the reranker's. Dumps carry its options, not a scorer of your own.

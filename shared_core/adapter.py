@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_serializer,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from shared_core.errors import ConfigurationError
 from shared_core.options import RankingOptions, RerankerOptions
@@ -22,11 +30,19 @@ MODEL_OPTIONS = frozenset(RerankerOptions.model_fields) - {"instruction"}
 """The options that a `Reranker` is made of. The instruction goes with every call."""
 
 
+HIDDEN = "not shown"
+"""What stands for a refused value, which may be a mistyped key, in the parts of an error."""
+
+
 class RerankerHolder(RerankerOptions):
     """The options of a `Reranker` as plain fields, and the reranker that they describe.
 
     Making one loads nothing: a `Reranker` loads its model on first use, once for all threads.
     Copies, shallow and deep, share the reranker; a pickled one loads a model of its own.
+
+    ``api_key`` and ``headers`` are in no dump, no ``repr`` and no error: whoever restores a dump
+    gives them again, or sets the environment variable. A pickle has them, for the worker that it
+    is sent to: guard it as you guard the key.
 
     Attributes:
         reranker: The reranker in use. Give one to share its model; the options left out are then
@@ -38,6 +54,14 @@ class RerankerHolder(RerankerOptions):
     reranker: Reranker = Field(  # type: ignore[assignment]  # never None: see model_post_init
         default=None, exclude=True, repr=False
     )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _forget_refused_values(cls, data: Any, check: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return check(data)
+        except ValidationError as error:
+            raise without_inputs(error) from None
 
     @model_validator(mode="before")
     @classmethod
@@ -74,10 +98,10 @@ class RerankerHolder(RerankerOptions):
             before = self.__dict__.copy()
             try:
                 super().__setattr__(name, value)
-            except ValueError:
+            except ValidationError as error:
                 # pydantic has stored the value already when a check of the whole refuses it.
                 self.__dict__ |= before
-                raise
+                raise without_inputs(error) from None
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy that shares the model. Values are not checked; ``with_options`` does.
@@ -86,16 +110,19 @@ class RerankerHolder(RerankerOptions):
             ConfigurationError: ``update`` has an option that belongs to the model.
         """
         refuse_model_options(update or (), type(self).__name__)
-        copied = super().model_copy(update=update, deep=deep)
-        # pydantic makes a deep copy with updates without asking `__deepcopy__`.
-        copied.__dict__["reranker"] = self.reranker
-        return copied
+        copied = self.__deepcopy__() if deep else self.__copy__()
+        return super(RerankerHolder, copied).model_copy(update=update) if update else copied
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Copy the options; the reranker is shared."""
+        """Copy the options; the reranker is shared, and with it a dialect object of the user's."""
         memo = {} if memo is None else memo
-        memo[id(self.reranker)] = self.reranker
+        memo |= {id(shared): shared for shared in (self.reranker, self.dialect)}
         return super().__deepcopy__(memo)
+
+    @field_serializer("dialect", when_used="json")
+    def _name_dialect(self, dialect: Any) -> Any:
+        refuse_dialect_object(dialect)
+        return dialect
 
     def unload(self) -> None:
         """Free the model; the next call loads it again. Holds for all that share the reranker."""
@@ -149,6 +176,33 @@ class AdapterOptions(RerankerHolder, RankingOptions):
         if "top_n" in options and "top_k" not in options:
             del kept["top_k"]
         return type(self)(**{**kept, **options})
+
+
+def refuse_dialect_object(dialect: Any) -> None:
+    """Raise if a dialect is not a name, which alone JSON can hold.
+
+    Raises:
+        TypeError: It is an object of the user's.
+    """
+    if not isinstance(dialect, str):
+        raise TypeError(
+            f"the dialect is an object ({type(dialect).__name__}), which JSON cannot hold: dump to "
+            "Python objects, or pickle"
+        )
+
+
+def without_inputs(error: ValidationError) -> ValidationError:
+    """Return the same error without the values that were refused.
+
+    Its text shows none anyway, but ``errors()`` and ``json()``, which web frameworks and error
+    trackers report, would: of a misspelt ``api_key`` the key, of a contradiction all options.
+    """
+    lines: list[InitErrorDetails] = []
+    for line in error.errors(include_url=False, include_input=False):
+        message: Any = line["msg"]  # typed as a literal, for no reason that matters here
+        kind = PydanticCustomError(line["type"], message, line.get("ctx"))
+        lines.append({"type": kind, "loc": line["loc"], "input": HIDDEN})
+    return ValidationError.from_exception_data(error.title, lines, hide_input=True)
 
 
 def refuse_model_options(names: Iterable[str], owner: str) -> None:

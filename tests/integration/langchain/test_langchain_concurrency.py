@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
+from tiny_server import score, tiny_server
 from transformers import Qwen3Model
 
 from langchain_qwen3_rerank import Qwen3Rerank, Qwen3RerankRetriever
@@ -117,3 +118,64 @@ def test_one_compressor_in_several_event_loops(
     first = asyncio.run(compressor.acompress_documents(documents, query))
     second = asyncio.run(compressor.acompress_documents(documents, query))
     assert first == second
+
+
+async def test_a_server_is_awaited_by_the_loop_itself(documents: list[Document]) -> None:
+    """Sixteen calls are under way at once, and no thread of ours is: the first wait for the last.
+
+    What the base class does instead, one thread of the default executor a call, is refused.
+    """
+
+    class Refused(ThreadPoolExecutor):
+        def submit(self, *args: Any, **kwargs: Any) -> Any:
+            raise AssertionError("the loop's default executor was used")
+
+    asyncio.get_running_loop().set_default_executor(Refused(1))
+    with tiny_server(together=16) as server:
+        compressor = Qwen3Rerank(base_url=server.url, max_concurrency=16, max_retries=0, top_k=3)
+        calls = [compressor.acompress_documents(documents, f"query {n}") for n in range(16)]
+        rankings = await asyncio.gather(*calls)
+        names = [thread.name for thread in threading.enumerate()]
+        assert not [name for name in names if name.startswith("qwen3-rerank-http")]
+        await compressor.aclose()
+    assert sorted(body["query"] for body in server.bodies) == sorted(
+        f"query {n}" for n in range(16)
+    )
+    best = sorted((score(one.page_content) for one in documents), reverse=True)[:3]
+    for ranked in rankings:
+        found = [one.metadata["relevance_score"] for one in ranked]
+        assert found == pytest.approx(best, abs=1e-12)
+
+
+async def test_a_cancelled_call_leaves_the_others_alone(documents: list[Document]) -> None:
+    with tiny_server(together=3) as server:
+        compressor = Qwen3Rerank(base_url=server.url, max_retries=0)
+        first = asyncio.create_task(compressor.acompress_documents(documents, "first"))
+        second = asyncio.create_task(compressor.acompress_documents(documents, "second"))
+        while len(server.bodies) < 2:
+            await asyncio.sleep(0.001)
+        first.cancel()
+        third = await compressor.acompress_documents(documents, "third")
+        assert [one.page_content for one in await second] == [one.page_content for one in third]
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        await compressor.aclose()
+
+
+def test_one_object_serves_threads_and_event_loops_over_one_server(
+    documents: list[Document],
+) -> None:
+    with tiny_server() as server:
+        compressor = Qwen3Rerank(
+            base_url=server.url, api_key="sk-1234", headers={"x-gate": "open"}, instruction="Mine."
+        )
+        expected = compressor.compress_documents(documents, "q")
+        for _ in range(2):
+            assert asyncio.run(compressor.acompress_documents(documents, "q")) == expected
+        with ThreadPoolExecutor(4) as pool:
+            together = pool.map(lambda _: compressor.compress_documents(documents, "q"), range(8))
+            assert all(one == expected for one in together)
+        compressor.close()
+    assert {seen["authorization"] for seen in server.headers} == {"Bearer sk-1234"}
+    assert {seen["x-gate"] for seen in server.headers} == {"open"}
+    assert {body["instruction"] for body in server.bodies} == {"Mine."}

@@ -9,10 +9,22 @@ from typing import Any
 
 import pytest
 from langchain_core.documents import Document
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from langchain_qwen3_rerank import Qwen3CrossEncoder, Qwen3Rerank
 from shared_core import ClosedError, ConfigurationError, Reranker, RerankerOptions
+
+
+class OwnDialect:
+    """A wire format of the user's own."""
+
+    name = "own"
+
+    def build(self, batch: Any) -> dict[str, Any]:
+        return {"query": batch.query, "documents": list(batch.documents)}
+
+    def parse(self, reply: Any, batch: Any) -> Any:
+        return reply
 
 
 @pytest.mark.parametrize(
@@ -29,6 +41,11 @@ from shared_core import ClosedError, ConfigurationError, Reranker, RerankerOptio
         ({"min_docs": -1}, "min_docs"),
         ({"max_length": 0}, "max_length"),
         ({"on_error": "ignore"}, "on_error"),
+        ({"base_url": "localhost:8000"}, "base_url.*http://localhost:8000"),
+        ({"timeout": 0}, "timeout"),
+        ({"dialect": None}, "dialect"),
+        ({"backend": "remote"}, "needs base_url"),
+        ({"backend": "vllm", "base_url": "http://localhost"}, "leave out one of them"),
         ({"document_text": "title"}, "document_text"),
         ({"reranker": "tiny"}, "reranker"),
         ({"reranker": Reranker("tiny"), "model": "x", "device": "cpu"}, "device, model"),
@@ -42,7 +59,7 @@ def test_wrong_options_are_refused_by_name(options: dict[str, Any], message: str
 def test_every_option_reaches_the_reranker(tmp_path: Path) -> None:
     options: dict[str, Any] = {
         "model": "some/model",
-        "backend": "transformers",
+        "backend": "remote",
         "instruction": "Judge.",
         "device": "cpu",
         "dtype": "float32",
@@ -52,12 +69,60 @@ def test_every_option_reaches_the_reranker(tmp_path: Path) -> None:
         "cache_dir": str(tmp_path),
         "local_files_only": True,
         "hub": "modelscope",
+        "engine_args": {"tensor_parallel_size": 2},
         "cache_size": 5,
         "show_progress": True,
         "on_error": "passthrough",
+        "base_url": "http://localhost:8000",
+        "api_key": SecretStr("sk-1234567890abcdef"),
+        "headers": {"x-gate": SecretStr("hk-fedcba0987654321")},
+        "dialect": "vllm-rerank",
+        "template": "server",
+        "tokenizer": str(tmp_path),
+        "timeout": 1.0,
+        "connect_timeout": 2.0,
+        "total_timeout": 3.0,
+        "max_retries": 4,
+        "max_concurrency": 5,
+        "requests_per_second": 6.0,
     }
     assert options.keys() == RerankerOptions.model_fields.keys(), "an option is not tested here"
-    assert Qwen3Rerank(**options).reranker.options.model_dump() == options
+    default = RerankerOptions()
+    assert not [name for name, value in options.items() if getattr(default, name) == value]
+    compressor = Qwen3Rerank(**options)
+    assert {name: getattr(compressor, name) for name in options} == options
+    reached = compressor.reranker.options
+    assert {name: getattr(reached, name) for name in options} == options
+
+
+def test_a_server_is_chosen_and_shared_like_a_model() -> None:
+    """Options of a server are fields, belong to the model, and are never changed on a copy."""
+    compressor = Qwen3Rerank(base_url="http://localhost:8000", api_key="sk-1", top_k=3)
+    assert compressor.reranker.options.is_remote
+    other = compressor.with_options(top_k=1)
+    assert other.reranker is compressor.reranker
+    assert (other.base_url, other.api_key) == (compressor.base_url, compressor.api_key)
+    with pytest.raises(ConfigurationError, match="api_key, base_url cannot change"):
+        compressor.with_options(base_url="http://other", api_key="sk-2")  # type: ignore[call-arg]
+
+
+def test_a_dialect_object_survives_all_but_json() -> None:
+    dialect = OwnDialect()
+    compressor = Qwen3Rerank(dialect=dialect, base_url="http://localhost", top_k=3)
+    for copied in (
+        compressor.with_options(top_k=1),
+        compressor.model_copy(update={"top_k": 1}),
+        compressor.model_copy(update={"top_k": 1}, deep=True),
+        copy.deepcopy(compressor),
+        Qwen3Rerank(**compressor.model_dump()),
+        Qwen3Rerank(reranker=compressor.reranker),
+        Qwen3Rerank(reranker=compressor.reranker, dialect=dialect),
+    ):
+        assert copied.dialect is copied.reranker.options.dialect is dialect
+    back = pickle.loads(pickle.dumps(compressor))  # noqa: S301 - made above
+    assert isinstance(back.reranker.options.dialect, OwnDialect)
+    with pytest.raises(ValueError, match=r"the dialect is an object \(OwnDialect\), which JSON"):
+        compressor.model_dump_json()
 
 
 def test_options_of_a_shared_reranker_are_shown() -> None:
@@ -96,7 +161,7 @@ def test_refused_assignment_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("owner", [Qwen3Rerank, Qwen3CrossEncoder])
-@pytest.mark.parametrize("name", ["model", "max_length", "on_error", "reranker"])
+@pytest.mark.parametrize("name", ["model", "max_length", "on_error", "base_url", "reranker"])
 def test_what_belongs_to_the_model_is_fixed(owner: Any, name: str) -> None:
     """The model may be loaded already, and shared: a new value would be ignored."""
     held = owner(model="tiny")

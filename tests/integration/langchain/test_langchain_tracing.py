@@ -10,6 +10,7 @@ from langchain_classic.retrievers import ContextualCompressionRetriever
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.runnables import RunnableLambda
+from tiny_server import unreachable_url
 
 from langchain_qwen3_rerank import Qwen3Rerank, Qwen3RerankRetriever
 from shared_core import Reranker
@@ -121,15 +122,27 @@ async def test_failure_is_an_error_of_the_run(
     assert handler.failed[handler.started["Qwen3Rerank"]["run_id"]] is caught.value
 
 
+@pytest.mark.parametrize("backend", ["local", "remote"])
 async def test_failure_passed_through_is_visible(
-    trace: Any, retriever_around: Any, query: str
+    trace: Any, retriever_around: Any, query: str, backend: str
 ) -> None:
     handler, invoke = trace
-    compressor = Qwen3Rerank(model="/nowhere", on_error="passthrough", top_k=2)
-    await invoke(retriever_around(compressor), query)
+    where: dict[str, Any] = (
+        {"model": "/nowhere"}
+        if backend == "local"
+        else {"base_url": unreachable_url(), "max_retries": 0}
+    )
+    compressor = Qwen3Rerank(**where, on_error="passthrough", top_k=2, score_threshold=0.9)
+    found = await invoke(retriever_around(compressor), query)
     outputs = handler.outputs("Qwen3Rerank")
     assert outputs["scores"] == [None, None]
-    assert outputs["rerank_error"].startswith("ModelLoadError: ")
+    expected = "ModelLoadError: " if backend == "local" else "ServerUnreachableError: no answer"
+    assert outputs["rerank_error"].startswith(expected)
+    assert outputs["documents"] == found
+    given = handler.started["Qwen3Rerank"]["inputs"]["documents"]
+    assert [one.page_content for one in found] == [one.page_content for one in given[:2]]
+    assert [one.metadata["rerank_error"] for one in found] == [outputs["rerank_error"]] * 2
+    assert not any("relevance_score" in one.metadata for one in found)
 
 
 async def test_truncated_documents_are_counted(trace: Any, checkpoint: Any) -> None:

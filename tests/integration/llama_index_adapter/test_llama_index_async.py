@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from llama_index.core.schema import NodeWithScore
 from llama_index_samples import QUERY
+from tiny_server import score, tiny_server
 
 from llama_index_qwen3_rerank import Qwen3Rerank
 from shared_core import Reranker
@@ -76,3 +77,42 @@ def test_threads_share_one_model(checkpoint: Path, nodes: list[NodeWithScore]) -
     for mixed, alone in zip(together, map(run, queries), strict=True):
         assert [name for name, _ in mixed] == [name for name, _ in alone]
         assert [score for _, score in mixed] == pytest.approx([score for _, score in alone])
+
+
+async def test_a_server_is_awaited_by_the_loop_itself(nodes: list[NodeWithScore]) -> None:
+    """Sixteen calls are under way at once, and no thread of ours is: the first wait for the last.
+
+    What the base class and every peer do instead is refused: a thread of the default executor.
+    """
+    asyncio.get_running_loop().set_default_executor(OffLimits(1))
+    with tiny_server(together=16) as server:
+        postprocessor = Qwen3Rerank(base_url=server.url, max_concurrency=16, max_retries=0)
+        queries = [f"query {number}" for number in range(16)]
+        rankings = await asyncio.gather(
+            *(postprocessor.apostprocess_nodes(nodes, query_str=query) for query in queries)
+        )
+        names = [thread.name for thread in threading.enumerate()]
+        assert not [name for name in names if name.startswith("qwen3-rerank-http")]
+        await postprocessor.aclose()
+    assert sorted(body["query"] for body in server.bodies) == sorted(queries)
+    texts = [node.node.get_content(metadata_mode=postprocessor.metadata_mode) for node in nodes]
+    best = sorted(map(score, texts), reverse=True)[:5]
+    for ranked in rankings:
+        assert [node.score for node in ranked] == pytest.approx(best, abs=1e-12)
+
+
+def test_a_server_is_told_key_headers_and_instruction(nodes: list[NodeWithScore]) -> None:
+    with tiny_server() as server:
+        postprocessor = Qwen3Rerank(
+            base_url=server.url, api_key="sk-1234", headers={"x-gate": "open"}, instruction="Mine."
+        )
+        expected = postprocessor.postprocess_nodes(nodes, query_str=QUERY)
+        for _ in range(2):
+            found = asyncio.run(postprocessor.apostprocess_nodes(nodes, query_str=QUERY))
+            assert found == expected
+        copied = postprocessor.with_options(instruction="Another.")
+        assert copied.postprocess_nodes(nodes, query_str=QUERY) == expected
+        postprocessor.close()
+    assert {seen["authorization"] for seen in server.headers} == {"Bearer sk-1234"}
+    assert {seen["x-gate"] for seen in server.headers} == {"open"}
+    assert [body["instruction"] for body in server.bodies] == ["Mine."] * 3 + ["Another."]

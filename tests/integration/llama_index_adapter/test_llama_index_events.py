@@ -16,6 +16,7 @@ from llama_index.core.callbacks import (
 from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index_samples import QUERY, EventRecorder
+from tiny_server import unreachable_url
 
 from llama_index_qwen3_rerank import Qwen3Rerank
 from shared_core import Reranker, ScoringError
@@ -105,6 +106,32 @@ async def test_nodes_passed_through_are_in_the_end_event(
     found = await postprocess(forgiving, nodes, how)
     assert events.ends[0].nodes == found
     assert all("rerank_error" in node.metadata for node in events.ends[0].nodes)
+
+
+@both_ways
+async def test_an_unreachable_server_passed_through_is_visible(
+    nodes: list[NodeWithScore], events: EventRecorder, spans: SimpleSpanHandler, how: str
+) -> None:
+    """Input order, no score of ours, and the reason wherever a tracer looks."""
+    handler = LlamaDebugHandler(print_trace_on_end=False)
+    postprocessor = Qwen3Rerank(
+        base_url=unreachable_url(),
+        max_retries=0,
+        on_error="passthrough",
+        top_k=3,
+        score_threshold=0.99,
+        callback_manager=CallbackManager([handler]),
+    )
+    found = await postprocess(postprocessor, nodes, how)
+    assert [node.node_id for node in found] == [node.node_id for node in nodes[:3]]
+    assert [node.score for node in found] == [node.score for node in nodes[:3]]
+    errors = [node.metadata["rerank_error"] for node in found]
+    assert all(one.startswith("ServerUnreachableError: no answer from http://") for one in errors)
+    assert events.ends[0].nodes == found
+    [[_, end]] = handler.get_event_pairs(CBEventType.RERANKING)
+    assert end.payload == {EventPayload.NODES: found}
+    assert len(spans.completed_spans) == 1
+    assert not any("rerank_error" in node.metadata for node in nodes)
 
 
 async def test_cancelling_ends_too(

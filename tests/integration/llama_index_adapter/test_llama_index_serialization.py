@@ -21,7 +21,18 @@ from shared_core import Reranker, RerankerOptions
 
 OPTIONS: dict[str, Any] = {
     "model": "tiny",
-    "backend": "transformers",
+    "backend": "remote",
+    "base_url": "http://localhost:8000",
+    "dialect": "vllm-rerank",
+    "template": "server",
+    "tokenizer": "a_folder",
+    "timeout": 1.0,
+    "connect_timeout": 2.0,
+    "total_timeout": 3.0,
+    "max_retries": 4,
+    "max_concurrency": 5,
+    "requests_per_second": 6.0,
+    "engine_args": {"tensor_parallel_size": 2},
     "instruction": "Find it",
     "device": "cpu",
     "dtype": "float32",
@@ -40,16 +51,30 @@ OPTIONS: dict[str, Any] = {
     "metadata_mode": MetadataMode.LLM,
     "keep_retrieval_score": True,
 }
+SECRETS = {"api_key", "headers"}  # in no dump: tests/unit/test_remote_secrets.py
+
+
+class OwnDialect:
+    """A wire format of the user's own."""
+
+    name = "own"
+
+    def build(self, batch: Any) -> dict[str, Any]:
+        return {"query": batch.query, "documents": list(batch.documents)}
+
+    def parse(self, reply: Any, batch: Any) -> Any:
+        return reply
 
 
 def from_shared_reranker() -> Qwen3Rerank:
-    of_reranker = {name: OPTIONS[name] for name in RerankerOptions.model_fields}
+    of_reranker = {name: OPTIONS[name] for name in RerankerOptions.model_fields.keys() - SECRETS}
     others = {name: OPTIONS[name] for name in OPTIONS.keys() - of_reranker.keys()}
     return Qwen3Rerank(reranker=Reranker(**of_reranker), **others)
 
 
 def test_the_options_above_are_all_and_none_is_a_default() -> None:
-    assert {*OPTIONS, "reranker", "callback_manager"} == Qwen3Rerank.model_fields.keys()
+    others = {"reranker", "callback_manager", *SECRETS}
+    assert {*OPTIONS, *others} == Qwen3Rerank.model_fields.keys()
     default = Qwen3Rerank()
     assert not [name for name, value in OPTIONS.items() if getattr(default, name) == value]
 
@@ -144,6 +169,24 @@ def test_a_function_is_not_lost_in_silence() -> None:
     assert Qwen3Rerank.from_dict(postprocessor.to_dict()).instruction is postprocessor.instruction
     named = pickle.loads(pickle.dumps(Qwen3Rerank(instruction=str.upper)))  # noqa: S301 - ours
     assert named.instruction("x") == "X"
+
+
+def test_a_dialect_object_is_not_lost_in_silence() -> None:
+    dialect = OwnDialect()
+    given = Qwen3Rerank(dialect=dialect, base_url="http://localhost")
+    for got in (
+        Qwen3Rerank.from_dict(given.to_dict()),
+        given.with_options(top_k=1),
+        given.model_copy(update={"top_k": 1}, deep=True),
+        copy.deepcopy(given),
+    ):
+        assert got.dialect is got.reranker.options.dialect is dialect
+    pickled = pickle.loads(pickle.dumps(given))  # noqa: S301 - our own bytes
+    assert isinstance(pickled.reranker.options.dialect, OwnDialect)
+    with pytest.raises(TypeError, match=r"the dialect is an object \(OwnDialect\), which JSON"):
+        given.to_json()
+    with pytest.raises(ValueError, match=r"the dialect is an object \(OwnDialect\)"):
+        given.model_dump_json()
 
 
 def test_a_template_survives_json_and_pickle() -> None:
