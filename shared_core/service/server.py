@@ -72,14 +72,8 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(settings: ServiceSettings, *, reranker: Reranker | None = None) -> int:
-    """Run the service until it is told to end, and return the exit code.
-
-    0: it was told to. 1: the model could not be loaded, or the port not be had.
-    """
-    set_up(settings.log_level, settings.log_format)
-    if settings.host not in _LOOPBACK and not settings.all_keys():
-        logger.warning("%s can be reached by others, and no API key is set", settings.host)
+def make_server(settings: ServiceSettings, *, reranker: Reranker | None = None) -> Server:
+    """Return a server that is ready to run."""
     app = create_app(settings, reranker=reranker)
     config = uvicorn.Config(
         app,
@@ -90,7 +84,18 @@ def serve(settings: ServiceSettings, *, reranker: Reranker | None = None) -> int
         server_header=False,
         timeout_graceful_shutdown=5,
     )
-    server = Server(config, app.state.service)
+    return Server(config, app.state.service)
+
+
+def serve(settings: ServiceSettings) -> int:
+    """Run the service until it is told to end, and return the exit code.
+
+    0: it was told to. 1: the model could not be loaded, or the port not be had.
+    """
+    set_up(settings.log_level, settings.log_format)
+    if settings.host not in _LOOPBACK and not settings.all_keys():
+        logger.warning("%s can be reached by others, and no API key is set", settings.host)
+    server = make_server(settings)
     try:
         server.run()
     except SystemExit:
