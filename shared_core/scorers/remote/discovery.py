@@ -74,14 +74,14 @@ class _Asker:
         return decoded if isinstance(decoded, Mapping) else {}
 
     async def has_route(self, path: str) -> bool:
-        """Return whether a POST could be sent to a path: a GET is refused, but not as unknown."""
+        """Return whether a POST could be sent to a path: a GET is refused as a method."""
         try:
             await self._session.get(join(self._root, path))
         except ServerStatusError as error:
             if error.status in RETRIED_STATUSES:
                 raise
-            return error.status != 404
-        return True
+            return error.status in (401, 403, 405)
+        return False
 
 
 async def discover(session: HttpSession, root: str) -> Facts:
@@ -148,12 +148,11 @@ async def _another(ask: _Asker, models: Facts, owner: str) -> Facts:
         return Facts("infinity", models=_texts(item.get("id") for item in served))
     if owner == "infinity":
         return Facts("infinity", models=models.models, prefix="/v1")
-    cluster = await ask.page("/v1/cluster/version")
-    if "version" in cluster:
-        return replace(models, server="xinference", version=_text(cluster["version"]))
-    ollama = await ask.page("/api/version")
-    if "version" in ollama:
-        return replace(models, server="ollama", version=_text(ollama["version"]))
+    if models.version is None:  # these two have theirs elsewhere
+        for server, path in (("xinference", "/v1/cluster/version"), ("ollama", "/api/version")):
+            version = _text((await ask.page(path)).get("version"))
+            if version is not None:
+                return replace(models, server=server, version=version)
     return replace(models, refusal=ask.refusal)
 
 

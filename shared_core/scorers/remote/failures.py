@@ -119,7 +119,7 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         text = headers.get(name, "").strip()
-        if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text):
+        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
             return float(text) * unit
     try:
         then = parsedate_to_datetime(headers.get("retry-after", ""))

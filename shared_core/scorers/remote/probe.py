@@ -72,4 +72,4 @@ async def count_tokens(
     reply = await session.post(url, dialect.build(batch), trait(dialect, "retried"))
     _, counted = read_margins(reply, dialect, batch)
     header = reply.headers.get("x-compute-tokens", "")
-    return int(header) if counted is None and re.fullmatch(r"\d{1,9}", header) else counted
+    return int(header) if counted is None and re.fullmatch("[0-9]{1,9}", header) else counted

@@ -16,16 +16,24 @@ class Infinity(Served):
     public: ClassVar[tuple[str, ...]] = ("/health",)
     unauthorized: ClassVar[Any] = {"detail": "Unauthorized"}
 
-    def __init__(self, oracle: Oracle, *, key: str | None = None, templated: bool = False) -> None:
+    def __init__(
+        self,
+        oracle: Oracle,
+        *,
+        key: str | None = None,
+        templated: bool = False,
+        prefix: str = "",
+    ) -> None:
         super().__init__(oracle, key=key)
         self.templated = templated
+        self.prefix = prefix
 
     def pages(self) -> dict[str, Any]:
         card = {"id": self.model, "owned_by": "infinity", "capabilities": ["rerank"]}
-        return {"/health": {"unix": 1.5}, "/models": {"data": [card]}}
+        return {"/health": {"unix": 1.5}, f"{self.prefix}/models": {"data": [card]}}
 
     def routes(self) -> dict[str, Route]:
-        return {"/rerank": self.rerank}
+        return {f"{self.prefix}/rerank": self.rerank}
 
     def rerank(self, body: dict[str, Any]) -> Answer:
         fields = {"return_documents": bool, "raw_scores": bool, "model": str, "top_n": int}
