@@ -101,6 +101,8 @@ def in_words(error: ValidationError) -> str:
     for part in parts[:_MOST_ERRORS]:
         where = ".".join(str(step) for step in part["loc"]) or "body"
         words.append(f"{where}: {part['msg'].removeprefix('Value error, ')}")
+        if "hex escape" in part["msg"]:
+            words.append("a lone surrogate such as \\ud800 is not Unicode text")
     if len(parts) > _MOST_ERRORS:
         words.append(f"and {len(parts) - _MOST_ERRORS} more")
     return "; ".join(words)

@@ -147,6 +147,11 @@ def test_threshold(client: httpx.Client) -> None:
     assert reply["results"] == []
 
 
+def test_more_may_be_asked_for_than_there_is(client: httpx.Client) -> None:
+    reply = post(client, "/rerank", query=QUERY, documents=["a", "b"], top_n=10**400)
+    assert len(reply["results"]) == 2
+
+
 def test_no_documents_are_no_results(client: httpx.Client) -> None:
     assert post(client, "/rerank", query=QUERY, documents=[])["results"] == []
     assert post(client, "/rerank", query=QUERY, texts=[]) == []
