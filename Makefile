@@ -5,15 +5,20 @@ VENV ?= .venv
 MODEL ?= tiny
 PORT ?= 8000
 BIN := $(VENV)/bin
+# vLLM pins other versions than ours, so it has an environment of its own: 2.5 GB, Linux alone.
+VLLM_BIN := .venv-vllm/bin
+VLLM_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false VLLM_CPU_KVCACHE_SPACE=1
+HAS_VLLM := $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m))
 # Small models on few cores: more threads per process only wait for one another.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: help demo serve test test-real lint format clean
+.PHONY: help demo serve test test-vllm test-real lint format clean
 
 help:
 	@echo "make demo [MODEL=Qwen/Qwen3-Reranker-0.6B]  retrieve, rerank, compare"
 	@echo "make serve [MODEL=…] [PORT=8000]            the HTTP service"
 	@echo "make test                                   lint, types and all tests"
+	@echo "make test-vllm                              backend=\"vllm\" against real engines, in .venv-vllm (Linux, x86-64)"
 	@echo "make test-real [MODEL=…]                    golden scores of the real 0.6B (needs its weights)"
 	@echo "make lint | format | clean"
 
@@ -37,7 +42,17 @@ test: $(BIN)/.dev
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=1; \
 	$(TEST_ENV) $(BIN)/python -m pytest -n auto --dist loadfile || status=1; \
+	$(if $(HAS_VLLM),$(MAKE) --no-print-directory test-vllm || status=1;) \
 	exit $$status
+
+$(VLLM_BIN)/.ready: requirements-vllm.txt
+	test -x $(VLLM_BIN)/python || $(PYTHON) -m venv .venv-vllm
+	$(VLLM_BIN)/python -m pip install --quiet --no-deps -r requirements-vllm.txt
+	$(VLLM_BIN)/python -m pip install --quiet --no-deps -e .
+	@touch $@
+
+test-vllm: $(VLLM_BIN)/.ready
+	$(VLLM_ENV) $(VLLM_BIN)/python -m pytest tests/with_vllm --timeout 300
 
 test-real: $(BIN)/.dev
 	QWEN3_RERANK_REAL_MODEL="$(if $(filter tiny,$(MODEL)),Qwen/Qwen3-Reranker-0.6B,$(MODEL))" \
@@ -55,4 +70,4 @@ format: $(BIN)/.dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-vllm build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

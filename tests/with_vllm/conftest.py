@@ -1,0 +1,36 @@
+"""Rerankers over real vLLM engines, each started once. Without vLLM, all of this is skipped."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from with_vllm.engines import vllm_reranker
+from with_vllm.servers import server_environment
+
+from shared_core import Reranker
+
+HERE = Path(__file__).parent
+HAS_VLLM = importlib.util.find_spec("vllm") is not None
+
+if HAS_VLLM:
+    for name, value in server_environment().items():
+        os.environ.setdefault(name, value)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if HAS_VLLM:
+        return
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason="needs vLLM: make test-vllm"))
+
+
+@pytest.fixture(scope="session")
+def engine(checkpoint: Path) -> Iterator[Reranker]:
+    """One float32 engine over the tied checkpoint, for all tests that only ask it something."""
+    with vllm_reranker(checkpoint) as reranker:
+        yield reranker
