@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from shared_core.cli.check import check
+from shared_core.cli.rank import rank
 from shared_core.cli.serve import serve
 from shared_core.cli.template import template
 
@@ -15,5 +16,6 @@ app = typer.Typer(
     help="Rerank with Qwen3-Reranker: by a model here, or by any server.",
 )
 app.command()(check)
+app.command()(rank)
 app.command()(serve)
 app.command()(template)
