@@ -85,13 +85,14 @@ async def test_a_server_is_awaited_by_the_loop_itself(nodes: list[NodeWithScore]
     What the base class and every peer do instead is refused: a thread of the default executor.
     """
     asyncio.get_running_loop().set_default_executor(OffLimits(1))
+    before = set(threading.enumerate())  # other tests may have left some
     with tiny_server(together=16) as server:
         postprocessor = Qwen3Rerank(base_url=server.url, max_concurrency=16, max_retries=0)
         queries = [f"query {number}" for number in range(16)]
         rankings = await asyncio.gather(
             *(postprocessor.apostprocess_nodes(nodes, query_str=query) for query in queries)
         )
-        names = [thread.name for thread in threading.enumerate()]
+        names = [thread.name for thread in set(threading.enumerate()) - before]
         assert not [name for name in names if name.startswith("qwen3-rerank-http")]
         await postprocessor.aclose()
     assert sorted(body["query"] for body in server.bodies) == sorted(queries)
