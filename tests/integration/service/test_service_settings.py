@@ -1,0 +1,143 @@
+"""Flags before the environment before the file; and nothing secret is shown."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from typer.testing import CliRunner
+
+from shared_core.cli.app import app
+from shared_core.cli.serve import serve
+from shared_core.errors import ConfigurationError
+from shared_core.service.server import make_server
+from shared_core.service.settings import ServiceSettings, load_settings
+
+
+def shown(*arguments: str, **environment: str) -> dict[str, Any]:
+    run = CliRunner().invoke(app, ["serve", "--show-config", *arguments], env=environment)
+    assert run.exit_code == 0, run.output
+    decoded: dict[str, Any] = json.loads(run.stdout)
+    return decoded
+
+
+@pytest.mark.parametrize("suffix", ["toml", "json"])
+def test_which_one_counts(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"service.{suffix}"
+    options = {"port": 1, "max_queue": 2, "max_documents": 3}
+    lines = [f"{name} = {value}" for name, value in options.items()]
+    file.write_text("\n".join(lines) if suffix == "toml" else json.dumps(options))
+    config = shown(
+        *("--config", str(file), "--port", "11"),
+        QWEN3_RERANK_PORT="21",
+        QWEN3_RERANK_MAX_QUEUE="22",
+    )
+    assert [config[name] for name in options] == [11, 22, 3]
+
+
+def test_every_option_of_the_service_has_a_flag() -> None:
+    own = set(ServiceSettings.__annotations__) - {"api_keys", "cors_origins", "engine_args"}
+    assert own <= set(serve.__annotations__)
+
+
+def test_lists_in_the_environment() -> None:
+    environment = {
+        "QWEN3_RERANK_API_KEYS": "one, two",
+        "QWEN3_RERANK_CORS_ORIGINS": '["http://a.example"]',
+        "QWEN3_RERANK_ENGINE_ARGS": '{"tensor_parallel_size": 2}',
+        "QWEN3_RERANK_LOCAL_FILES_ONLY": "true",
+        "QWEN3_RERANK_API_KEY": "of the server behind",
+    }
+    settings = load_settings({}, environment=environment)
+    assert settings.all_keys() == ("one", "two")
+    assert settings.cors_origins == ("http://a.example",)
+    assert settings.engine_args == {"tensor_parallel_size": 2}
+    assert settings.local_files_only is True
+    assert settings.api_key is None
+
+
+def test_kubernetes_own_variables_are_no_options() -> None:
+    settings = load_settings({}, environment={"QWEN3_RERANK_PORT": "tcp://10.0.0.1:8000"})
+    assert settings.port == 8000
+
+
+def test_keys_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("# ours\nalpha\n\nbeta\n")
+    settings = ServiceSettings(api_key_file=str(file), api_keys="alpha")
+    assert settings.all_keys() == ("alpha", "beta")
+    file.write_text("# none\n")
+    with pytest.raises(ConfigurationError, match="no key"):
+        settings.all_keys()
+
+
+def test_nothing_secret_is_shown() -> None:
+    run = CliRunner().invoke(
+        app,
+        ["serve", "--show-config", "--api-key", "secret-1", "--api-key", "secret-2"],
+        env={
+            "QWEN3_RERANK_API_KEY": "secret-3",
+            "QWEN3_RERANK_ENGINE_ARGS": '{"hf_token": "secret-4"}',
+        },
+    )
+    assert run.exit_code == 0
+    assert "secret" not in run.output
+    assert json.loads(run.stdout)["api_keys"] == "2 given, not shown"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--port", "70000"], "port"),
+        (["--log-level", "loud"], "log_level"),
+        (["--config", "/no/such/file"], "cannot be read"),
+        (["--api-key", "has space"], "api_keys"),
+        (["--api-key-file", "/no/such/file"], "cannot be read"),
+    ],
+)
+def test_wrong_options(arguments: list[str], word: str) -> None:
+    run = CliRunner().invoke(app, ["serve", "--show-config", *arguments])
+    assert run.exit_code == 2
+    assert word in run.output
+    assert "has space" not in run.output
+
+
+def test_an_unknown_name_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "service.toml"
+    file.write_text("prot = 9000")
+    with pytest.raises(ValidationError, match="prot"):
+        load_settings({}, environment={}, file=file)
+    file.write_text("port = ")
+    with pytest.raises(ConfigurationError, match="not valid"):
+        load_settings({}, environment={}, file=file)
+
+
+def test_the_service_never_returns_unscored_documents() -> None:
+    with pytest.raises(ValidationError, match="on_error"):
+        ServiceSettings(on_error="passthrough")
+
+
+def test_a_folder_s_path_is_nobody_s_business(tmp_path: Path) -> None:
+    folder = tmp_path / "private" / "my-model"
+    folder.mkdir(parents=True)
+    assert ServiceSettings(model=str(folder)).model_name == "my-model"
+    assert ServiceSettings(model=str(folder), served_model_name="x").model_name == "x"
+
+
+def test_the_command_line_loads_nothing_of_the_service() -> None:
+    code = "import shared_core.cli.app, sys; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"fastapi", "uvicorn", "torch", "prometheus_client"} & set(run.stdout.split())
+
+
+def test_a_model_that_is_not_there_ends_the_server(tmp_path: Path) -> None:
+    server = make_server(ServiceSettings(port=0, model=str(tmp_path)))
+    server.run()
+    assert server.exit_code == 1
+    assert server.service.state == "stopped"
+    assert str(tmp_path) in server.service.reason
