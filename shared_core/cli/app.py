@@ -8,6 +8,7 @@ from shared_core.cli.check import check
 from shared_core.cli.rank import rank
 from shared_core.cli.serve import serve
 from shared_core.cli.template import template
+from shared_core.cli.ui import ui
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,3 +20,4 @@ app.command()(check)
 app.command()(rank)
 app.command()(serve)
 app.command()(template)
+app.command()(ui)

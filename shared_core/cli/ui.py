@@ -1,0 +1,70 @@
+"""`qwen3-rerank ui`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from shared_core import DEFAULT_MODEL, Reranker, RerankError
+from shared_core.cli import model_options as options
+from shared_core.cli.common import fail, headers_of, in_words
+from shared_core.page import serve_page
+
+
+def ui(
+    model: options.Model = DEFAULT_MODEL,
+    host: Annotated[
+        str,
+        typer.Option(
+            help="The address to listen on; 127.0.0.1 is reached from this machine alone."
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port; 0 is any free one.")
+    ] = 7860,
+    backend: options.BackendName = "auto",
+    device: options.Device = None,
+    dtype: options.DtypeName = "auto",
+    base_url: options.BaseUrl = None,
+    api_key: options.ApiKey = None,
+    dialect: options.Dialect = "auto",
+    template: options.Template = "auto",
+    tokenizer: options.Tokenizer = None,
+    header: options.Header = None,
+    timeout: options.Timeout = 60.0,
+) -> None:
+    """Open a page to try the reranker: paste a question and passages, and see the order change.
+
+    Its address is printed once it listens; Ctrl-C stops it. It asks for no password: with --host
+    0.0.0.0 whoever reaches this machine can use it. The same page is at /ui of the service, behind
+    its keys.
+
+    \b
+      qwen3-rerank ui --model tiny
+      qwen3-rerank ui --base-url http://localhost:8000
+
+    Exit code 0: it was stopped. 2: it could not start.
+    """
+    try:
+        reranker = Reranker(
+            model,
+            base_url=base_url,
+            api_key=api_key,
+            dialect=dialect,
+            template=template,  # type: ignore[arg-type]  # checked there
+            tokenizer=tokenizer,
+            headers=headers_of(header or ()),
+            backend=backend,  # type: ignore[arg-type]  # likewise
+            device=device,
+            dtype=dtype,  # type: ignore[arg-type]  # likewise
+            timeout=timeout,
+            cache_size=10_000,
+        )
+        with reranker:
+            # What is wrong with the model or the server is said here, and nobody waits later.
+            reranker.score("Is it there?", ["It is."])
+            serve_page(reranker, host=host, port=port)
+    except (RerankError, ValidationError, ValueError) as error:
+        fail(in_words(error))

@@ -1,0 +1,66 @@
+"""The page: paste a question and some passages, and see the order change (extra ``ui``).
+
+Importing this is free; Gradio is imported when a page is built.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared_core.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    import fastapi
+    import gradio
+
+    from shared_core.reranker import Reranker
+
+__all__ = ["build_page", "mount_page", "serve_page"]
+
+
+def build_page(reranker: Reranker) -> gradio.Blocks:
+    """Return the page. It is made to be mounted or served by the functions here, with its style.
+
+    Raises:
+        MissingDependencyError: Gradio is not installed.
+    """
+    _require()
+    from shared_core.page.blocks import build_page
+
+    return build_page(reranker)
+
+
+def mount_page(app: fastapi.FastAPI, reranker: Reranker, path: str = "/ui") -> fastapi.FastAPI:
+    """Return the application with the page at a path.
+
+    Args:
+        app: The application. Its lifespan runs as before, and its middleware guards the page.
+        reranker: What ranks. It is not closed with the application.
+        path: Where the page is.
+
+    Raises:
+        MissingDependencyError: Gradio is not installed.
+    """
+    _require()
+    from shared_core.page.serving import mount_page
+
+    return mount_page(app, reranker, path)
+
+
+def serve_page(reranker: Reranker, *, host: str = "127.0.0.1", port: int = 7860) -> None:
+    """Serve the page alone until the process is asked to stop. A port of 0 is any free one.
+
+    Raises:
+        MissingDependencyError: Gradio is not installed.
+    """
+    _require()
+    from shared_core.page.serving import serve_page
+
+    serve_page(reranker, host=host, port=port)
+
+
+def _require() -> None:
+    try:
+        import gradio  # noqa: F401  # whether it is there
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError("the page", "ui") from error

@@ -1,0 +1,324 @@
+"""The page in Gradio: what is on it, and what happens when something is pressed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from shared_core.document_files import Split
+from shared_core.errors import RerankError
+from shared_core.page.cards import comparison_html, escape, note, ranking_html
+from shared_core.page.exports import Ranking
+from shared_core.page.given import PageError, documents_of, query_of
+from shared_core.page.tasks import EXAMPLES, OWN, TASKS, Example, task_choices, task_of
+from shared_core.page.words import LANGUAGE_NAMES, LANGUAGES, Language, language_of, say
+from shared_core.reranker import Reranker
+
+_AT_ONCE = 8
+_SET_LANGUAGE = "(language) => { document.documentElement.lang = language; }"
+# On a phone the results are below what was pressed.
+_SCROLL = (
+    "() => { if (innerWidth < 720) document.getElementById('%s').scrollIntoView("
+    "{behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth'}); }"
+)
+# Nothing of the page is an API: the service has one.
+_QUIET: dict[str, Any] = {"api_visibility": "private"}
+
+Comparison = tuple[Ranking, Ranking]
+
+
+def build_page(reranker: Reranker) -> gr.Blocks:
+    """Return the page over a reranker."""
+    options = reranker.options
+    model = options.model
+    first, second = TASKS["web"][2], TASKS["support"][2]
+    page: gr.Blocks = gr.Blocks(
+        title="Qwen3-Reranker", analytics_enabled=False, delete_cache=(600, 600)
+    )
+    with page:
+        ranking = gr.State(None)
+        comparison = gr.State(None)
+        with gr.Row(elem_classes="qr-header"):
+            heading = gr.HTML(_heading("en", model), js_on_load=None, elem_classes="qr-heading")
+            language = gr.Radio(
+                list(LANGUAGE_NAMES.items()),
+                value="en",
+                label=say("language", "en"),
+                show_label=False,
+                container=False,
+                elem_id="qr-language",
+                min_width=160,
+            )
+        with gr.Row(elem_classes="qr-examples"):
+            examples_label = gr.HTML(_label("en"), js_on_load=None, elem_classes="qr-label")
+            chips = {
+                key: gr.Button(one.names[0], size="sm", min_width=80, elem_id=f"qr-example-{key}")
+                for key, one in EXAMPLES.items()
+            }
+        with gr.Row(elem_classes="qr-main"):
+            with gr.Column(scale=4, min_width=320):
+                query = gr.Textbox(
+                    label=say("query", "en"),
+                    placeholder=say("query_hint", "en"),
+                    lines=1,
+                    max_lines=4,
+                    elem_id="qr-query",
+                )
+                task = gr.Dropdown(
+                    task_choices("en"),
+                    value=first,
+                    label=say("task", "en"),
+                    filterable=False,
+                    elem_id="qr-task",
+                )
+                instruction = gr.Textbox(
+                    first,
+                    label=say("instruction", "en"),
+                    info=say("instruction_info", "en"),
+                    lines=2,
+                    elem_id="qr-instruction",
+                )
+                documents = gr.Textbox(
+                    label=say("documents", "en"),
+                    placeholder=say("documents_hint", "en"),
+                    lines=9,
+                    max_lines=18,
+                    elem_id="qr-documents",
+                )
+                with gr.Row():
+                    split = gr.Radio(
+                        _splits("en"),
+                        value="lines",
+                        label=say("split", "en"),
+                        elem_id="qr-split",
+                        scale=3,
+                        min_width=220,
+                    )
+                    top_k = gr.Number(
+                        0,
+                        label=say("top_k", "en"),
+                        precision=0,
+                        minimum=0,
+                        elem_id="qr-top-k",
+                        scale=2,
+                        min_width=150,
+                    )
+                file = gr.File(
+                    label=say("file", "en"),
+                    file_types=[".txt", ".md", ".jsonl", ".ndjson", ".csv"],
+                    type="filepath",
+                    height=140,
+                    elem_id="qr-file",
+                )
+                run = gr.Button(say("rank", "en"), variant="primary", elem_id="qr-rank")
+            with gr.Column(scale=5, min_width=320), gr.Tabs(selected="rank") as tabs:
+                with gr.Tab(say("rank_tab", "en"), id="rank") as rank_tab:
+                    cards = _panel(note(say("empty", "en")), "qr-results")
+                with gr.Tab(say("compare_tab", "en"), id="compare") as compare_tab:
+                    second_task = gr.Dropdown(
+                        task_choices("en"),
+                        value=second,
+                        label=say("second_task", "en"),
+                        filterable=False,
+                        elem_id="qr-second-task",
+                    )
+                    second_instruction = gr.Textbox(
+                        second,
+                        label=say("second_instruction", "en"),
+                        lines=2,
+                        elem_id="qr-second-instruction",
+                    )
+                    compare = gr.Button(
+                        say("compare", "en"), variant="primary", elem_id="qr-compare"
+                    )
+                    columns = _panel(note(say("empty_compare", "en")), "qr-comparison")
+
+        async def show_ranking(*given: Any) -> tuple[Ranking | None, str]:
+            tongue = given[-1]
+            return await _shown(_ranked(reranker, *given), tongue, ranking_html)
+
+        async def show_comparison(other: str, *given: Any) -> tuple[Comparison | None, str]:
+            tongue = given[-1]
+
+            async def both() -> Comparison:
+                asked, mine, *rest = given
+                left = await _ranked(reranker, asked, mine, *rest)
+                return left, await _ranked(reranker, asked, other, *rest)
+
+            return await _shown(
+                both(), tongue, lambda pair, tongue: comparison_html(pair[0], pair[1], tongue)
+            )
+
+        def fill(example: Example, tongue: Language) -> list[Any]:
+            place = LANGUAGES.index(tongue)
+            texts = example.documents[place]
+            by_line = not any("\n" in text for text in texts)
+            tasks = [TASKS[name][2] for name in (example.task, example.second_task)]
+            return [
+                example.queries[place],
+                tasks[0],
+                tasks[0],
+                ("\n" if by_line else "\n\n").join(texts),
+                "lines" if by_line else "paragraphs",
+                None,
+                0,
+                tasks[1],
+                tasks[1],
+                None,
+                note(say("empty_compare", tongue)),
+                gr.Tabs(selected="rank"),
+            ]
+
+        def speak(
+            tongue: Language, last: Ranking | None, pair: Comparison | None
+        ) -> dict[Any, Any]:
+            return {
+                heading: _heading(tongue, model),
+                examples_label: _label(tongue),
+                query: gr.update(label=say("query", tongue), placeholder=say("query_hint", tongue)),
+                task: gr.update(label=say("task", tongue), choices=task_choices(tongue)),
+                instruction: gr.update(
+                    label=say("instruction", tongue), info=say("instruction_info", tongue)
+                ),
+                documents: gr.update(
+                    label=say("documents", tongue), placeholder=say("documents_hint", tongue)
+                ),
+                split: gr.update(label=say("split", tongue), choices=_splits(tongue)),
+                file: gr.update(label=say("file", tongue)),
+                top_k: gr.update(label=say("top_k", tongue)),
+                run: gr.update(value=say("rank", tongue)),
+                rank_tab: gr.update(label=say("rank_tab", tongue)),
+                compare_tab: gr.update(label=say("compare_tab", tongue)),
+                second_task: gr.update(
+                    label=say("second_task", tongue), choices=task_choices(tongue)
+                ),
+                second_instruction: gr.update(label=say("second_instruction", tongue)),
+                compare: gr.update(value=say("compare", tongue)),
+                cards: ranking_html(last, tongue) if last else note(say("empty", tongue)),
+                columns: comparison_html(*pair, tongue)
+                if pair
+                else note(say("empty_compare", tongue)),
+                **{
+                    chips[key]: gr.update(value=one.names[LANGUAGES.index(tongue)])
+                    for key, one in EXAMPLES.items()
+                },
+            }
+
+        def greet(request: gr.Request) -> str:
+            asked = request.query_params.get("lang", "")
+            accepted = request.headers.get("accept-language")
+            return asked if asked in LANGUAGES else language_of(accepted)
+
+        inputs = [query, instruction, documents, split, file, top_k, language]
+        spoken = [
+            *(heading, examples_label, query, task, instruction, documents, split, file, top_k),
+            *(run, rank_tab, compare_tab, second_task, second_instruction, compare),
+            *(cards, columns, *chips.values()),
+        ]
+        slow: dict[str, Any] = {"concurrency_limit": _AT_ONCE, "show_progress": "minimal", **_QUIET}
+        gr.on(
+            [run.click, query.submit, documents.submit, instruction.submit],
+            show_ranking,
+            inputs,
+            [ranking, cards],
+            trigger_mode="once",
+            **slow,
+        ).then(None, js=_SCROLL % "qr-results", **_QUIET)
+        gr.on(
+            [compare.click, second_instruction.submit],
+            show_comparison,
+            [second_instruction, *inputs],
+            [comparison, columns],
+            trigger_mode="once",
+            **slow,
+        ).then(None, js=_SCROLL % "qr-comparison", **_QUIET)
+        for key, chip in chips.items():
+            chip.click(
+                partial(fill, EXAMPLES[key]),
+                [language],
+                [
+                    *(query, task, instruction, documents, split, file, top_k),
+                    *(second_task, second_instruction, comparison, columns, tabs),
+                ],
+                show_progress="hidden",
+                **_QUIET,
+            ).then(show_ranking, inputs, [ranking, cards], **slow).then(
+                None, js=_SCROLL % "qr-results", **_QUIET
+            )
+        for choice, sentence in ((task, instruction), (second_task, second_instruction)):
+            choice.input(
+                lambda one: gr.skip() if one == OWN else one,
+                [choice],
+                [sentence],
+                show_progress="hidden",
+                **_QUIET,
+            )
+            sentence.blur(task_of, [sentence], [choice], show_progress="hidden", **_QUIET)
+        language.change(
+            speak, [language, ranking, comparison], spoken, show_progress="hidden", **_QUIET
+        )
+        language.change(None, [language], js=_SET_LANGUAGE, **_QUIET)
+        page.load(greet, None, [language], show_progress="hidden", **_QUIET)
+    return page
+
+
+async def _ranked(
+    reranker: Reranker,
+    query: str,
+    instruction: str,
+    documents: str,
+    split: Split,
+    path: str | None,
+    top_k: float | None,
+    language: Language,
+) -> Ranking:
+    """Return the ranking that was asked for.
+
+    Raises:
+        PageError: Something is missing, or wrong.
+    """
+    asked = query_of(query or "", language)
+    texts = documents_of(documents or "", split, path, language)
+    task = (instruction or "").strip() or TASKS["web"][2]
+    started = time.perf_counter()
+    ranked = await reranker.arerank(
+        asked, texts, instruction=task, top_k=int(top_k) if top_k and top_k > 0 else None
+    )
+    seconds = time.perf_counter() - started
+    return Ranking(asked, task, reranker.options.model, len(texts), seconds, ranked)
+
+
+async def _shown(
+    coming: Any, language: Language, show: Callable[[Any, Language], str]
+) -> tuple[Any, str]:
+    """Return what is awaited with its HTML, or nothing and what went wrong."""
+    try:
+        made = await coming
+    except PageError as error:
+        return None, note(str(error), "problem")
+    except (RerankError, ValueError) as error:
+        return None, note(say("failed", language, reason=error), "problem")
+    return made, show(made, language)
+
+
+def _panel(value: str, name: str) -> gr.HTML:
+    return gr.HTML(value, js_on_load=None, elem_id=name, apply_default_css=False)
+
+
+def _heading(language: Language, model: str) -> str:
+    return (
+        f"<h1>{escape(say('title', language))}</h1>"
+        f"<p>{escape(say('subtitle', language, model=model))}</p>"
+    )
+
+
+def _label(language: Language) -> str:
+    return f"<span>{escape(say('examples', language))}</span>"
+
+
+def _splits(language: Language) -> list[tuple[str, str]]:
+    return [(say(one, language), one) for one in ("lines", "paragraphs")]

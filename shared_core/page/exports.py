@@ -1,0 +1,95 @@
+"""A ranking as JSON and CSV, inside links: nothing is kept on the server."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared_core.results import RankedDocument
+
+_COLUMNS = (
+    *("rank", "index", "score", "document", "n_tokens", "truncated"),
+    *("query", "instruction", "model"),
+)
+# A spreadsheet takes a cell that begins like this for a formula, and runs it.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """One ranking, with what it was made from.
+
+    Attributes:
+        query, instruction, model: What was asked, and of whom.
+        count: How many documents there were.
+        seconds: How long it took.
+        ranked: Those kept, best first.
+    """
+
+    query: str
+    instruction: str
+    model: str
+    count: int
+    seconds: float
+    ranked: Sequence[RankedDocument]
+
+
+def as_json(rankings: Sequence[Ranking]) -> str:
+    """Return one ranking as a JSON object, several as a list of them."""
+    objects = [
+        {
+            "query": one.query,
+            "instruction": one.instruction,
+            "model": one.model,
+            "results": [
+                {
+                    "index": result.index,
+                    "score": result.score,
+                    "document": result.document,
+                    "n_tokens": result.n_tokens,
+                    "truncated": result.truncated,
+                }
+                for result in one.ranked
+            ],
+        }
+        for one in rankings
+    ]
+    return json.dumps(objects[0] if len(objects) == 1 else objects, ensure_ascii=False, indent=2)
+
+
+def as_csv(rankings: Sequence[Ranking]) -> str:
+    r"""Return rankings as a table.
+
+    Text that a spreadsheet would run as a formula gets a ``'`` in front; JSON has it as it was.
+
+    >>> ranking = Ranking("q", "i", "m", 1, 0.1, [RankedDocument(0, 0.5, 0.0, "=1+1", 9, False)])
+    >>> as_csv([ranking]).splitlines()[1]
+    "1,0,0.5,'=1+1,9,False,q,i,m"
+    """
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(_COLUMNS)
+    for one in rankings:
+        for place, result in enumerate(one.ranked, 1):
+            writer.writerow(
+                (
+                    *(place, result.index, result.score, _cell(result.document)),
+                    *(result.n_tokens, result.truncated),
+                    *map(_cell, (one.query, one.instruction, one.model)),
+                )
+            )
+    return table.getvalue()
+
+
+def data_link(text: str, media_type: str, *, mark: bool = False) -> str:
+    """Return a text as a ``data:`` URL; ``mark`` puts a byte-order mark in front, for Excel."""
+    raw = text.encode("utf-8-sig" if mark else "utf-8", "replace")
+    return f"data:{media_type};charset=utf-8;base64,{base64.b64encode(raw).decode()}"
+
+
+def _cell(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -1,0 +1,54 @@
+"""What people put into the page, as documents; bounded, since a page is for trying out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from shared_core.document_files import InputError, Split, check_text, read_documents, split_text
+from shared_core.page.words import Language, say
+
+MOST_DOCUMENTS = 500
+MOST_CHARACTERS = 1_000_000
+
+
+class PageError(Exception):
+    """What to tell the person at the page, in their language; not escaped."""
+
+
+def documents_of(text: str, split: Split, path: str | None, language: Language) -> list[str]:
+    """Return the documents typed in, then those of the file.
+
+    Raises:
+        PageError: There are none or too many, or the file cannot be read.
+    """
+    documents = split_text(text, split)
+    if path is not None:
+        try:
+            given = read_documents(Path(path).read_bytes(), os.path.basename(path), split=split)
+        except (InputError, OSError) as error:
+            raise PageError(say("bad_file", language, reason=error)) from None
+        documents += [one.text for one in given]
+    if not documents:
+        raise PageError(say("no_documents", language))
+    if len(documents) > MOST_DOCUMENTS:
+        raise PageError(say("too_many", language, count=len(documents), most=MOST_DOCUMENTS))
+    characters = sum(map(len, documents))
+    if characters > MOST_CHARACTERS:
+        raise PageError(say("too_long", language, count=characters, most=MOST_CHARACTERS))
+    return documents
+
+
+def query_of(text: str, language: Language) -> str:
+    """Return the question.
+
+    Raises:
+        PageError: There is none.
+    """
+    try:
+        check_text(text)
+    except ValueError as error:
+        raise PageError(say("failed", language, reason=error)) from None
+    if not text.strip():
+        raise PageError(say("no_query", language))
+    return text.strip()

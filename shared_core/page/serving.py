@@ -1,0 +1,81 @@
+"""The page on a server: mounted into another application, or alone."""
+
+from __future__ import annotations
+
+import sys
+from importlib.resources import files
+from typing import Any
+
+import fastapi
+import gradio as gr
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
+
+from shared_core.page.blocks import build_page
+from shared_core.page.given import MOST_CHARACTERS
+from shared_core.reranker import Reranker
+
+# A character of UTF-8 takes four bytes at most.
+_MOST_FILE_BYTES = 4 * MOST_CHARACTERS
+
+
+def mount_page(app: fastapi.FastAPI, reranker: Reranker, path: str) -> fastapi.FastAPI:
+    """Return the application with the page at a path, which is also there without the last /."""
+    path = "/" + path.strip("/")
+    if path != "/":
+
+        async def with_slash(request: Request) -> RedirectResponse:
+            query = f"?{request.url.query}" if request.url.query else ""
+            return RedirectResponse(f"{request.scope.get('root_path', '')}{path}/{query}")
+
+        app.add_route(path, with_slash, include_in_schema=False)
+    mounted: fastapi.FastAPI = gr.mount_gradio_app(
+        app, build_page(reranker), path, max_file_size=_MOST_FILE_BYTES, **_look()
+    )
+    return mounted
+
+
+def serve_page(reranker: Reranker, *, host: str, port: int) -> None:
+    """Serve the page alone until the process is asked to stop."""
+    app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    mount_page(app, reranker, "/")
+    config = uvicorn.Config(
+        app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=3
+    )
+    server = _Announced(config)
+    server.run()
+
+
+class _Announced(uvicorn.Server):
+    """Says where it is once it listens: with port 0 nobody else could."""
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        for server in self.servers:
+            host, port = server.sockets[0].getsockname()[:2]
+            where = f"[{host}]" if ":" in host else host
+            sys.stdout.write(f"http://{where}:{port}\n")
+            sys.stdout.flush()
+
+
+def _look() -> dict[str, Any]:
+    """Return style, fonts and settings: nothing is fetched from elsewhere or remembered."""
+    fonts = ["ui-sans-serif", "system-ui", "-apple-system", "Noto Sans CJK SC", "sans-serif"]
+    return {
+        "theme": gr.themes.Default(
+            primary_hue="indigo",
+            neutral_hue="slate",
+            font=[gr.themes.Font(name) for name in fonts],
+            font_mono=[gr.themes.Font(name) for name in ("ui-monospace", "Consolas", "monospace")],
+        ).set(  # Gradio's own is too pale to read
+            body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400"
+        ),
+        "css": files("shared_core.page").joinpath("page.css").read_text("utf-8"),
+        "footer_links": [],
+        "run_history": False,
+        "enable_monitoring": False,
+        "ssr_mode": False,
+        "mcp_server": False,
+        "pwa": False,
+    }

@@ -1,0 +1,109 @@
+"""What the page says, in English and in Chinese."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Language = Literal["en", "zh"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+LANGUAGE_NAMES: dict[str, Language] = {"English": "en", "中文": "zh"}
+
+_WORDS: dict[str, tuple[str, str]] = {
+    "title": ("What answers the question?", "哪一段回答了问题？"),
+    "subtitle": (
+        "Paste a question and some passages: {model} reads every pair and puts the passages in "
+        "order.",
+        "粘贴一个问题和若干段落，{model} 逐一判断，按相关程度重新排序。",
+    ),
+    "language": ("Language", "语言"),
+    "query": ("Question", "问题"),
+    "query_hint": ("What do you want to know?", "你想知道什么？"),
+    "task": ("Task", "任务"),
+    "instruction": ("Instruction", "指令"),
+    "instruction_info": (
+        "A sentence that tells the model what counts as relevant. English works best.",
+        "用一句话告诉模型什么算相关。用英文写效果最好。",
+    ),
+    "second_instruction": ("Second instruction", "第二条指令"),
+    "second_task": ("Second task", "第二个任务"),
+    "documents": ("Documents", "文档"),
+    "documents_hint": (
+        "One per line, or separated by blank lines",
+        "每行一篇，或用空行分隔",
+    ),
+    "split": ("Separated by", "分隔方式"),
+    "lines": ("Line breaks", "换行"),
+    "paragraphs": ("Blank lines", "空行"),
+    "file": ("Add a file: txt, jsonl or csv", "添加文件：txt、jsonl 或 csv"),
+    "top_k": ("How many to keep (0: all)", "保留几篇（0 为全部）"),
+    "rank": ("Rank", "排序"),
+    "compare": ("Compare", "对比"),
+    "rank_tab": ("Ranking", "排序结果"),
+    "compare_tab": ("Two instructions", "两条指令对比"),
+    "examples": ("Try an example", "试试示例"),
+    "empty": (
+        "The ranking appears here. Try an example, or paste your own and press Rank.",
+        "结果会显示在这里。可以先试一个示例，或粘贴自己的内容后点击“排序”。",
+    ),
+    "empty_compare": (
+        "Two rankings of the same documents appear here, side by side.",
+        "同一批文档在两条指令下的结果会并排显示在这里。",
+    ),
+    "no_query": ("Write a question first.", "请先填写问题。"),
+    "no_documents": ("Give at least one document.", "请至少提供一篇文档。"),
+    "too_many": (
+        "{count} documents: the page takes {most} at once. The command line takes any number: "
+        "qwen3-rerank rank --help.",
+        "共 {count} 篇文档，页面一次最多 {most} 篇；命令行没有此限制（qwen3-rerank rank --help）。",
+    ),
+    "too_long": (
+        "{count} characters: the page takes {most} at once.",
+        "共 {count} 个字符，页面一次最多 {most} 个。",
+    ),
+    "bad_file": ("The file cannot be read: {reason}", "无法读取文件：{reason}"),
+    "failed": ("No scores could be had: {reason}", "无法得到分数：{reason}"),
+    "summary": (
+        "{shown} of {count} documents · {seconds} s · {model}",
+        "共 {count} 篇，显示 {shown} 篇 · {seconds} 秒 · {model}",
+    ),
+    "was": ("was {place}", "原第 {place} 位"),
+    "up": ("up {places}", "上升 {places} 位"),
+    "down": ("down {places}", "下降 {places} 位"),
+    "same": ("same place", "位置不变"),
+    "tokens": ("{count} tokens", "{count} 个 token"),
+    "cut": ("end was cut", "末尾被截断"),
+    "score": ("relevance", "相关度"),
+    "in_other": ("{place} in the other", "另一侧第 {place} 位"),
+    "not_in_other": ("not kept in the other", "另一侧未保留"),
+    "differ": (
+        "{count} of {all} documents have another place under the second instruction.",
+        "在第二条指令下，{all} 篇文档中有 {count} 篇位置不同。",
+    ),
+    "show_all": ("whole text", "全文"),
+    "download": ("Download", "下载"),
+    "own_task": ("My own", "自定义"),
+}
+
+
+def say(word: str, language: Language, **values: object) -> str:
+    """Return a sentence with its values filled in; they are not escaped.
+
+    >>> say("was", "en", place=3), say("was", "zh", place=3)
+    ('was 3', '原第 3 位')
+    """
+    text = _WORDS[word][LANGUAGES.index(language)]
+    return text.format(**values) if values else text
+
+
+def language_of(accepted: str | None) -> Language:
+    """Return the language of an ``Accept-Language`` header: the first of ours that it names.
+
+    >>> language_of("zh-CN,zh;q=0.9,en;q=0.8"), language_of("de,en;q=0.5"), language_of(None)
+    ('zh', 'en', 'en')
+    """
+    for part in (accepted or "").split(","):
+        tag = part.split(";")[0].strip().lower()[:2]
+        for language in LANGUAGES:
+            if tag == language:
+                return language
+    return "en"

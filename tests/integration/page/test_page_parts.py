@@ -1,0 +1,199 @@
+"""What the page is made of, without Gradio: documents, cards, downloads, words."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from shared_core import RankedDocument
+from shared_core.page.cards import comparison_html, escape, note, ranking_html
+from shared_core.page.exports import Ranking, as_csv, as_json, data_link
+from shared_core.page.given import (
+    MOST_CHARACTERS,
+    MOST_DOCUMENTS,
+    PageError,
+    documents_of,
+    query_of,
+)
+from shared_core.page.tasks import EXAMPLES, OWN, TASKS, task_choices, task_of
+from shared_core.page.words import _WORDS, LANGUAGES, language_of, say
+
+HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(2)> ${alert(3)} {{value}} `x`"
+
+
+def ranking(*order: int, texts: list[str] | None = None, truncated: bool = False) -> Ranking:
+    texts = texts or [f"document {index}" for index in range(max(order) + 1)]
+    ranked = [
+        RankedDocument(index, 0.9 - place / 10, 1.0, texts[index], 1234, truncated)
+        for place, index in enumerate(order)
+    ]
+    return Ranking("a query", "an instruction", "tiny", len(texts), 0.25, ranked)
+
+
+class Read(HTMLParser):
+    """The elements of a piece of HTML, checked to be closed in order, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def classes(self, name: str) -> int:
+        return sum(name in (attributes.get("class") or "").split() for _, attributes in self.tags)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_text_of_a_user_becomes_markup(language: str) -> None:
+    one = ranking(1, 0, texts=[HOSTILE, HOSTILE * 20])
+    one = Ranking(HOSTILE, HOSTILE, HOSTILE, 2, 0.1, one.ranked)
+    for made in (
+        ranking_html(one, language),  # type: ignore[arg-type]
+        comparison_html(one, one, language),  # type: ignore[arg-type]
+        note(HOSTILE, "problem"),
+    ):
+        read = Read(made)
+        assert {tag for tag, _ in read.tags}.isdisjoint({"script", "img", "value"})
+        assert not any(name.startswith("on") for _, names in read.tags for name in names)
+        assert HOSTILE in read.text
+        assert "${" not in made
+        assert "{{" not in made
+    assert escape(HOSTILE).isprintable()
+
+
+def test_a_card_says_place_score_move_tokens_and_cut() -> None:
+    read = Read(ranking_html(ranking(2, 0, 1, truncated=True), "en"))
+    assert read.classes("qr-card") == 3
+    assert read.classes("qr-cut") == 3
+    for part in ("0.900", "▲ 2", "▼ 1", "was 3", "1,234 tokens", "3 of 3 documents · 0.25 s"):
+        assert part in read.text
+    bars = [attributes for _, attributes in read.tags if attributes.get("role") == "meter"]
+    assert [bar["aria-valuenow"] for bar in bars] == ["0.9000", "0.8000", "0.7000"]
+    zh = Read(ranking_html(ranking(0, 1), "zh")).text
+    assert "位置不变" not in zh
+    assert "原第 2 位" in zh
+
+
+def test_a_long_document_shows_its_beginning_and_opens_by_itself() -> None:
+    read = Read(ranking_html(ranking(0, texts=["word " * 500]), "en"))
+    assert [tag for tag, _ in read.tags].count("details") == 1
+    assert read.text.count("word") > 500
+    assert "details" not in {tag for tag, _ in Read(ranking_html(ranking(0), "en")).tags}
+
+
+def test_a_comparison_says_how_far_each_document_is_from_its_place_in_the_first() -> None:
+    read = Read(comparison_html(ranking(0, 1, 2), ranking(2, 1), "en"))
+    assert read.classes("qr-column") == 2
+    assert "2 of 2 documents" not in read.text
+    assert "2 of 3 documents have another place" in read.text
+    assert "not kept in the other" in read.text
+    assert "▲ 2" in read.text
+    assert "▼" not in read.text, "the first column is the measure, and does not move"
+
+
+def test_downloads_hold_the_ranking() -> None:
+    one = ranking(1, 0, texts=["plain", "=cmd|'/c calc'!A1, 中文\nmore"])
+    loaded = json.loads(as_json([one]))
+    assert loaded["results"][0]["document"] == "=cmd|'/c calc'!A1, 中文\nmore"
+    assert loaded["results"][0]["index"] == 1
+    assert len(json.loads(as_json([one, one]))) == 2
+    rows = list(csv.DictReader(io.StringIO(as_csv([one]), newline="")))
+    assert rows[0]["document"] == "'=cmd|'/c calc'!A1, 中文\nmore", "no spreadsheet runs it"
+    assert rows[1] == {
+        "rank": "2",
+        "index": "0",
+        "score": "0.8",
+        "document": "plain",
+        "n_tokens": "1234",
+        "truncated": "False",
+        "query": "a query",
+        "instruction": "an instruction",
+        "model": "tiny",
+    }
+    link = data_link("中文", "text/csv", mark=True)
+    raw = base64.b64decode(link.removeprefix("data:text/csv;charset=utf-8;base64,"))
+    assert raw == b"\xef\xbb\xbf" + "中文".encode()
+
+
+def test_documents_are_those_typed_in_then_those_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('"one"\n{"text": "two"}\n', "utf-8")
+    assert documents_of("x\n\ny", "lines", str(path), "en") == ["x", "y", "one", "two"]
+    assert documents_of("x\ny\n\nz", "paragraphs", None, "en") == ["x\ny", "z"]
+    path = tmp_path / "b.csv"
+    path.write_text("id,text\n1,hello\n", "utf-8")
+    assert documents_of("", "lines", str(path), "en") == ["hello"]
+
+
+def test_what_cannot_be_ranked_is_said_in_the_language_of_the_page(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_bytes(b'"fine"\n{')
+    for text, path, part in (
+        (" \n ", None, "至少"),
+        ("x\n" * (MOST_DOCUMENTS + 1), None, str(MOST_DOCUMENTS)),
+        ("x" * (MOST_CHARACTERS + 1), None, str(MOST_CHARACTERS)),
+        ("x", str(bad), "bad.jsonl, line 2"),
+    ):
+        with pytest.raises(PageError, match=part) as raised:
+            documents_of(text, "lines", path, "zh")
+        assert str(tmp_path) not in str(raised.value)
+    for text in (" ", "\ud800"):
+        with pytest.raises(PageError):
+            query_of(text, "en")
+
+
+def test_every_sentence_is_there_in_both_languages_with_the_same_values() -> None:
+    import string
+
+    for word, sentences in _WORDS.items():
+        names = [{part[1] for part in string.Formatter().parse(one)} for one in sentences]
+        assert names[0] - {None} == names[1] - {None}, word
+        assert all(sentences), word
+    assert say("tokens", "zh", count=3) == "3 个 token"
+    assert language_of("fr-FR, zh-TW;q=0.5") == "zh"
+
+
+def test_tasks_and_examples_fit_together() -> None:
+    assert len(TASKS) >= 8
+    sentences = [task[2] for task in TASKS.values()]
+    assert len(set(sentences)) == len(sentences)
+    assert all(task_of(sentence) == sentence for sentence in sentences)
+    assert [value for _, value in task_choices("zh")] == [*sentences, OWN]
+    for example in EXAMPLES.values():
+        assert {example.task, example.second_task} <= TASKS.keys()
+        assert len(example.documents[0]) == len(example.documents[1]) >= 6
+
+
+def test_importing_the_page_and_its_parts_imports_no_gradio() -> None:
+    program = (
+        "import sys, shared_core.page, shared_core.page.cards, shared_core.page.given\n"
+        "import shared_core.cli.ui\n"
+        "assert 'gradio' not in sys.modules and 'torch' not in sys.modules\n"
+        "sys.modules['gradio'] = None\n"
+        "shared_core.page.build_page(None)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert 'pip install "qwen3-rerank[ui]"' in done.stderr
