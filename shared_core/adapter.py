@@ -9,18 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pydantic import (
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    ValidationError,
-    field_serializer,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import ConfigDict, Field, ValidationError, field_serializer, model_validator
 
 from shared_core.errors import ConfigurationError
 from shared_core.options import RankingOptions, RerankerOptions
+from shared_core.remote_options import without_inputs
 from shared_core.reranker import Reranker
 
 if TYPE_CHECKING:
@@ -28,10 +21,6 @@ if TYPE_CHECKING:
 
 MODEL_OPTIONS = frozenset(RerankerOptions.model_fields) - {"instruction"}
 """The options that a `Reranker` is made of. The instruction goes with every call."""
-
-
-HIDDEN = "not shown"
-"""What stands for a refused value, which may be a mistyped key, in the parts of an error."""
 
 
 class RerankerHolder(RerankerOptions):
@@ -54,14 +43,6 @@ class RerankerHolder(RerankerOptions):
     reranker: Reranker = Field(  # type: ignore[assignment]  # never None: see model_post_init
         default=None, exclude=True, repr=False
     )
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _forget_refused_values(cls, data: Any, check: ModelWrapValidatorHandler[Self]) -> Self:
-        try:
-            return check(data)
-        except ValidationError as error:
-            raise without_inputs(error) from None
 
     @model_validator(mode="before")
     @classmethod
@@ -189,20 +170,6 @@ def refuse_dialect_object(dialect: Any) -> None:
             f"the dialect is an object ({type(dialect).__name__}), which JSON cannot hold: dump to "
             "Python objects, or pickle"
         )
-
-
-def without_inputs(error: ValidationError) -> ValidationError:
-    """Return the same error without the values that were refused.
-
-    Its text shows none anyway, but ``errors()`` and ``json()``, which web frameworks and error
-    trackers report, would: of a misspelt ``api_key`` the key, of a contradiction all options.
-    """
-    lines: list[InitErrorDetails] = []
-    for line in error.errors(include_url=False, include_input=False):
-        message: Any = line["msg"]  # typed as a literal, for no reason that matters here
-        kind = PydanticCustomError(line["type"], message, line.get("ctx"))
-        lines.append({"type": kind, "loc": line["loc"], "input": HIDDEN})
-    return ValidationError.from_exception_data(error.title, lines, hide_input=True)
 
 
 def refuse_model_options(names: Iterable[str], owner: str) -> None:

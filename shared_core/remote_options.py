@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_EXPECTED_URL = (
+    "base_url is no address: expected http:// or https:// with a host and, if need be, a port, "
+    'such as "http://localhost:8000"'
+)
 
 TemplateOption = Literal["auto", "server", "server-fixed", "client", "prompt"]
+
+
+HIDDEN = "not shown"
+"""What stands for a refused value, which may be a mistyped key, in the parts of an error."""
 
 
 class RemoteOptions(BaseModel):
@@ -30,6 +52,14 @@ class RemoteOptions(BaseModel):
     max_concurrency: int = Field(default=8, ge=1)
     requests_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _forget_refused_values(cls, data: Any, check: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return check(data)
+        except ValidationError as error:
+            raise without_inputs(error) from None
+
     @field_validator("base_url")
     @classmethod
     def _check_base_url(cls, value: str | None) -> str | None:
@@ -39,15 +69,12 @@ class RemoteOptions(BaseModel):
         try:
             url = urlsplit(value)
             port_is_valid = url.port is None or url.port > 0
-        except ValueError as error:
-            raise ValueError(f"base_url is not a URL: {error}") from None
+        except ValueError:
+            raise ValueError(_EXPECTED_URL) from None
         if url.username is not None or url.password is not None:
             raise ValueError("base_url holds credentials: give api_key or headers instead")
         if url.scheme not in ("http", "https") or not url.hostname or not port_is_valid:
-            raise ValueError(
-                f"base_url is {value!r}: expected http:// or https:// with a host, "
-                'such as "http://localhost:8000"'
-            )
+            raise ValueError(_EXPECTED_URL)
         if url.query or url.fragment:
             raise ValueError(
                 "base_url has a query or a fragment: give the address alone, and what the server "
@@ -77,7 +104,10 @@ class RemoteOptions(BaseModel):
         for name, secret in value.items():
             text = secret.get_secret_value()
             if not (name.isascii() and name.replace("-", "").replace("_", "").isalnum()):
-                raise ValueError(f"{name!r} is not the name of an HTTP header")
+                raise ValueError(
+                    "headers has a name that no HTTP header can have: expected letters, digits and "
+                    'hyphens, such as {"X-Api-Key": "…"}'
+                )
             if not (text.isascii() and text.isprintable()):
                 raise ValueError(f"header {name} has characters that no HTTP header can carry")
         return value
@@ -91,3 +121,17 @@ class RemoteOptions(BaseModel):
             f"dialect is a {type(value).__name__}: expected a name, or an object with build and "
             "parse (see shared_core.scorers.remote.dialects.base.Dialect)"
         )
+
+
+def without_inputs(error: ValidationError) -> ValidationError:
+    """Return the same error without the values that were refused.
+
+    Its text shows none anyway, but ``errors()`` and ``json()``, which web frameworks and error
+    trackers report, would: of a misspelt ``api_key`` the key, of a contradiction all options.
+    """
+    lines: list[InitErrorDetails] = []
+    for line in error.errors(include_url=False, include_input=False):
+        message: Any = line["msg"]  # typed as a literal, for no reason that matters here
+        kind = PydanticCustomError(line["type"], message, line.get("ctx"))
+        lines.append({"type": kind, "loc": line["loc"], "input": HIDDEN})
+    return ValidationError.from_exception_data(error.title, lines, hide_input=True)
