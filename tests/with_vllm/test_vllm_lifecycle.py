@@ -83,9 +83,8 @@ def test_unload_waits_for_work_and_the_next_call_starts_an_engine(engine: Rerank
         while not host_of(engine)._loaded.engine.get_num_unfinished_requests():
             time.sleep(0.01)
         engine.unload()
-        assert working.done()
-        assert len(working.result()) == len(many)
-    assert not engine.is_loaded
+        assert not engine.is_loaded
+        assert len(working.result()) == len(many)  # an engine ended under it would be an error
     assert engine.score(QUERY, DOCUMENTS) == pytest.approx(before, abs=1e-5)
     assert engine.is_loaded
 

@@ -101,6 +101,7 @@ def test_documents_of_one_query_share_the_cached_prefix(engine: Reranker) -> Non
     """vLLM's own block of 128 tokens on a CPU is more than most prefixes have."""
     from vllm import PoolingParams
 
+    engine.score(QUERY, ["starts the engine"])
     host = engine._runner._get_judge()._scorer._host  # type: ignore[attr-defined]
     loaded = host._loaded
 
