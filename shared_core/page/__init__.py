@@ -5,6 +5,8 @@ Importing this is free; Gradio is imported when a page is built.
 
 from __future__ import annotations
 
+import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from shared_core.errors import MissingDependencyError
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     from shared_core.reranker import Reranker
 
-__all__ = ["build_page", "mount_page", "serve_page"]
+__all__ = ["build_page", "is_installed", "mount_page", "serve_page"]
 
 
 def build_page(reranker: Reranker) -> gradio.Blocks:
@@ -31,7 +33,7 @@ def build_page(reranker: Reranker) -> gradio.Blocks:
 
 
 def mount_page(app: fastapi.FastAPI, reranker: Reranker, path: str = "/ui") -> fastapi.FastAPI:
-    """Return the application with the page at a path.
+    """Return the application with the page at a path, built when somebody first asks for it.
 
     Args:
         app: The application. Its lifespan runs as before, and its middleware guards the page.
@@ -42,7 +44,7 @@ def mount_page(app: fastapi.FastAPI, reranker: Reranker, path: str = "/ui") -> f
         MissingDependencyError: Gradio is not installed.
     """
     _require()
-    from shared_core.page.serving import mount_page
+    from shared_core.page.mounting import mount_page
 
     return mount_page(app, reranker, path)
 
@@ -59,8 +61,13 @@ def serve_page(reranker: Reranker, *, host: str = "127.0.0.1", port: int = 7860)
     serve_page(reranker, host=host, port=port)
 
 
+def is_installed() -> bool:
+    """Return whether there is a Gradio, without importing it."""
+    if "gradio" in sys.modules:  # or None, where it is kept from being imported
+        return sys.modules["gradio"] is not None
+    return find_spec("gradio") is not None
+
+
 def _require() -> None:
-    try:
-        import gradio  # noqa: F401  # whether it is there
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError("the page", "ui") from error
+    if not is_installed():
+        raise MissingDependencyError("the page", "ui")

@@ -1,4 +1,4 @@
-"""The page on a server: mounted into another application, or alone."""
+"""The page as an application, and served alone."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any
 import fastapi
 import gradio as gr
 import uvicorn
-from starlette.requests import Request
-from starlette.responses import RedirectResponse
 
 from shared_core.page.blocks import build_page
 from shared_core.page.given import MOST_CHARACTERS
@@ -20,16 +18,9 @@ from shared_core.reranker import Reranker
 _MOST_FILE_BYTES = 4 * MOST_CHARACTERS
 
 
-def mount_page(app: fastapi.FastAPI, reranker: Reranker, path: str) -> fastapi.FastAPI:
-    """Return the application with the page at a path, which is also there without the last /."""
-    path = "/" + path.strip("/")
-    if path != "/":
-
-        async def with_slash(request: Request) -> RedirectResponse:
-            query = f"?{request.url.query}" if request.url.query else ""
-            return RedirectResponse(f"{request.scope.get('root_path', '')}{path}/{query}")
-
-        app.add_route(path, with_slash, include_in_schema=False)
+def page_app(reranker: Reranker, path: str) -> fastapi.FastAPI:
+    """Return an application with nothing but the page, at a path."""
+    app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     mounted: fastapi.FastAPI = gr.mount_gradio_app(
         app, build_page(reranker), path, max_file_size=_MOST_FILE_BYTES, **_look()
     )
@@ -38,13 +29,14 @@ def mount_page(app: fastapi.FastAPI, reranker: Reranker, path: str) -> fastapi.F
 
 def serve_page(reranker: Reranker, *, host: str, port: int) -> None:
     """Serve the page alone until the process is asked to stop."""
-    app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    mount_page(app, reranker, "/")
     config = uvicorn.Config(
-        app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=3
+        page_app(reranker, "/"),
+        host=host,
+        port=port,
+        log_level="warning",
+        timeout_graceful_shutdown=3,
     )
-    server = _Announced(config)
-    server.run()
+    _Announced(config).run()
 
 
 class _Announced(uvicorn.Server):

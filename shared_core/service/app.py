@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
+from shared_core.page import is_installed, mount_page
 from shared_core.reranker import Reranker
 from shared_core.service.engine import Service
 from shared_core.service.failures import RefusedError
@@ -67,7 +68,7 @@ def create_app(
         )
     app.add_middleware(Observed, service=service, paths=paths)
     app.add_middleware(OneSpelling, paths=paths)
-    return app
+    return mount_page(app, service.reranker) if is_installed() else app
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

@@ -1,0 +1,94 @@
+"""The page inside another application; it is built when somebody first asks for it.
+
+Gradio takes seconds to import and memory to hold. A service that is never looked at by people pays
+for neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import fastapi
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
+from starlette.types import Receive, Scope, Send
+
+from shared_core.reranker import Reranker
+
+
+def mount_page(app: fastapi.FastAPI, reranker: Reranker, path: str) -> fastapi.FastAPI:
+    """Return the application with the page at a path, which is also there without the last /."""
+    path = "/" + path.strip("/")
+    page = _WhenAsked(reranker, path)
+    before = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: fastapi.FastAPI) -> AsyncIterator[Any]:
+        async with before(app) as state:
+            try:
+                yield state
+            finally:
+                await page.end()
+
+    async def with_slash(request: Request) -> RedirectResponse:
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(f"{request.scope.get('root_path', '')}{path}/{query}")
+
+    app.router.lifespan_context = lifespan
+    if path != "/":
+        app.add_route(path, with_slash, include_in_schema=False)
+    app.mount(path, page)
+    return app
+
+
+class _WhenAsked:
+    """An ASGI application that is the page, from the first request on."""
+
+    def __init__(self, reranker: Reranker, path: str) -> None:
+        self._reranker = reranker
+        self._path = path
+        self._lock = asyncio.Lock()
+        self._app: fastapi.FastAPI | None = None
+        self._ending = asyncio.Event()
+        self._living: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; what was mounted is mounted once more inside, at the same path."""
+        async with self._lock:
+            if self._app is None:
+                self._app = await self._begin()
+        outer = scope.get("app_root_path", "")
+        await self._app({**scope, "root_path": outer}, receive, send)
+
+    async def end(self) -> None:
+        """Let go of what is running."""
+        self._ending.set()
+        if self._living is not None:
+            await self._living
+
+    async def _begin(self) -> fastapi.FastAPI:
+        app = await asyncio.to_thread(self._build)
+        begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def live() -> None:
+            # Begun and ended in one task, as what is inside may demand.
+            try:
+                async with app.router.lifespan_context(app):
+                    begun.set_result(None)
+                    await self._ending.wait()
+            except BaseException as error:
+                if begun.done():
+                    raise
+                begun.set_exception(error)
+
+        self._living = asyncio.create_task(live())
+        await begun
+        return app
+
+    def _build(self) -> fastapi.FastAPI:
+        from shared_core.page.serving import page_app
+
+        return page_app(self._reranker, self._path)

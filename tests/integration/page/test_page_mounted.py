@@ -1,0 +1,89 @@
+"""The page inside the service: built when asked for, behind its keys, beside its routes."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import fastapi
+import httpx
+import pytest
+import uvicorn
+from browser import CHROMIUM, DRIVER, browser
+
+from shared_core import Reranker
+from shared_core.service.app import create_app
+from shared_core.service.settings import ServiceSettings
+
+pytest.importorskip("gradio", reason='the page needs the extra "ui"')
+KEY = "k-page"
+
+
+@contextlib.contextmanager
+def serving(app: fastapi.FastAPI) -> Iterator[str]:
+    """Yield the address of a real server in a thread."""
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=3
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def service(tiny: Reranker) -> fastapi.FastAPI:
+    """The service with a key; it has the page."""
+    return create_app(ServiceSettings(model="tiny", api_keys=(KEY,)), reranker=tiny)
+
+
+def test_mounting_imports_no_gradio() -> None:
+    program = (
+        "import sys, fastapi\nfrom shared_core import Reranker\n"
+        "from shared_core.page import mount_page\n"
+        "mount_page(fastapi.FastAPI(), Reranker('tiny'))\n"
+        "assert 'gradio' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
+
+
+def test_the_page_is_behind_the_keys_of_the_service_and_beside_its_routes(tiny: Reranker) -> None:
+    with serving(service(tiny)) as url, httpx.Client(base_url=url, timeout=120) as client:
+        assert client.get("/ui/").status_code == 401
+        asked = client.get("/ui/", headers={"Accept": "text/html"}).headers["www-authenticate"]
+        assert asked.startswith("Basic")
+        client.auth = ("", KEY)
+        there = client.get("/ui?lang=zh")
+        assert there.status_code == 307
+        assert there.headers["location"] == "/ui/?lang=zh"
+        page = client.get("/ui/")
+        assert page.status_code == 200
+        assert "Qwen3-Reranker" in page.text
+        config = client.get("/ui/config").json()
+        shown = [one["id"] for one in config["dependencies"] if one["api_visibility"] == "public"]
+        assert shown == [], "the API is that of the service"
+        body = {"query": "tea", "documents": ["green tea", "a stone"]}
+        assert len(client.post("/v1/rerank", json=body).json()["results"]) == 2
+        assert client.get("/ui/../../../../etc/passwd").status_code in (400, 403, 404)
+        assert client.get("/ui/gradio_api/file=/etc/passwd").status_code in (403, 404)
+
+
+@pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="no chromium and chromedriver here")
+@pytest.mark.timeout(600)
+def test_it_ranks_there_and_the_server_stops_while_it_is_open(tiny: Reranker) -> None:
+    with browser() as window, serving(service(tiny)) as url:
+        window.devtools("Network.enable")
+        window.devtools("Network.setExtraHTTPHeaders", headers={"Authorization": f"Bearer {KEY}"})
+        window.open(f"{url}/ui")
+        window.click("#qr-example-support")
+        window.find("#qr-results .qr-card")
+        assert len(window.texts("#qr-results .qr-card")) == 7
