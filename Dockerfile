@@ -14,7 +14,6 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 # torch comes first and by itself: it is large, and does not change with the source.
-# hadolint ignore=DL3013
 RUN if [ "$ACCELERATOR" = cpu ]; then \
         pip install "torch>=2.6" --index-url https://download.pytorch.org/whl/cpu; \
     else \
@@ -25,6 +24,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY shared_core shared_core
 COPY langchain_qwen3_rerank langchain_qwen3_rerank
 COPY llama_index_qwen3_rerank llama_index_qwen3_rerank
+# hadolint ignore=DL3013
 RUN pip install ".[${EXTRAS}]"
 
 FROM python:${PYTHON}-slim

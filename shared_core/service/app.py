@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from shared_core.page import is_installed, mount_page
 from shared_core.reranker import Reranker
+from shared_core.service.docs_page import docs_page
 from shared_core.service.engine import Service
 from shared_core.service.failures import RefusedError
 from shared_core.service.info_routes import info_routes
@@ -47,12 +49,17 @@ def create_app(
         description="Documents in order of relevance, by Qwen3-Reranker.",
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,
         redoc_url=None,
     )
     app.state.service = service
     app.include_router(scoring_routes(service))
     app.include_router(info_routes(service))
     app.add_exception_handler(HTTPException, _not_found)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(docs_page(app.openapi(), needs_key=bool(settings.all_keys())))
 
     paths = {getattr(route, "path", "") for route in app.routes}
     paths.update(app.openapi()["paths"])

@@ -100,3 +100,13 @@ def test_our_own(service: Running, reranker: Reranker) -> None:
         near = reranker.rerank(QUERY, DOCUMENTS, instruction="Find facts")
         assert [one.index for one in far] == [one.index for one in near]
         assert [one.score for one in far] == [pytest.approx(x.score, abs=2e-6) for x in near]
+
+
+def test_our_own_check(run: Run, tiny: Reranker) -> None:
+    """It looks for all that is known to go wrong with servers, and finds nothing."""
+    service = run(tiny, model="tiny", api_keys=KEY)
+    with Reranker("tiny", base_url=service.url, api_key=KEY) as remote:
+        report = remote.check()
+    assert report.exit_code == 0, report.to_dict()
+    server = next(one for one in report.findings if one.name == "server")
+    assert server.detail.startswith("qwen3-rerank")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from html import unescape
 from typing import Any
 
 import httpx
@@ -167,9 +170,20 @@ def test_about(client: httpx.Client) -> None:
     (model,) = client.get("/v1/models").json()["data"]
     assert model["id"] == client.get("/info").json()["model_id"] == health["model"]
     assert client.get("/info").json()["max_client_batch_size"] == 1000
-    assert client.get("/docs").status_code == 200
     paths = client.get("/openapi.json").json()["paths"]
     assert {"/rerank", "/v1/rerank", "/v2/rerank", "/rerank/batch", "/score"} <= set(paths)
+
+
+def test_the_docs_need_nothing_from_elsewhere(client: httpx.Client) -> None:
+    """And their examples are true."""
+    page = client.get("/docs/").text
+    assert "//" not in re.sub(r"curl http://\S+", "", page)
+    examples = re.findall(
+        r"curl http://localhost:8000(\S+) .*?-d &#x27;(.*?)&#x27;</pre>", page, re.S
+    )
+    assert len(examples) == 7
+    for path, body in examples:
+        assert post(client, path, **json.loads(unescape(body)))
 
 
 def test_request_ids_come_back(client: httpx.Client) -> None:
