@@ -66,12 +66,12 @@ def load_model(options: RerankerOptions) -> LoadedModel:
         UnsupportedModelError: It is not a Qwen3 reranker with all its weights.
         MissingDependencyError: ``hub="modelscope"`` without modelscope installed.
     """
-    source, hub_options = _resolve_source(options)
+    source, hub_options = resolve_source(options)
     device = torch.device(options.device or _best_device())
-    dtype = _choose_dtype(options.dtype, device)
+    dtype = choose_dtype(options.dtype, device)
     try:
         config = AutoConfig.from_pretrained(source, **hub_options)
-        architecture = _check_config(config, options.model)
+        architecture = check_config(config, options.model)
         tokenizer = AutoTokenizer.from_pretrained(source, **hub_options)
         model, report = architecture.from_pretrained(
             source,
@@ -91,18 +91,18 @@ def load_model(options: RerankerOptions) -> LoadedModel:
             f'the hub, a folder with its files, or "{TINY}". Without a network, download it once '
             "and pass the folder or local_files_only=True."
         ) from error
-    _check_report(report, options.model)
+    check_report(report, options.model)
     if not getattr(tokenizer, "is_fast", False):
         raise UnsupportedModelError(
             f"{options.model!r} has no fast tokenizer (tokenizer.json is missing)"
         )
-    encoder = PairEncoder(tokenizer.backend_tokenizer, _bounded_length(config, options.max_length))
+    encoder = PairEncoder(tokenizer.backend_tokenizer, bounded_length(config, options.max_length))
     margin_weight = _margin_weight(model, encoder)
     backbone = model.model.to(device).eval().requires_grad_(False)
     return LoadedModel(backbone, margin_weight.to(device), encoder, device, dtype)
 
 
-def _resolve_source(options: RerankerOptions) -> tuple[str, dict[str, Any]]:
+def resolve_source(options: RerankerOptions) -> tuple[str, dict[str, Any]]:
     """Return what ``from_pretrained`` takes: a folder or hub name, and its hub options."""
     if options.model == TINY:
         logger.warning(
@@ -137,7 +137,7 @@ def _modelscope_folder(options: RerankerOptions) -> str:
     return str(folder)
 
 
-def _check_config(config: Any, name: str) -> Any:
+def check_config(config: Any, name: str) -> Any:
     """Return the class that reads this checkpoint.
 
     Raises:
@@ -174,7 +174,7 @@ def _check_config(config: Any, name: str) -> Any:
     )
 
 
-def _check_report(report: dict[str, Any], name: str) -> None:
+def check_report(report: dict[str, Any], name: str) -> None:
     """Raise if any weight was not in the checkpoint and is random now."""
     absent = sorted(report.get("missing_keys", ()))
     absent += sorted(str(key) for key in report.get("mismatched_keys", ()))
@@ -198,7 +198,7 @@ def _margin_weight(
     return rows[encoder.yes_id].float() - rows[encoder.no_id].float()
 
 
-def _bounded_length(config: Any, max_length: int) -> int:
+def bounded_length(config: Any, max_length: int) -> int:
     limit = int(config.max_position_embeddings)
     if max_length > limit:
         logger.warning(
@@ -218,7 +218,7 @@ def _best_device() -> str:
     return "cpu"
 
 
-def _choose_dtype(name: str, device: torch.device) -> torch.dtype:
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     """Return the dtype; ``"auto"`` is half precision where the device computes in it.
 
     A CPU without bfloat16 instructions emulates it several times slower than float32.
