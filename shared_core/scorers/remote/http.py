@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import anyio
@@ -260,6 +261,7 @@ class HttpSession:
                     headers=self._headers,
                     timeout=self._timeout,
                     verify=self._tls or False,
+                    cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                     limits=httpx.Limits(max_connections=bound, max_keepalive_connections=bound),
                 )
                 pool = self._pools[loop] = _Pool(client, asyncio.Semaphore(bound))

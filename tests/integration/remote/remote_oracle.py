@@ -42,6 +42,13 @@ class Oracle:
                 self._known[key] = torch.log_softmax(logits, dim=-1).tolist()
             return self._known[key]
 
+    def likeliest(self, ids: list[int], count: int, boost: float) -> list[tuple[int, float]]:
+        """Return the likeliest next tokens, after the two answers were made likelier."""
+        found = torch.tensor(self.log_probabilities(ids), dtype=torch.float64)
+        found[[self.yes_id, self.no_id]] += boost
+        best = torch.log_softmax(found, dim=-1).topk(count)
+        return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+
     def margin(self, ids: list[int]) -> float:
         """Return logit(yes) − logit(no) after these tokens."""
         found = self.log_probabilities(ids)

@@ -185,7 +185,7 @@ class LlamaCpp(Served):
             raise self._refused(400, problem, "invalid_request_error")
         prompt = body["prompt"]
         ids = self.oracle.ids(prompt) if isinstance(prompt, str) else prompt
-        top = likeliest(self.oracle, ids, body["n_probs"], self.boost)
+        top = self.oracle.likeliest(ids, body["n_probs"], self.boost)
         listed = [{"id": i, "token": self.oracle.token(i), "logprob": p} for i, p in top]
         step = {**listed[0], "top_logprobs": listed}
         return Answer(
@@ -226,19 +226,10 @@ class Ollama(Served):
         if not body["raw"] or body["stream"] or body["options"]["num_predict"] != 1:
             raise Refused(400, {"error": "this is not how to ask for one raw token"})
         ids = self.oracle.ids(body["prompt"])
-        top = likeliest(self.oracle, ids, body["top_logprobs"], self.boost)
+        top = self.oracle.likeliest(ids, body["top_logprobs"], self.boost)
         listed = [{"token": self.oracle.token(i), "logprob": p} for i, p in top]
         step = {**listed[0], "top_logprobs": listed}
         return Answer(
             {"model": self.model, "response": step["token"], "done": True}
             | {"prompt_eval_count": len(ids), "logprobs": [step]}
         )
-
-
-def likeliest(oracle: Oracle, ids: list[int], count: int, boost: float) -> list[tuple[int, float]]:
-    """Return the likeliest next tokens, after the two answers were both made likelier."""
-    found = list(oracle.log_probabilities(ids))
-    for answer in (oracle.yes_id, oracle.no_id):
-        found[answer] += boost
-    total = math.log(sum(map(math.exp, found)))
-    return [(i, value - total) for i, value in ranked(found, count)]
