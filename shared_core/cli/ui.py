@@ -45,7 +45,7 @@ def ui(
       qwen3-rerank ui --model tiny
       qwen3-rerank ui --base-url http://localhost:8000
 
-    Exit code 0: it was stopped. 2: it could not start.
+    Exit code 0: it was stopped by Ctrl-C (143: by SIGTERM). 2: it could not start.
     """
     try:
         reranker = Reranker(
@@ -66,5 +66,9 @@ def ui(
             # What is wrong with the model or the server is said here, and nobody waits later.
             reranker.score("Is it there?", ["It is."])
             serve_page(reranker, host=host, port=port)
+    except KeyboardInterrupt:
+        return
+    except SystemExit:  # of uvicorn, which has said why
+        raise typer.Exit(2) from None
     except (RerankError, ValidationError, ValueError) as error:
         fail(in_words(error))

@@ -45,7 +45,7 @@ def run(
         capture_output=True,
         check=False,
         env=ENVIRONMENT,
-        timeout=120,
+        timeout=300,
         cwd=cwd,
     )
     return subprocess.CompletedProcess(
@@ -256,7 +256,7 @@ def test_an_answer_comes_before_the_next_request_is_written() -> None:
             process.stdin.flush()
             assert json.loads(process.stdout.readline())["id"] == number
         process.stdin.close()
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_stopped_it_leaves_whole_lines_and_no_file(
         assert process.stderr is not None
         first = os.read(process.stdout.fileno(), 1000)
         process.send_signal(number)
-        rest, errors = process.communicate(timeout=60)
+        rest, errors = process.communicate(timeout=120)
         assert process.returncode == code
         written = lines((first + rest).decode())
         assert [one["id"] for one in written] == list(range(len(written)))
@@ -288,7 +288,7 @@ def test_stopped_it_leaves_whole_lines_and_no_file(
         while not any(one.stat().st_size for one in tmp_path.glob(".out.jsonl.*")):
             assert process.poll() is None
         process.send_signal(number)
-        process.communicate(timeout=60)
+        process.communicate(timeout=120)
         assert process.returncode == code
     assert [one.name for one in tmp_path.iterdir()] == ["requests.jsonl"]
 
@@ -301,7 +301,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
         assert process.stderr is not None
         assert "results" in json.loads(process.stdout.readline())
         process.stdout.close()
-        assert process.wait(60) == 141
+        assert process.wait(120) == 141
         errors = process.stderr.read().decode()
     assert "Broken" not in errors
     assert "Traceback" not in errors
@@ -318,7 +318,7 @@ def in_terminal(*arguments: str) -> str:
                 shown += chunk
         except OSError:  # how Linux says that the other side is closed
             pass
-        assert process.wait(60) in (0, 2)
+        assert process.wait(120) in (0, 2)
     os.close(ours)
     return shown.decode()
 
