@@ -31,7 +31,7 @@ _ADVICE = {
     "`qwen3-rerank check --base-url …`.",
     429: "Lower max_concurrency or set requests_per_second.",
     501: "The server was not started as a reranker; docs/servers.md has the command.",
-    503: "The server is loading or overloaded: wait, or raise total_timeout.",
+    503: "The server is loading or overloaded: wait, or raise max_retries and total_timeout.",
 }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
+import weakref
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
@@ -70,15 +72,23 @@ class LoopThread:
                     target=_run_forever, args=(self._loop,), name=self._name, daemon=True
                 )
                 self._thread.start()
+                # One that is dropped without being closed does not leave its thread behind.
+                weakref.finalize(self, _stop, self._loop).atexit = False
             return self._loop
+
+
+def _stop(loop: asyncio.AbstractEventLoop) -> None:
+    with contextlib.suppress(RuntimeError):  # it has ended already
+        loop.call_soon_threadsafe(loop.stop)
 
 
 def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
-    finally:
+        loop.run_until_complete(_cancel_all())
         loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
         loop.close()
 
 

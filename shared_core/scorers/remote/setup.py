@@ -286,7 +286,7 @@ async def _template(options: RerankerOptions, session: HttpSession, setup: Setup
     if documented is not None:
         return documented
     if setup.facts.server == OWN_SERVICE:
-        return "server"
+        return "server" if "server" in possible else "server-fixed"
     return await find_template(session, setup.url, dialect, options.model)
 
 
