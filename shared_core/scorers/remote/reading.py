@@ -18,7 +18,8 @@ def read_margins(reply: Reply, dialect: Dialect, batch: Batch) -> tuple[list[flo
     decoded = reply.json()
     try:
         parsed: Parsed = dialect.parse(decoded, batch)
-        margins = margins_of(parsed.rows, len(batch), trait(dialect, "scale"))
+        scale = parsed.scale or trait(dialect, "scale")
+        margins = margins_of(parsed.rows, len(batch), scale)
         return margins, parsed.tokens
     except RerankError as error:
         problem, cause = str(error), error.__cause__

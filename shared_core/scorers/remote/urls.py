@@ -6,7 +6,8 @@ import re
 from urllib.parse import quote, urlsplit
 
 _ROUTE = re.compile(
-    r"(/v[12])?(/(rerank|reranks|reranking|score|classify|completions|generative_scoring|ranking))?$"
+    r"(?<!/)(/v[12])?"  # what follows two slashes is a host
+    r"(/(rerank|reranks|reranking|score|classify|completions|generative_scoring|ranking))?$"
 )
 
 

@@ -108,7 +108,8 @@ def _gateways() -> list[Case]:
         Case("litellm-client", behind(behind="client"), **probability),
         Case("compatible", LiteLLM, compatible, **fixed),
         Case("compatible-client", behind(behind="client"), compatible, **probability),
-        Case("plain", OwnService, **probability),
+        Case("plain", OwnService),
+        Case("plain-text", partial(OwnService, reports_logits=False), **probability),
     ]
 
 

@@ -41,5 +41,5 @@ def spoil_score(body: Any, value: Any) -> None:
     elif "probs" in row:
         row["probs"][0] = value
     else:
-        name = next(name for name in ("relevance_score", "score", "logit") if name in row)
+        name = next(name for name in ("logit", "relevance_score", "score") if name in row)
         row[name] = value

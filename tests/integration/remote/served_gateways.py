@@ -187,9 +187,15 @@ class LiteLLM(Served):
 
 
 class OwnService(Served):
-    """The service of this project: it scores as the library does."""
+    """The service of this project, and the least that speaks like it (without logits)."""
 
     public: ClassVar[tuple[str, ...]] = ("/health",)
+
+    def __init__(
+        self, oracle: Oracle, *, key: str | None = None, reports_logits: bool = True
+    ) -> None:
+        super().__init__(oracle, key=key)
+        self.reports_logits = reports_logits
 
     def pages(self) -> dict[str, Any]:
         return {"/health": {"service": "qwen3-rerank", "version": "0.1.0", "max_documents": 10}}
@@ -204,9 +210,11 @@ class OwnService(Served):
         if len(documents) > 10:
             raise Refused(413, {"detail": "at most 10 documents"})
         asked = body.get("instruction")
-        scores = [
-            sigmoid(self.oracle.margin(self.oracle.prompt(asked, body["query"], document)))
-            for document in documents
+        prompts = [self.oracle.prompt(asked, body["query"], document) for document in documents]
+        rows = [
+            {"index": i, "document": documents[i], "score": sigmoid(margin), "logit": margin}
+            for i, margin in ranked([self.oracle.margin(ids) for ids in prompts])
         ]
-        rows = [{"index": i, "document": documents[i], "score": s} for i, s in ranked(scores)]
-        return Answer({"results": rows})
+        if not self.reports_logits:
+            rows = [{name: row[name] for name in ("index", "score")} for row in rows]
+        return Answer({"results": rows, "usage": usage(sum(map(len, prompts)))})

@@ -142,6 +142,7 @@ SPOILED: dict[str, Callable[[Any], Any]] = {
     "infinity": lambda body: spoil_score(body, float("inf")),
     "minus infinity": lambda body: spoil_score(body, float("-inf")),
     "null": lambda body: spoil_score(body, None),
+    "a list in place of a number": lambda body: spoil_score(body, [0.5]),
     "a string": lambda body: spoil_score(body, "0.5"),
     "true": lambda body: spoil_score(body, True),
     "an integer beyond floats": lambda body: spoil_score(body, 10**400),
@@ -244,3 +245,14 @@ def test_a_date_to_wait_for_is_waited_for(lines: Lines) -> None:
     then = format_datetime(datetime.now(timezone.utc) - timedelta(seconds=1), usegmt=True)
     line.server.fault = first(2, Answer({}, 429, {"retry-after": then}))
     assert scores(line) == expected
+
+
+def test_a_cookie_is_not_sent_back(lines: Lines) -> None:
+    """One that is no ASCII could not be: every request after it would fail."""
+    line = lines(DIALECT_CASES[0])
+    expected = scores(line)
+    for cookie in ("session=1; Path=/", "\xe9=\x80; Path=/"):
+        headers = {"set-cookie": cookie}
+        line.server.fault = lambda seen, answer, headers=headers: answer.but(headers=headers)
+        assert scores(line) == scores(line) == expected
+    assert not any("cookie" in seen.headers for seen in line.server.seen)

@@ -66,10 +66,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A reply as it was read: rows in the server's order, and the prompt tokens it counted."""
+    """A reply as it was read.
+
+    Attributes:
+        rows: In the server's order.
+        tokens: Prompt tokens that it counted.
+        scale: What its numbers are, where that is for the reply to say; else the dialect's.
+    """
 
     rows: list[Row]
     tokens: int | None = None
+    scale: Scale | None = None
 
 
 class Dialect(Protocol):

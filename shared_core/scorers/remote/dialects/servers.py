@@ -63,7 +63,10 @@ class Plain(Dialect):
         return body
 
     def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002
-        return Parsed(rows(field(reply, "results"), "score"), tokens(reply, *_USAGE))
+        items, counted = sequence(field(reply, "results")), tokens(reply, *_USAGE)
+        if all(isinstance(item, dict) and "logit" in item for item in items):
+            return Parsed(rows(items, "logit"), counted, "logit")  # as our service has it
+        return Parsed(rows(items, "score"), counted)
 
 
 class Tei(Dialect):
