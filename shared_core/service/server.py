@@ -16,6 +16,7 @@ from shared_core.service.settings import ServiceSettings
 
 logger = logging.getLogger("qwen3_rerank.service")
 
+_LAST_REQUESTS_SECONDS = 0.2
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -42,6 +43,13 @@ class Server(uvicorn.Server):
         for server in self.servers:
             for socket in server.sockets:
                 logger.info("listening on %s port %d", *socket.getsockname()[:2])
+
+    async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]  # as above
+        """Close the port first: who had just got through it is still told that it is too late."""
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(_LAST_REQUESTS_SECONDS)
+        await super().shutdown(sockets)  # type: ignore[arg-type]  # as above
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end, or end at once the second time."""

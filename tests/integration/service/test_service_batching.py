@@ -108,18 +108,20 @@ def test_a_poisoned_request_fails_alone(run: Any, gate: Gate) -> None:
 
 def test_a_large_request_does_not_keep_small_ones_waiting(run: Any, gate: Gate) -> None:
     """It is scored in slices, in turn with the others."""
-    gate.open.set()
-    running = run(Reranker(scorer=gate), max_batch_tokens=1000, max_queue=300)
+    running = run(Reranker(scorer=gate), max_batch_tokens=1000)
     done: list[str] = []
 
     def call(number: int) -> None:
-        if number:
-            time.sleep(0.02)
         reply = ask(running.url, f"query {number}", n=2 if number else 900)
         assert len(reply.json()["results"]) == (2 if number else 900)
         done.append("small" if number else "large")
 
-    for thread in start(10, call):
+    threads = start(1, call)
+    until(lambda: gate.batches)
+    threads += start(9, lambda number: call(number + 1))
+    until(lambda: running.service.metrics.queued_requests._value.get() == 10)
+    gate.open.set()
+    for thread in threads:
         thread.join()
     assert done[-1] == "large"
     assert max(sum(n for _, n in batch) for batch in gate.batches) < 110

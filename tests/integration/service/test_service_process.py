@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -67,8 +68,8 @@ async def fault(client: httpx.AsyncClient, number: int) -> None:
     """Something that a client should not do."""
     kind = number % 4
     if kind == 0:
-        many = {"query": f"gone {number}", "documents": ["word " * 90] * 3 + WORDS * 9}
-        with pytest.raises(httpx.TimeoutException):
+        many = {"query": f"gone {number}", "documents": [f"{i} " * 30 for i in range(99)]}
+        with contextlib.suppress(httpx.TimeoutException):  # it was answered before it hung up
             await client.post("/rerank", json=many, timeout=0.01)
     elif kind == 1:
         reply = await client.post("/rerank", content=b'{"query": "q", "documents": [')
@@ -140,6 +141,10 @@ def test_its_end_under_load(process: Process, reranker: Reranker) -> None:
                     except httpx.ConnectError:
                         outcomes["no connection"] += 1
                         return
+                    except httpx.TransportError:
+                        # The kernel resets what was still in its queue when the port closed.
+                        outcomes["reset"] += 1
+                        return
                     outcomes[str(reply.status_code)] += 1
                     if reply.status_code == 200:
                         replies[number] = reply.json()
@@ -154,7 +159,7 @@ def test_its_end_under_load(process: Process, reranker: Reranker) -> None:
                 while True:
                     try:
                         readiness.append((await client.get("/health/ready")).status_code)
-                    except httpx.ConnectError:
+                    except httpx.TransportError:
                         return
                     await asyncio.sleep(0.02)
 
@@ -166,7 +171,9 @@ def test_its_end_under_load(process: Process, reranker: Reranker) -> None:
 
     asyncio.run(main())
     assert process.popen.wait(20) == 0
-    assert set(outcomes) == {"200", "503", "no connection"}, outcomes
+    assert {"200", "503"} <= set(outcomes) <= {"200", "503", "no connection", "reset"}, outcomes
+    assert outcomes["no connection"] + outcomes["reset"] == 16
+    assert outcomes["reset"] < 6
     for number, reply in replies.items():
         check(reply, body(number), reranker)
     assert readiness[0] == 200
