@@ -171,7 +171,15 @@ class Scheduler:
         return max(1, min(60, math.ceil(self._documents / rate))) if rate else 1
 
     async def _run(self) -> None:
-        slots = asyncio.Semaphore(self._parallel)
+        # One more than are under way: a full batch is handed over before the one in front of it
+        # ends, so that the model never waits for the event loop.
+        slots = asyncio.Semaphore(self._parallel + 1)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._batches.discard(task)
+            slots.release()
+            self._arrived.set()
+
         while True:
             await self._arrived.wait()
             await slots.acquire()
@@ -184,15 +192,18 @@ class Scheduler:
                 continue
             task = asyncio.get_running_loop().create_task(self._score_batch(batch))
             self._batches.add(task)
-            task.add_done_callback(self._batches.discard)
-            task.add_done_callback(lambda _: slots.release())
+            task.add_done_callback(ended)
 
     async def _wait_for_company(self) -> None:
-        """Wait until the oldest job has waited long enough, or there is work for a batch."""
-        while self._waiting:
-            left = self._waiting[0].arrived + self._wait - time.monotonic()
-            if left <= 0 or self._estimate_of_waiting() >= self.budget:
-                return
+        """Wait until there is work for a batch, or the model is free and the oldest job has waited
+        long enough.
+        """
+        while self._waiting and self._estimate_of_waiting() < self.budget:
+            left = None
+            if len(self._batches) < self._parallel:
+                left = self._waiting[0].arrived + self._wait - time.monotonic()
+                if left <= 0:
+                    return
             self._arrived.clear()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._arrived.wait(), left)
