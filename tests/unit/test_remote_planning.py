@@ -44,7 +44,7 @@ def setup_for(dialect: Any, template: Any = "server", encoder: PairEncoder | Non
     st.lists(texts, min_size=1, max_size=30),
     texts,
     st.sampled_from(["tei", "deepinfra", "classify", "classify-ids"]),
-    st.integers(1, 5),
+    st.integers(1, 20),
     st.integers(2500, 20_000),
 )
 def test_requests_hold_every_document_once_within_documents_and_bytes(

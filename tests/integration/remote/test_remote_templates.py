@@ -69,8 +69,11 @@ def test_a_count_that_means_neither_is_not_guessed_about(
 ) -> None:
     for kind in (LiteLLM(oracle), Tei(oracle)):
         server = serve(kind)
-        server.fault = counting(lambda n: count)
-        with pytest.raises(ConfigurationError, match=f"counts {count} tokens for a pair.*template"):
+        # The wrapped pair is counted rightly, so that it alone would look well.
+        server.fault = counting(
+            lambda n, kind=kind: count if n < 40 or isinstance(kind, LiteLLM) else n
+        )
+        with pytest.raises(ConfigurationError, match=f"counts {count} tokens for a pair that has"):
             connect(server).score("q", DOCUMENTS)
 
 
