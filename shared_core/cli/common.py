@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
+
+from shared_core import Reranker
 
 
 def headers_of(given: Sequence[str]) -> dict[str, str]:
@@ -20,6 +22,15 @@ def headers_of(given: Sequence[str]) -> dict[str, str]:
             raise typer.BadParameter("expected 'Name: value'", param_hint="--header")
         found[name.strip()] = value.strip()
     return found
+
+
+def reranker_of(model: str, header: Sequence[str] | None, **options: Any) -> Reranker:
+    """Return a reranker with the options of a command line, which `Reranker` checks.
+
+    Raises:
+        ValidationError, ConfigurationError: One of them is wrong.
+    """
+    return Reranker(model, headers=headers_of(header or ()), **options)
 
 
 def in_words(error: Exception) -> str:

@@ -12,9 +12,9 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from shared_core import DEFAULT_MODEL, RankedDocument, Reranker, RerankError
+from shared_core import DEFAULT_MODEL, RankedDocument, RerankError
 from shared_core.cli import model_options as options
-from shared_core.cli.common import fail, headers_of, in_words
+from shared_core.cli.common import fail, in_words, reranker_of
 from shared_core.cli.rank_input import STDIN, RankJob, name_of, read_source
 from shared_core.cli.rank_output import (
     Stopped,
@@ -187,17 +187,17 @@ def rank(
             shows_progress = sys.stderr.isatty()
             if not shows_progress:  # nor the bars of the libraries that load a model
                 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-            reranker = Reranker(
+            reranker = reranker_of(
                 model,
+                header,
                 base_url=base_url,
                 api_key=api_key,
                 dialect=dialect,
-                template=template,  # type: ignore[arg-type]  # checked there
+                template=template,
                 tokenizer=tokenizer,
-                headers=headers_of(header or ()),
-                backend=backend,  # type: ignore[arg-type]  # likewise
+                backend=backend,
                 device=device,
-                dtype=dtype,  # type: ignore[arg-type]  # likewise
+                dtype=dtype,
                 timeout=timeout,
                 instruction=instruction,
                 show_progress=shows_progress and len(documents) >= _LONG,

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from shared_core import DEFAULT_MODEL, Reranker, RerankError
+from shared_core import DEFAULT_MODEL, RerankError
 from shared_core.cli import model_options as options
-from shared_core.cli.common import fail, headers_of, in_words
+from shared_core.cli.common import fail, in_words, reranker_of
 from shared_core.page import serve_page
 
 
@@ -48,17 +48,17 @@ def ui(
     Exit code 0: it was stopped by Ctrl-C (143: by SIGTERM). 2: it could not start.
     """
     try:
-        reranker = Reranker(
+        reranker = reranker_of(
             model,
+            header,
             base_url=base_url,
             api_key=api_key,
             dialect=dialect,
-            template=template,  # type: ignore[arg-type]  # checked there
+            template=template,
             tokenizer=tokenizer,
-            headers=headers_of(header or ()),
-            backend=backend,  # type: ignore[arg-type]  # likewise
+            backend=backend,
             device=device,
-            dtype=dtype,  # type: ignore[arg-type]  # likewise
+            dtype=dtype,
             timeout=timeout,
             cache_size=10_000,
         )
