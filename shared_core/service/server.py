@@ -16,6 +16,9 @@ from shared_core.service.settings import ServiceSettings
 
 logger = logging.getLogger("qwen3_rerank.service")
 
+# Longer than clients (httpx: 5) and load balancers (mostly 60) keep an idle connection: whoever closes
+# first must be the one who sends, or a request meets a connection that is being closed.
+_KEEP_ALIVE_SECONDS = 75
 _LAST_REQUESTS_SECONDS = 0.2
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -90,6 +93,7 @@ def make_server(settings: ServiceSettings, *, reranker: Reranker | None = None) 
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=5,
     )
     return Server(config, app.state.service)
