@@ -16,8 +16,8 @@ from shared_core.service.settings import ServiceSettings
 
 logger = logging.getLogger("qwen3_rerank.service")
 
-# Longer than clients (httpx: 5) and load balancers (mostly 60) keep an idle connection: whoever closes
-# first must be the one who sends, or a request meets a connection that is being closed.
+# Longer than clients (httpx: 5 s) and load balancers (mostly 60 s) keep an idle connection: the
+# sender must be the one to close it, or a request meets a connection that is just being closed.
 _KEEP_ALIVE_SECONDS = 75
 _LAST_REQUESTS_SECONDS = 0.2
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
