@@ -26,6 +26,7 @@ def check(runner: Runner) -> CheckReport:
     options = runner.options
     target = options.model + (f" at {options.base_url}" if options.base_url else "")
     findings: list[Finding] = []
+    model = options.model
     latency: dict[int, float] = {}
 
     def logits(query: str, documents: Sequence[str], instruction: str) -> list[float]:
@@ -34,11 +35,13 @@ def check(runner: Runner) -> CheckReport:
 
     try:
         if options.is_remote:
-            findings += _of_server(runner)
+            found, served = _of_server(runner)
+            findings += found
+            model = served or model
         else:
             findings += _of_model(runner, logits)
         if not any(one.status == "unreachable" or one.name == "template" for one in findings):
-            findings += check_scores(logits, options.model)
+            findings += check_scores(logits, model)
             latency = measure_latency(logits)
     except MissingDependencyError:
         raise
@@ -48,15 +51,18 @@ def check(runner: Runner) -> CheckReport:
     return CheckReport(target, tuple(findings), latency)
 
 
-def _of_server(runner: Runner) -> list[Finding]:
+def _of_server(runner: Runner) -> tuple[list[Finding], str | None]:
+    """Return what the server is, and the model that it serves whatever one is asked for."""
     from shared_core.check.server import compare_with_exact_route, inspect_server
 
     scorer: RemoteScorer = runner.scorer  # type: ignore[assignment]  # the options are remote
     inspection = scorer.run(inspect_server(runner.options, scorer))
     if inspection.setup is None:
-        return inspection.findings
+        return inspection.findings, None
     exactness = compare_with_exact_route(runner.options, scorer, inspection.setup)
-    return inspection.findings + scorer.run(exactness)
+    served = inspection.setup.facts.models
+    only = served[0] if len(served) == 1 and runner.options.model not in served else None
+    return inspection.findings + scorer.run(exactness), only
 
 
 def _of_model(runner: Runner, logits: Logits) -> list[Finding]:
