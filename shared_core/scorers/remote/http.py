@@ -194,7 +194,7 @@ class HttpSession:
                 async with self._pool().client.stream(
                     method, url, content=content, headers=headers
                 ) as response:
-                    body = await _read(response)
+                    body = await _read(url, response)
         except (TimeoutError, httpx.TimeoutException) as error:
             where = "a connection" if isinstance(error, httpx.ConnectTimeout) else "an answer"
             raise ServerUnreachableError(
@@ -276,12 +276,17 @@ class _Pool:
     slots: asyncio.Semaphore
 
 
-async def _read(response: httpx.Response) -> bytes:
+async def _read(url: str, response: httpx.Response) -> bytes:
     body = bytearray()
     async for chunk in response.aiter_bytes():
         body += chunk
         if len(body) > _LARGEST_REPLY:
-            raise httpx.DecodingError(f"the reply is larger than {_LARGEST_REPLY} bytes")
+            raise InvalidReplyError(
+                f"{url} answers with more than {_LARGEST_REPLY} bytes, which no ranking has: is "
+                "base_url the address of a rerank server?",
+                url=url,
+                status=response.status_code,
+            )
     return bytes(body)
 
 

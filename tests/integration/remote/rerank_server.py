@@ -6,6 +6,7 @@ It knows no wire format: what it serves is a `Kind` (see the ``served_*`` module
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import socket
@@ -51,7 +52,7 @@ class Kind(Protocol):
     def answer(self, seen: Seen) -> Answer: ...
 
 
-Mishap = Answer | bytes | Literal["drop", "drop-in-body", "stall", "stall-in-body"]
+Mishap = Answer | bytes | Literal["drop", "drop-in-body", "stall", "stall-in-body", "drip"]
 """An answer to send instead; bytes to write to the socket as they are; or what else to do."""
 
 Fault = Callable[[Seen, Answer], Mishap]
@@ -156,12 +157,24 @@ def _handler(server: RerankServer) -> type[BaseHTTPRequestHandler]:
             self.close_connection = True
             if isinstance(mishap, bytes):
                 self.wfile.write(mishap)
+            elif mishap == "drip":
+                self._drip()
             elif mishap.endswith("in-body"):
                 content = b'{"results": [{"index": 0, '
                 self.wfile.write(self._head(Answer(), len(content) + 1000) + content)
             if mishap in ("stall", "stall-in-body"):
                 self._wait_for_hang_up()
-            self.connection.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):  # the client was faster
+                self.connection.shutdown(socket.SHUT_RDWR)
+
+        def _drip(self) -> None:
+            """Send a body that never ends, one space at a time."""
+            self.wfile.write(self._head(Answer(), 10**6))
+            try:
+                while not server.released.wait(0.02):
+                    self.wfile.write(b" ")
+            except OSError:
+                server.hung_up.set()
 
         def _head(self, answer: Answer, length: int) -> bytes:
             headers = {

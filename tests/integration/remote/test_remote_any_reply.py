@@ -57,7 +57,7 @@ bodies = st.one_of(
 statuses = st.sampled_from([200, 200, 200, 201, 204, 206, 301, 400, 401, 404, 413, 418, 424, 429])
 statuses |= st.integers(200, 599)
 
-EXAMPLES = int(os.environ.get("REMOTE_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("REMOTE_EXAMPLES", "8"))
 
 any_example = settings(
     max_examples=EXAMPLES,
@@ -242,7 +242,7 @@ def test_any_description_of_a_server(serve: Serve, checkpoint: Any) -> None:
     kind = Server()
     server = serve(kind)
 
-    @settings(any_example, max_examples=4 * EXAMPLES)
+    @settings(any_example, max_examples=2 * EXAMPLES)
     @given(known, st.booleans())
     def run(page: Any, has_tokenizer: bool) -> None:
         kind.page = page

@@ -140,7 +140,7 @@ def test_one_failure_cancels_the_other_requests_of_its_call(
     assert server.hung_up.wait(5)
 
 
-@pytest.mark.parametrize("mishap", ["stall", "stall-in-body"])
+@pytest.mark.parametrize("mishap", ["stall", "stall-in-body", "drip"])
 def test_a_stalled_answer_is_given_up(
     mishap: Mishap, serve: Serve, connect: Connect, oracle: Oracle
 ) -> None:

@@ -256,3 +256,22 @@ def test_a_cookie_is_not_sent_back(lines: Lines) -> None:
         line.server.fault = lambda seen, answer, headers=headers: answer.but(headers=headers)
         assert scores(line) == scores(line) == expected
     assert not any("cookie" in seen.headers for seen in line.server.seen)
+
+
+def test_a_reply_without_end_is_not_read_to_its_end(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = lines(DIALECT_CASES[0])
+    monkeypatch.setattr(http, "_LARGEST_REPLY", 10_000)
+    line.server.fault = always(Answer(b" " * 100_000))
+    with pytest.raises(InvalidReplyError, match="more than 10000 bytes, which no ranking has"):
+        scores(line)
+    assert len(line.server.posts) == 1
+
+
+def test_minus_infinity_as_vllm_writes_it_is_no_logit(lines: Lines) -> None:
+    (case,) = [case for case in DIALECT_CASES if case.name == "vllm-completions"]
+    line = lines(case)
+    line.server.fault = changed(lambda body: spoil_score(body, -9999.0))
+    with pytest.raises(InvalidReplyError, match="is minus infinity"):
+        scores(line)
