@@ -243,7 +243,13 @@ def test_a_server_that_is_not_there_exits_with_2() -> None:
 
 
 def start(*arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([*COMMAND, *TINY, *arguments], env=ENVIRONMENT, **streams)
+    return subprocess.Popen(
+        [*COMMAND, *TINY, *arguments],
+        env=ENVIRONMENT,
+        # Whoever runs the tests in the background lets them ignore Ctrl-C, and their children too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        **streams,
+    )
 
 
 def test_an_answer_comes_before_the_next_request_is_written() -> None:
