@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from shared_core.options import RerankerOptions
+from shared_core.scorers.remote.choosing import named_dialect
 from shared_core.scorers.remote.dialects import DIALECTS, vendor_at
 from shared_core.scorers.remote.http import HttpSession
 from shared_core.scorers.remote.keys import Redactor
-from shared_core.scorers.remote.setup import make_session, named_dialect
+from shared_core.scorers.remote.setup import make_session
 from shared_core.scorers.remote.urls import join, route, server_root
 
 VENDORS = [dialect for dialect in DIALECTS.values() if dialect.base_url is not None]

@@ -8,7 +8,7 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -24,7 +24,6 @@ from tenacity import (
 
 from shared_core.errors import (
     ClosedError,
-    InvalidReplyError,
     ServerStatusError,
     ServerUnreachableError,
 )
@@ -38,40 +37,10 @@ from shared_core.scorers.remote.failures import (
     shortened,
 )
 from shared_core.scorers.remote.keys import Redactor, api_key
+from shared_core.scorers.remote.reply import Reply, read_body
 
 logger = logging.getLogger("qwen3_rerank")
-_LARGEST_REPLY = 64 * 2**20  # bytes; a thousand echoed documents are far below
 _BACKOFF = wait_random_exponential(multiplier=0.5, max=20)  # seconds: 0–0.5, 0–1, 0–2, …
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A complete answer with status 200 to 299."""
-
-    url: str
-    headers: Mapping[str, str]
-    body: bytes
-    redact: Callable[[str], str] = str
-
-    def json(self) -> Any:
-        """Return the decoded body.
-
-        Raises:
-            InvalidReplyError: It is not JSON.
-        """
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            kind = self.headers.get("content-type", "")
-            words = self.redact(server_words(self.body, kind, self.redact))
-            name = request_id(self.headers)
-            raise InvalidReplyError(
-                f"{self.url} answered 200, but not with JSON: {words or 'nothing'}. Is base_url "
-                "the address of a rerank server?",
-                url=self.url,
-                status=200,
-                request_id=self.redact(name) if name else None,
-            ) from None
 
 
 class HttpSession:
@@ -194,7 +163,7 @@ class HttpSession:
                 async with self._pool().client.stream(
                     method, url, content=content, headers=headers
                 ) as response:
-                    body = await _read(url, response)
+                    body = await read_body(url, response)
         except (TimeoutError, httpx.TimeoutException) as error:
             where = "a connection" if isinstance(error, httpx.ConnectTimeout) else "an answer"
             raise ServerUnreachableError(
@@ -274,20 +243,6 @@ class _Pool:
 
     client: httpx.AsyncClient
     slots: asyncio.Semaphore
-
-
-async def _read(url: str, response: httpx.Response) -> bytes:
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > _LARGEST_REPLY:
-            raise InvalidReplyError(
-                f"{url} answers with more than {_LARGEST_REPLY} bytes, which no ranking has: is "
-                "base_url the address of a rerank server?",
-                url=url,
-                status=response.status_code,
-            )
-    return bytes(body)
 
 
 def _wait(state: RetryCallState) -> float:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from shared_core.errors import InvalidReplyError, RerankError
 from shared_core.scorers.remote.dialects.base import Batch, Dialect, Parsed, trait
 from shared_core.scorers.remote.failures import message_in, request_id, shortened
-from shared_core.scorers.remote.http import Reply
 from shared_core.scorers.remote.margins import margins_of
+from shared_core.scorers.remote.reply import Reply
 
 
 def read_margins(reply: Reply, dialect: Dialect, batch: Batch) -> tuple[list[float], int | None]:

@@ -12,7 +12,13 @@ from shared_core.encoding import PairEncoder
 from shared_core.errors import ConfigurationError, UnsupportedModelError
 from shared_core.options import RerankerOptions
 from shared_core.prompt import NO, YES
-from shared_core.scorers.remote.dialects import DIALECTS, servers, sglang, vendor_at, vllm
+from shared_core.scorers.remote.choosing import (
+    check_model,
+    choose_dialect,
+    is_known,
+    named_dialect,
+)
+from shared_core.scorers.remote.dialects import vendor_at, vllm
 from shared_core.scorers.remote.dialects.base import Dialect, Template, trait
 from shared_core.scorers.remote.discovery import OWN_SERVICE, Facts, discover
 from shared_core.scorers.remote.http import HttpSession
@@ -27,7 +33,6 @@ from shared_core.scorers.remote.wrapping import QWEN3_CONTROL_TOKENS, Neutralise
 
 logger = logging.getLogger("qwen3_rerank")
 Result = TypeVar("Result")
-_FAMILIES = ("vllm", "sglang")  # names that stand for whichever of a server's routes is best
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +65,6 @@ class Setup:
         """Whether prompts go as token ids."""
         takes_ids = bool(trait(self.dialect, "takes_ids"))
         return self.template == "prompt" and takes_ids and self.encoder is not None
-
-
-def named_dialect(options: RerankerOptions) -> type[Dialect] | Dialect | None:
-    """Return the dialect that the options name or whose host they give; no server is asked.
-
-    Raises:
-        ConfigurationError: There is no dialect of that name.
-    """
-    if not isinstance(options.dialect, str):
-        return options.dialect  # type: ignore[no-any-return]  # checked to have build and parse
-    if options.dialect in ("auto", *_FAMILIES):
-        host = urlsplit(options.base_url or "").hostname
-        return vendor_at(host) if options.dialect == "auto" else None
-    found = DIALECTS.get(options.dialect)
-    if found is None:
-        known = ", ".join(["auto", *_FAMILIES, *DIALECTS])
-        raise ConfigurationError(
-            f"there is no dialect {options.dialect!r}: expected one of {known}"
-        )
-    return found
 
 
 def make_session(options: RerankerOptions) -> HttpSession:
@@ -120,9 +105,9 @@ async def prepare(options: RerankerOptions, session: HttpSession, in_worker: InW
             f"dialect={options.dialect!r} needs base_url, the server's address"
         )
     root = server_root(base_url)
-    facts = Facts() if _is_hosted(named, base_url) else await discover(session, root)
-    dialect = _dialect(options, named, facts, base_url)
-    _check_model(options, facts)
+    facts = Facts() if is_known(named, base_url) else await discover(session, root)
+    dialect = choose_dialect(options, named, facts, base_url)
+    check_model(options, facts)
     bound = min(options.max_length, facts.max_model_len or options.max_length)
     if isinstance(dialect, (vllm.VllmCompletions, vllm.VllmGenerative)):
         bound -= bound == facts.max_model_len  # a generated token needs room, too
@@ -179,76 +164,6 @@ def _url(base_url: str, path: str, model: str, facts: Facts) -> str:
     if facts.prefix:
         return join(server_root(base_url), facts.prefix + path, model)
     return route(base_url, path, model)
-
-
-def _is_hosted(named: type[Dialect] | Dialect | None, base_url: str) -> bool:
-    """Whether there is nothing to ask the server about itself."""
-    is_own = not isinstance(named, type) and named is not None
-    is_vendors = getattr(named, "base_url", None) is not None
-    return is_own or is_vendors or vendor_at(urlsplit(base_url).hostname) is not None
-
-
-def _dialect(
-    options: RerankerOptions,
-    named: type[Dialect] | Dialect | None,
-    facts: Facts,
-    base_url: str,
-) -> Dialect:
-    if named is None:
-        named = _best_dialect(options, facts, base_url)
-    if not isinstance(named, type):
-        return named
-    if issubclass(named, vllm.Pooling):
-        # Older ones ignore the field, and their probabilities would be taken for logits.
-        return named(raw=facts.server == "vllm" and facts.is_at_least(0, 13))
-    dialect = named()
-    if facts.max_documents is not None:
-        dialect.max_documents = min(trait(dialect, "max_documents"), facts.max_documents)
-    return dialect
-
-
-def _best_dialect(options: RerankerOptions, facts: Facts, base_url: str) -> type[Dialect]:
-    """Return the most exact dialect of a server that told what it is."""
-    family = facts.server if options.dialect == "auto" else options.dialect
-    if family == "vllm":
-        return _best_vllm_route(facts, base_url)
-    found = {"sglang": sglang.SglangScore, OWN_SERVICE: servers.Plain}.get(family or "")
-    found = found or DIALECTS.get(family or "")
-    if found is None and facts.refusal is not None:
-        raise facts.refusal
-    if found is None:
-        raise ConfigurationError(
-            f"cannot tell what kind of server {base_url} is: give dialect=, one of "
-            f"{', '.join([*_FAMILIES, *DIALECTS])}. "
-            "`qwen3-rerank check --base-url …` shows what it answers"
-        )
-    return found
-
-
-def _best_vllm_route(facts: Facts, base_url: str) -> type[Dialect]:
-    if "/classify" in facts.routes:
-        return vllm.VllmClassify
-    if "/v1/rerank" in facts.routes:
-        return vllm.VllmRerank
-    if "/v1/completions" in facts.routes and facts.is_at_least(0, 26):
-        return vllm.VllmCompletions
-    if "/generative_scoring" in facts.routes:
-        return vllm.VllmGenerative
-    raise ConfigurationError(
-        f"{base_url} is vLLM {facts.version or 'of unknown version'}, but with none of the routes "
-        "that can score. Start it with --runner pooling and the overrides of docs/servers.md; a "
-        "generating server needs 0.20 or later"
-    )
-
-
-def _check_model(options: RerankerOptions, facts: Facts) -> None:
-    """Raise if a server that serves by name does not serve this one."""
-    serves_by_name = facts.server in ("vllm", "infinity", "xinference", "ollama", "litellm")
-    if serves_by_name and facts.models and options.model not in facts.models:
-        raise ConfigurationError(
-            f"the server does not serve {options.model!r}: give model=, one of "
-            f"{', '.join(map(repr, facts.models[:10]))}"
-        )
 
 
 async def _answer_ids(

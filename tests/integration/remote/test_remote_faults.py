@@ -15,7 +15,7 @@ from rerank_server import Answer, Fault, Mishap, Seen
 from tenacity import wait_random_exponential
 
 from shared_core import InvalidReplyError, RerankError, ServerStatusError, ServerUnreachableError
-from shared_core.scorers.remote import http
+from shared_core.scorers.remote import http, reply
 
 QUERY, DOCUMENTS = "red planet", ["Mars is red.", "Venus is not.", "Saturn has rings."]
 SOON = {"retry-after": "0.01"}
@@ -262,7 +262,7 @@ def test_a_reply_without_end_is_not_read_to_its_end(
     lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = lines(DIALECT_CASES[0])
-    monkeypatch.setattr(http, "_LARGEST_REPLY", 10_000)
+    monkeypatch.setattr(reply, "_LARGEST_REPLY", 10_000)
     line.server.fault = always(Answer(b" " * 100_000))
     with pytest.raises(InvalidReplyError, match="more than 10000 bytes, which no ranking has"):
         scores(line)

@@ -1,0 +1,109 @@
+"""Which dialect to speak: the one named, a vendor's own, or the most exact that there is."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from shared_core.errors import ConfigurationError
+from shared_core.options import RerankerOptions
+from shared_core.scorers.remote.dialects import DIALECTS, servers, sglang, vendor_at, vllm
+from shared_core.scorers.remote.dialects.base import Dialect, trait
+from shared_core.scorers.remote.discovery import OWN_SERVICE, Facts
+
+_FAMILIES = ("vllm", "sglang")  # names that stand for whichever of a server's routes is best
+
+
+def named_dialect(options: RerankerOptions) -> type[Dialect] | Dialect | None:
+    """Return the dialect that the options name or whose host they give; no server is asked.
+
+    Raises:
+        ConfigurationError: There is no dialect of that name.
+    """
+    if not isinstance(options.dialect, str):
+        return options.dialect  # type: ignore[no-any-return]  # checked to have build and parse
+    if options.dialect in ("auto", *_FAMILIES):
+        host = urlsplit(options.base_url or "").hostname
+        return vendor_at(host) if options.dialect == "auto" else None
+    found = DIALECTS.get(options.dialect)
+    if found is None:
+        known = ", ".join(["auto", *_FAMILIES, *DIALECTS])
+        raise ConfigurationError(
+            f"there is no dialect {options.dialect!r}: expected one of {known}"
+        )
+    return found
+
+
+def is_known(named: type[Dialect] | Dialect | None, base_url: str) -> bool:
+    """Whether there is nothing to ask the server about itself."""
+    is_own = not isinstance(named, type) and named is not None
+    has_own_host = getattr(named, "base_url", None) is not None
+    return is_own or has_own_host or vendor_at(urlsplit(base_url).hostname) is not None
+
+
+def choose_dialect(
+    options: RerankerOptions,
+    named: type[Dialect] | Dialect | None,
+    facts: Facts,
+    base_url: str,
+) -> Dialect:
+    """Return the dialect to speak, with the limits that the server states.
+
+    Raises:
+        ConfigurationError: None is named, and the server is not known or cannot score.
+        ServerStatusError: The server would not tell without a key.
+    """
+    if named is None:
+        named = _best_dialect(options, facts, base_url)
+    if not isinstance(named, type):
+        return named
+    if issubclass(named, vllm.Pooling):
+        # Older ones ignore the field, and their probabilities would be taken for logits.
+        return named(raw=facts.server == "vllm" and facts.is_at_least(0, 13))
+    dialect = named()
+    if facts.max_documents is not None:
+        dialect.max_documents = min(trait(dialect, "max_documents"), facts.max_documents)
+    return dialect
+
+
+def _best_dialect(options: RerankerOptions, facts: Facts, base_url: str) -> type[Dialect]:
+    """Return the most exact dialect of a server that told what it is."""
+    family = facts.server if options.dialect == "auto" else options.dialect
+    if family == "vllm":
+        return _best_vllm_route(facts, base_url)
+    found = {"sglang": sglang.SglangScore, OWN_SERVICE: servers.Plain}.get(family or "")
+    found = found or DIALECTS.get(family or "")
+    if found is None and facts.refusal is not None:
+        raise facts.refusal
+    if found is None:
+        raise ConfigurationError(
+            f"cannot tell what kind of server {base_url} is: give dialect=, one of "
+            f"{', '.join([*_FAMILIES, *DIALECTS])}. "
+            "`qwen3-rerank check --base-url …` shows what it answers"
+        )
+    return found
+
+
+def _best_vllm_route(facts: Facts, base_url: str) -> type[Dialect]:
+    if "/classify" in facts.routes:
+        return vllm.VllmClassify
+    if "/v1/rerank" in facts.routes:
+        return vllm.VllmRerank
+    if "/v1/completions" in facts.routes and facts.is_at_least(0, 26):
+        return vllm.VllmCompletions
+    if "/generative_scoring" in facts.routes:
+        return vllm.VllmGenerative
+    raise ConfigurationError(
+        f"{base_url} is vLLM {facts.version or 'of unknown version'}, but with none of the routes "
+        "that can score. Start it with --runner pooling and the overrides of docs/servers.md; a "
+        "generating server needs 0.20 or later"
+    )
+
+
+def check_model(options: RerankerOptions, facts: Facts) -> None:
+    """Raise if a server that serves by name does not serve this one."""
+    serves_by_name = facts.server in ("vllm", "infinity", "xinference", "ollama", "litellm")
+    if serves_by_name and facts.models and options.model not in facts.models:
+        raise ConfigurationError(
+            f"the server does not serve {options.model!r}: give model=, one of "
+            f"{', '.join(map(repr, facts.models[:10]))}"
+        )
