@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from shared_core import Reranker
+
 pytest.importorskip("resource", reason="bounding the address space needs POSIX")
 if sys.platform != "linux":
     pytest.skip("the allocator of other systems overcommits", allow_module_level=True)
@@ -60,3 +62,32 @@ def test_a_single_document_that_does_not_fit_is_a_clear_error(checkpoint: Path) 
     finished = run(checkpoint, spare_mebibytes, 1, 18_000)
     assert finished.stdout.startswith("single a single document of"), finished.stderr
     assert "lower max_length" in finished.stdout
+
+
+def test_after_one_failure_no_later_pack_is_as_large(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The budget is half of what did not fit, for waiting packs and for later calls."""
+    import torch
+
+    from shared_core.scorers import transformers as scorer
+
+    forward, sizes, fits = scorer._forward, [], 400
+
+    def bounded_forward(loaded: scorer.LoadedModel, pack: scorer.Pack) -> list[float]:
+        sizes.append(len(pack.ids))
+        if len(pack.ids) > fits:
+            raise torch.OutOfMemoryError("injected")
+        return forward(loaded, pack)
+
+    documents = [f"document number {number} of some length" for number in range(60)]
+    with Reranker(str(checkpoint), dtype="float32", device="cpu", max_batch_tokens=700) as reranker:
+        expected = reranker.score("query", documents)
+        monkeypatch.setattr(scorer, "_forward", bounded_forward)
+        assert reranker.score("query", documents) == pytest.approx(expected, abs=1e-5)
+        failed = [size for size in sizes if size > fits]
+        assert len(failed) == 1, sizes
+        assert max(sizes[1:]) <= failed[0] // 2
+        del sizes[:]
+        reranker.score("another query", documents)
+        assert max(sizes) <= failed[0] // 2
