@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -14,7 +15,14 @@ from shared_core.page import serve_page
 
 
 def ui(
-    model: options.Model = DEFAULT_MODEL,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A hub name, a folder, or tiny; several to choose from.",
+            show_default=DEFAULT_MODEL,
+            rich_help_panel="The model",
+        ),
+    ] = None,
     host: Annotated[
         str,
         typer.Option(
@@ -43,29 +51,37 @@ def ui(
 
     \b
       qwen3-rerank ui --model tiny
+      qwen3-rerank ui --model Qwen/Qwen3-Reranker-0.6B --model Qwen/Qwen3-Reranker-4B
       qwen3-rerank ui --base-url http://localhost:8000
 
     Exit code 0: it was stopped by Ctrl-C (143: by SIGTERM). 2: it could not start.
     """
     try:
-        reranker = reranker_of(
-            model,
-            header,
-            base_url=base_url,
-            api_key=api_key,
-            dialect=dialect,
-            template=template,
-            tokenizer=tokenizer,
-            backend=backend,
-            device=device,
-            dtype=dtype,
-            timeout=timeout,
-            cache_size=10_000,
-        )
-        with reranker:
-            # What is wrong with the model or the server is said here, and nobody waits later.
-            reranker.score("Is it there?", ["It is."])
-            serve_page(reranker, host=host, port=port)
+        with ExitStack() as stack:
+            rerankers = [
+                stack.enter_context(
+                    reranker_of(
+                        name,
+                        header,
+                        base_url=base_url,
+                        api_key=api_key,
+                        dialect=dialect,
+                        template=template,
+                        tokenizer=tokenizer,
+                        backend=backend,
+                        device=device,
+                        dtype=dtype,
+                        timeout=timeout,
+                        cache_size=10_000,
+                    )
+                )
+                for name in dict.fromkeys(model or [DEFAULT_MODEL])
+            ]
+            for reranker in rerankers:
+                # What is wrong with a model or the server is said here, and nobody waits later.
+                reranker.score("Is it there?", ["It is."])
+            models = {one.options.model: one.arerank for one in rerankers}
+            serve_page(models, host=host, port=port)
     except KeyboardInterrupt:
         return
     except SystemExit:  # of uvicorn, which has said why

@@ -15,50 +15,60 @@ if TYPE_CHECKING:
     import fastapi
     import gradio
 
+    from shared_core.page.models import Models
     from shared_core.reranker import Reranker
 
 __all__ = ["build_page", "is_installed", "mount_page", "serve_page"]
 
 
-def build_page(reranker: Reranker) -> gradio.Blocks:
+def build_page(given: Reranker | Models) -> gradio.Blocks:
     """Return the page. It is made to be mounted or served by the functions here, with its style.
+
+    Args:
+        given: What ranks, or several by the names that people choose from.
 
     Raises:
         MissingDependencyError: Gradio is not installed.
     """
     _require()
     from shared_core.page.blocks import build_page
+    from shared_core.page.models import models_of
 
-    return build_page(reranker)
+    return build_page(models_of(given))
 
 
-def mount_page(app: fastapi.FastAPI, reranker: Reranker, path: str = "/ui") -> fastapi.FastAPI:
+def mount_page(
+    app: fastapi.FastAPI, given: Reranker | Models, path: str = "/ui"
+) -> fastapi.FastAPI:
     """Return the application with the page at a path, built when somebody first asks for it.
 
     Args:
         app: The application. Its lifespan runs as before, and its middleware guards the page.
-        reranker: What ranks. It is not closed with the application.
+        given: What ranks, or several by the names that people choose from. They are not closed
+            with the application.
         path: Where the page is.
 
     Raises:
         MissingDependencyError: Gradio is not installed.
     """
     _require()
+    from shared_core.page.models import models_of
     from shared_core.page.mounting import mount_page
 
-    return mount_page(app, reranker, path)
+    return mount_page(app, models_of(given), path)
 
 
-def serve_page(reranker: Reranker, *, host: str = "127.0.0.1", port: int = 7860) -> None:
+def serve_page(given: Reranker | Models, *, host: str = "127.0.0.1", port: int = 7860) -> None:
     """Serve the page alone until the process is asked to stop. A port of 0 is any free one.
 
     Raises:
         MissingDependencyError: Gradio is not installed.
     """
     _require()
+    from shared_core.page.models import models_of
     from shared_core.page.serving import serve_page
 
-    serve_page(reranker, host=host, port=port)
+    serve_page(models_of(given), host=host, port=port)
 
 
 def is_installed() -> bool:

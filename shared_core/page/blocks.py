@@ -14,9 +14,9 @@ from shared_core.errors import RerankError
 from shared_core.page.cards import comparison_html, escape, note, ranking_html
 from shared_core.page.exports import Ranking
 from shared_core.page.given import PageError, documents_of, query_of
+from shared_core.page.models import Models
 from shared_core.page.tasks import EXAMPLES, OWN, TASKS, Example, task_choices, task_of
 from shared_core.page.words import LANGUAGE_NAMES, LANGUAGES, Language, language_of, say
-from shared_core.reranker import Reranker
 
 _AT_ONCE = 8
 _SET_LANGUAGE = "(language) => { document.documentElement.lang = language; }"
@@ -31,10 +31,10 @@ _QUIET: dict[str, Any] = {"api_visibility": "private"}
 Comparison = tuple[Ranking, Ranking]
 
 
-def build_page(reranker: Reranker) -> gr.Blocks:
-    """Return the page over a reranker."""
-    options = reranker.options
-    model = options.model
+def build_page(models: Models) -> gr.Blocks:
+    """Return the page over one model, or several to choose from."""
+    names = list(models)
+    model = " / ".join(names)
     first, second = TASKS["web"][2], TASKS["support"][2]
     page: gr.Blocks = gr.Blocks(
         title="Qwen3-Reranker", analytics_enabled=False, delete_cache=(600, 600)
@@ -67,6 +67,14 @@ def build_page(reranker: Reranker) -> gr.Blocks:
                     lines=1,
                     max_lines=4,
                     elem_id="qr-query",
+                )
+                chosen = gr.Dropdown(
+                    names,
+                    value=names[0],
+                    label=say("model", "en"),
+                    filterable=False,
+                    visible=len(names) > 1,
+                    elem_id="qr-model",
                 )
                 task = gr.Dropdown(
                     task_choices("en"),
@@ -139,15 +147,15 @@ def build_page(reranker: Reranker) -> gr.Blocks:
 
         async def show_ranking(*given: Any) -> tuple[Ranking | None, str]:
             tongue = given[-1]
-            return await _shown(_ranked(reranker, *given), tongue, ranking_html)
+            return await _shown(_ranked(models, *given), tongue, ranking_html)
 
         async def show_comparison(other: str, *given: Any) -> tuple[Comparison | None, str]:
             tongue = given[-1]
 
             async def both() -> Comparison:
-                asked, mine, *rest = given
-                left = await _ranked(reranker, asked, mine, *rest)
-                return left, await _ranked(reranker, asked, other, *rest)
+                name, asked, mine, *rest = given
+                left = await _ranked(models, name, asked, mine, *rest)
+                return left, await _ranked(models, name, asked, other, *rest)
 
             return await _shown(
                 both(), tongue, lambda pair, tongue: comparison_html(pair[0], pair[1], tongue)
@@ -180,6 +188,7 @@ def build_page(reranker: Reranker) -> gr.Blocks:
                 heading: _heading(tongue, model),
                 examples_label: _label(tongue),
                 query: gr.update(label=say("query", tongue), placeholder=say("query_hint", tongue)),
+                chosen: gr.update(label=say("model", tongue)),
                 task: gr.update(label=say("task", tongue), choices=task_choices(tongue)),
                 instruction: gr.update(
                     label=say("instruction", tongue), info=say("instruction_info", tongue)
@@ -213,10 +222,10 @@ def build_page(reranker: Reranker) -> gr.Blocks:
             accepted = request.headers.get("accept-language")
             return asked if asked in LANGUAGES else language_of(accepted)
 
-        inputs = [query, instruction, documents, split, file, top_k, language]
+        inputs = [chosen, query, instruction, documents, split, file, top_k, language]
         spoken = [
-            *(heading, examples_label, query, task, instruction, documents, split, file, top_k),
-            *(run, rank_tab, compare_tab, second_task, second_instruction, compare),
+            *(heading, examples_label, chosen, query, task, instruction, documents, split, file),
+            *(top_k, run, rank_tab, compare_tab, second_task, second_instruction, compare),
             *(cards, columns, *chips.values()),
         ]
         slow: dict[str, Any] = {"concurrency_limit": _AT_ONCE, "show_progress": "minimal", **_QUIET}
@@ -267,7 +276,8 @@ def build_page(reranker: Reranker) -> gr.Blocks:
 
 
 async def _ranked(
-    reranker: Reranker,
+    models: Models,
+    name: str,
     query: str,
     instruction: str,
     documents: str,
@@ -285,11 +295,11 @@ async def _ranked(
     texts = documents_of(documents or "", split, path, language)
     task = (instruction or "").strip() or TASKS["web"][2]
     started = time.perf_counter()
-    ranked = await reranker.arerank(
+    ranked = await models[name](
         asked, texts, instruction=task, top_k=int(top_k) if top_k and top_k > 0 else None
     )
     seconds = time.perf_counter() - started
-    return Ranking(asked, task, reranker.options.model, len(texts), seconds, ranked)
+    return Ranking(asked, task, name, len(texts), seconds, ranked)
 
 
 async def _shown(

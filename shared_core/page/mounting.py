@@ -16,13 +16,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import Receive, Scope, Send
 
-from shared_core.reranker import Reranker
+from shared_core.page.models import Models
 
 
-def mount_page(app: fastapi.FastAPI, reranker: Reranker, path: str) -> fastapi.FastAPI:
+def mount_page(app: fastapi.FastAPI, models: Models, path: str) -> fastapi.FastAPI:
     """Return the application with the page at a path, which is also there without the last /."""
     path = "/" + path.strip("/")
-    page = _WhenAsked(reranker, path)
+    page = _WhenAsked(models, path)
     before = app.router.lifespan_context
 
     @asynccontextmanager
@@ -47,8 +47,8 @@ def mount_page(app: fastapi.FastAPI, reranker: Reranker, path: str) -> fastapi.F
 class _WhenAsked:
     """An ASGI application that is the page, from the first request on."""
 
-    def __init__(self, reranker: Reranker, path: str) -> None:
-        self._reranker = reranker
+    def __init__(self, models: Models, path: str) -> None:
+        self._models = models
         self._path = path
         self._lock = asyncio.Lock()
         self._app: fastapi.FastAPI | None = None
@@ -91,4 +91,4 @@ class _WhenAsked:
     def _build(self) -> fastapi.FastAPI:
         from shared_core.page.serving import page_app
 
-        return page_app(self._reranker, self._path)
+        return page_app(self._models, self._path)

@@ -12,25 +12,25 @@ import uvicorn
 
 from shared_core.page.blocks import build_page
 from shared_core.page.given import MOST_CHARACTERS
-from shared_core.reranker import Reranker
+from shared_core.page.models import Models
 
 # A character of UTF-8 takes four bytes at most.
 _MOST_FILE_BYTES = 4 * MOST_CHARACTERS
 
 
-def page_app(reranker: Reranker, path: str) -> fastapi.FastAPI:
+def page_app(models: Models, path: str) -> fastapi.FastAPI:
     """Return an application with nothing but the page, at a path."""
     app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     mounted: fastapi.FastAPI = gr.mount_gradio_app(
-        app, build_page(reranker), path, max_file_size=_MOST_FILE_BYTES, **_look()
+        app, build_page(models), path, max_file_size=_MOST_FILE_BYTES, **_look()
     )
     return mounted
 
 
-def serve_page(reranker: Reranker, *, host: str, port: int) -> None:
+def serve_page(models: Models, *, host: str, port: int) -> None:
     """Serve the page alone until the process is asked to stop."""
     config = uvicorn.Config(
-        page_app(reranker, "/"),
+        page_app(models, "/"),
         host=host,
         port=port,
         log_level="warning",

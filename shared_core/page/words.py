@@ -16,6 +16,7 @@ _WORDS: dict[str, tuple[str, str]] = {
         "粘贴一个问题和若干段落，{model} 逐一判断，按相关程度重新排序。",
     ),
     "language": ("Language", "语言"),
+    "model": ("Model", "模型"),
     "query": ("Question", "问题"),
     "query_hint": ("What do you want to know?", "你想知道什么？"),
     "task": ("Task", "任务"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
@@ -10,8 +10,11 @@ from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
+from shared_core.errors import RerankError
 from shared_core.page import is_installed, mount_page
+from shared_core.page.models import Models
 from shared_core.reranker import Reranker
+from shared_core.results import RankedDocument
 from shared_core.service.docs_page import docs_page
 from shared_core.service.engine import Service
 from shared_core.service.failures import RefusedError
@@ -75,7 +78,25 @@ def create_app(
         )
     app.add_middleware(Observed, service=service, paths=paths)
     app.add_middleware(OneSpelling, paths=paths)
-    return mount_page(app, service.reranker) if is_installed() else app
+    return mount_page(app, _ranks(service)) if is_installed() else app
+
+
+def _ranks(service: Service) -> Models:
+    """Return the model for the page: through the queue, and within the limits of all requests."""
+
+    async def rank(
+        query: str,
+        documents: Sequence[str],
+        *,
+        instruction: str | None = None,
+        top_k: int | None = None,
+    ) -> list[RankedDocument]:
+        try:
+            return await service.rank(query, documents, instruction=instruction, top_k=top_k)
+        except RefusedError as refusal:
+            raise RerankError(refusal.message) from refusal
+
+    return {service.reranker.options.model: rank}
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

@@ -16,6 +16,7 @@ import uvicorn
 from browser import CHROMIUM, DRIVER, browser
 
 from shared_core import Reranker
+from shared_core.page import mount_page
 from shared_core.service.app import create_app
 from shared_core.service.settings import ServiceSettings
 
@@ -87,3 +88,35 @@ def test_it_ranks_there_and_the_server_stops_while_it_is_open(tiny: Reranker) ->
         window.click("#qr-example-support")
         window.find("#qr-results .qr-card")
         assert len(window.texts("#qr-results .qr-card")) == 7
+
+
+@pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="no chromium and chromedriver here")
+@pytest.mark.timeout(600)
+def test_one_of_several_models_is_chosen(tiny: Reranker, reranker: Reranker) -> None:
+    """The first one ranks until another is chosen; the ranking says which it was."""
+    app = fastapi.FastAPI()
+    mount_page(app, {"the tiny one": tiny.arerank, "a random one": reranker.arerank})
+    with browser() as window, serving(app) as url:
+        window.open(f"{url}/ui/")
+        window.click("#qr-example-support")
+        window.find("#qr-results .qr-card")
+        assert "the tiny one" in window.text("#qr-results")
+        before = window.texts("#qr-results .qr-text")
+        window.click("#qr-model input")
+        window.click("#qr-model [role=option]:nth-child(2)")
+        window.click("#qr-rank")
+        window.wait(lambda: "a random one" in window.text("#qr-results"), "the other model")
+        assert sorted(window.texts("#qr-results .qr-text")) == sorted(before)
+        assert window.texts("#qr-results .qr-text") != before
+
+
+@pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="no chromium and chromedriver here")
+@pytest.mark.timeout(600)
+def test_the_services_limits_hold_for_the_page(tiny: Reranker) -> None:
+    settings = ServiceSettings(model="tiny", max_documents=3)
+    with browser() as window, serving(create_app(settings, reranker=tiny)) as url:
+        window.open(f"{url}/ui/")
+        window.click("#qr-example-support")
+        window.wait(
+            lambda: "this service takes 3 in a request" in window.text("#qr-results"), "the refusal"
+        )
