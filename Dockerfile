@@ -1,24 +1,22 @@
 # syntax=docker/dockerfile:1
-# The service as an image. For CPUs:        docker build -t qwen3-rerank .
-# For NVIDIA GPUs (torch's CUDA libraries): docker build -t qwen3-rerank:cuda --build-arg ACCELERATOR=cuda .
+# The service as an image: docker build -t qwen3-rerank .
+# It runs on NVIDIA GPUs and on CPUs. For CPUs alone and several gigabytes less, build it with the
+# package index that has PyTorch's CPU builds (pytorch.org names it): --build-arg TORCH_INDEX=https://…
 # See docs/service.md.
 
 ARG PYTHON=3.12
 
 FROM python:${PYTHON}-slim AS build
-# cpu or cuda
-ARG ACCELERATOR=cpu
+# Where torch is from, if not from where everything else is.
+ARG TORCH_INDEX=
 # With ModelScope's client, for hub = "modelscope": local,serve,modelscope
 ARG EXTRAS=local,serve,modelscope
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 # torch comes first and by itself: it is large, and does not change with the source.
-RUN if [ "$ACCELERATOR" = cpu ]; then \
-        pip install "torch>=2.6" --index-url https://download.pytorch.org/whl/cpu; \
-    else \
-        pip install "torch>=2.6"; \
-    fi
+RUN if [ -n "$TORCH_INDEX" ]; then export PIP_INDEX_URL="$TORCH_INDEX"; fi; \
+    pip install "torch>=2.6"
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY shared_core shared_core
