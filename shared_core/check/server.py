@@ -151,7 +151,8 @@ async def _prompt_tokens(session: HttpSession, setup: Setup, model: str) -> Find
         expected = str(low)
     detail = f"{counted} tokens for a pair that has {expected} with the prompt"
     if low <= counted <= high:
-        return Finding("prompt", "ok", f"{detail}: applied once, with its suffix")
+        whole = ", with its suffix" if setup.encoder is not None else ""
+        return Finding("prompt", "ok", f"{detail}: applied once{whole}")
     if counted >= 2 * low - 30:
         return Finding(
             "prompt",

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from shared_core import TextEncodingError
+from shared_core import ConfigurationError, TextEncodingError
 from shared_core.encoding import PairEncoder
 from shared_core.prompt import DEFAULT_INSTRUCTION
 from shared_core.scorers.base import ScoreRequest
 from shared_core.scorers.remote.dialects import DIALECTS
 from shared_core.scorers.remote.dialects.hosted import DashScope, DeepInfra
 from shared_core.scorers.remote.dialects.servers import Tei
-from shared_core.scorers.remote.dialects.vllm import VllmClassify
+from shared_core.scorers.remote.dialects.vllm import VllmClassify, VllmGenerative
 from shared_core.scorers.remote.discovery import Facts
 from shared_core.scorers.remote.planning import plan_chunks
 from shared_core.scorers.remote.setup import Setup
@@ -128,3 +128,16 @@ def test_every_dialect_states_what_it_is(name: str) -> None:
     assert dialect.documented in (None, *dialect.templates)
     assert dialect.max_documents >= 1
     assert dialect.base_url is None or dialect.key_variables
+
+
+def test_a_prompt_that_the_server_may_cut_unseen_is_refused_without_a_tokenizer() -> None:
+    """`/generative_scoring` drops the suffix of what is too long, and answers 200."""
+    short, long = "Mars is red.", "Mars is red. " * 100
+
+    def planned(document: str, encoder: PairEncoder | None) -> int:
+        setup = setup_for(VllmGenerative(), "prompt", encoder)
+        return len(plan_chunks(setup, "m", ScoreRequest("q", "find", [document])))
+
+    assert planned(short, None) == planned(short, ENCODER) == planned(long, ENCODER) == 1
+    with pytest.raises(ConfigurationError, match=r"document 0 .* tokenizer="):
+        planned(long, None)

@@ -70,10 +70,24 @@ def plan_chunks(setup: Setup, model: str, request: ScoreRequest) -> list[Chunk]:
             "server that takes one (docs/servers.md)"
         )
     base, pieces = _pieces(setup, model, request)
+    if setup.encoder is None and trait(setup.dialect, "cuts_silently"):
+        _refuse_what_may_be_cut(setup, base, pieces)
     return [
         Chunk(_filled(base, setup, [piece.content for piece in chosen]), chosen)
         for chosen in _split(setup, base, pieces)
     ]
+
+
+def _refuse_what_may_be_cut(setup: Setup, base: Batch, pieces: Sequence[Piece]) -> None:
+    """Raise if a prompt may lose its suffix unseen. A token is at least one byte."""
+    for piece in pieces:
+        size = len(f"{base.prefix}{piece.content}".encode())
+        if size > setup.max_length:
+            raise ConfigurationError(
+                f"the prompt of document {piece.index} has {size} bytes, which may be more "
+                f"than {setup.max_length} tokens, and {setup.url} would cut its end unseen: "
+                "give tokenizer=, so that the document is cut here"
+            )
 
 
 def _pieces(setup: Setup, model: str, request: ScoreRequest) -> tuple[Batch, list[Piece]]:

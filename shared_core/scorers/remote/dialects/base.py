@@ -96,6 +96,7 @@ class Dialect(Protocol):
         key_variables: Environment variables that hold its key, after ``QWEN3_RERANK_API_KEY``.
         retried: Statuses to repeat a request on, besides those of all servers.
         reserved: Literals that the server would replace inside the texts.
+        cuts_silently: Whether the server cuts the end of a whole prompt that is too long.
     """
 
     name: ClassVar[str]
@@ -111,6 +112,7 @@ class Dialect(Protocol):
     key_variables: ClassVar[tuple[str, ...]] = ()
     retried: ClassVar[frozenset[int]] = frozenset()
     reserved: ClassVar[tuple[str, ...]] = ()
+    cuts_silently: ClassVar[bool] = False
 
     def build(self, batch: Batch) -> dict[str, Any]:
         """Return the JSON body of a request."""

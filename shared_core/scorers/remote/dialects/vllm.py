@@ -158,6 +158,7 @@ class VllmGenerative(Dialect):
 
     name: ClassVar[str] = "vllm-generative"
     path: ClassVar[str] = "/generative_scoring"
+    cuts_silently: ClassVar[bool] = True
     templates: tuple[Template, ...] = ("prompt",)
     documented: Template | None = "prompt"
     takes_ids: bool = True
