@@ -24,7 +24,7 @@ help:
 
 $(BIN)/.runtime: pyproject.toml constraints-dev.txt requirements-examples.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -e ".[langchain,llama-index,local,cli,serve,ui]" -r requirements-examples.txt
+	$(BIN)/python -m pip install --quiet -e ".[langchain,llama-index,local,cli,serve,ui,evaluate,ray,bench]" -r requirements-examples.txt
 	@touch $@
 
 $(BIN)/.dev: $(BIN)/.runtime requirements-dev.txt
