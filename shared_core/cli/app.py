@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from shared_core.cli.batch import batch
 from shared_core.cli.check import check
 from shared_core.cli.rank import rank
 from shared_core.cli.serve import serve
@@ -16,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # they would show keys
     help="Rerank with Qwen3-Reranker: by a model here, or by any server.",
 )
+app.command()(batch)
 app.command()(check)
 app.command()(rank)
 app.command()(serve)

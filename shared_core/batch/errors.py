@@ -1,0 +1,21 @@
+"""What can stop a batch. A row that cannot be scored is none of it: that goes to the error file."""
+
+from __future__ import annotations
+
+from shared_core.errors import RerankError
+
+
+class BatchError(RerankError):
+    """A batch cannot go on; what is written stays, and a restart goes on from there."""
+
+
+class BatchInputError(BatchError, ValueError):
+    """The input cannot be read as rows at all: no such file, no such column, a wrong type."""
+
+
+class ChangedJobError(BatchError, ValueError):
+    """The folder holds a job with other options or another input than this one."""
+
+
+class LockedError(BatchError):
+    """Another process works on the same folder."""

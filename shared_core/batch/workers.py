@@ -1,0 +1,69 @@
+"""Who does the blocks: this process, or actors of Ray (ray_workers.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from shared_core.batch.blocks import Block
+from shared_core.batch.job import Job
+from shared_core.batch.output import BlockReport
+from shared_core.batch.sampling import Sample, take_sample
+from shared_core.batch.scoring import BlockScorer
+from shared_core.batch.source import Source
+from shared_core.reranker import Reranker
+
+OnChunk = Callable[[int], None]
+
+
+class Workers(Protocol):
+    """What does blocks."""
+
+    count: int
+    deaths: int
+
+    def sample(self, blocks: Sequence[Block], scores: bool) -> Sample:
+        """Return what a sample of the job shows."""
+
+    def run(
+        self, blocks: Sequence[Block], on_chunk: Callable[[int], None]
+    ) -> Iterator[BlockReport]:
+        """Yield what became of each block, in the order in which they are done.
+
+        ``on_chunk`` is told of pairs dealt with inside of a block, where that is known.
+        """
+
+    def close(self) -> None:
+        """Let go of all that was held."""
+
+
+class OneWorker:
+    """Does the blocks here, one after another.
+
+    Args:
+        reranker: What scores.
+        job: What is asked for.
+        source: Where the rows are.
+    """
+
+    count = 1
+    deaths = 0
+
+    def __init__(self, reranker: Reranker, job: Job, source: Source) -> None:
+        self._reranker = reranker
+        self._source = source
+        self._scorer = BlockScorer(reranker, job, source)
+
+    def sample(self, blocks: Sequence[Block], scores: bool) -> Sample:
+        """Return what a sample of the job shows."""
+        return take_sample(self._reranker, self._source, blocks, scores)
+
+    def run(
+        self, blocks: Sequence[Block], on_chunk: Callable[[int], None]
+    ) -> Iterator[BlockReport]:
+        """Yield what became of each block."""
+        for block in blocks:
+            yield self._scorer.run(block, on_chunk)
+
+    def close(self) -> None:
+        """Do nothing: the reranker is its owner's."""
