@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from shared_core.cli.batch import batch
+from shared_core.cli.bench import bench
 from shared_core.cli.check import check
 from shared_core.cli.rank import rank
 from shared_core.cli.serve import serve
@@ -18,6 +19,7 @@ app = typer.Typer(
     help="Rerank with Qwen3-Reranker: by a model here, or by any server.",
 )
 app.command()(batch)
+app.command()(bench)
 app.command()(check)
 app.command()(rank)
 app.command()(serve)

@@ -1,0 +1,80 @@
+"""Where a run took place."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+_PACKAGES = (
+    "qwen3-rerank",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "sentence-transformers",
+    "numpy",
+)
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures depend on, and no name of host or user."""
+    facts: dict[str, Any] = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
+        "logical_cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "python": platform.python_version(),
+    }
+    accelerator = _accelerator()
+    if accelerator:
+        facts["accelerator"] = accelerator
+    return facts
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what is measured, as far as it is installed here."""
+    return {package: found for package in _PACKAGES if (found := _version(package))}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        text = Path("/proc/cpuinfo").read_text("utf-8")
+        facts = dict(
+            (part.strip() for part in line.split(":", 1))
+            for line in text.split("\n\n", 1)[0].splitlines()
+            if ":" in line
+        )
+        name = facts.get("model name", platform.machine())
+        flags = set(facts.get("flags", "").split())
+        shown = sorted(
+            flags & {"avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"}
+        )
+        return f"{name} ({', '.join(shown)})" if shown else name
+    return platform.processor() or platform.machine()
+
+
+def _accelerator() -> str:
+    try:
+        command = [
+            "nvidia-smi",
+            "--query-gpu=name,driver_version,memory.total",
+            "--format=csv,noheader",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return "; ".join(done.stdout.strip().splitlines()) if done.returncode == 0 else ""

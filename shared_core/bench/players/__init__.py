@@ -1,0 +1,1 @@
+"""The contestants as they run, one file each. A worker process imports the one that it needs."""

@@ -1,0 +1,67 @@
+"""What a contestant is to its worker process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One query with the documents to judge."""
+
+    query: str
+    documents: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What every contestant is given alike, and its own settings.
+
+    Attributes:
+        model: The checkpoint's folder or hub name.
+        dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+        device: ``"cpu"`` or ``"cuda"``.
+        max_length: Tokens that the longest prompt may have.
+        settings: The contestant's own.
+    """
+
+    model: str
+    dtype: str
+    device: str
+    max_length: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class SkippedError(Exception):
+    """This variant is not tried; the message says why."""
+
+
+class Player(Protocol):
+    """A contestant: made with its `Setup`, then these in this order, `score` many times."""
+
+    def imports(self) -> dict[str, str]:
+        """Import everything and return the versions of what was imported."""
+        ...
+
+    def load(self) -> None:
+        """Read the checkpoint."""
+        ...
+
+    def prepare(self, variant: Mapping[str, Any], /) -> None:
+        """Do what is not on the clock, such as emptying a cache."""
+        ...
+
+    def score(self, requests: Sequence[Request], variant: Mapping[str, Any], /) -> list[float]:
+        """Return P(yes) of every document of every request, in order."""
+        ...
+
+
+def slices(count: int, size: int) -> list[slice]:
+    """Return consecutive slices of at most ``size`` out of ``count``.
+
+    >>> slices(5, 2)
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]

@@ -1,0 +1,139 @@
+"""`qwen3-rerank bench`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from shared_core.cli.common import fail
+from shared_core.errors import MissingDependencyError, RerankError
+
+_DEFAULT_WORKLOADS = ["reference", "rag-10", "rag-50"]
+_QUICK_WORKLOADS = ["reference", "8x4@60-150"]
+_ROUNDS, _QUICK_ROUNDS = 5, 2
+
+
+def bench(
+    workload: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="reference, rag-10, rag-50, rag-200, many-queries, one-query, long, chinese, "
+            "long-query, or QUERIESxDOCUMENTS@SHORTEST-LONGEST."
+        ),
+    ] = None,
+    model: Annotated[str, typer.Option(help="A folder, a hub name, or tiny.")] = "tiny",
+    shape: Annotated[
+        str | None, typer.Option(help="0.6b, 4b or 8b: a checkpoint with random values instead.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --shape: a folder with Qwen3's tokenizer; else the bundled small one.",
+            envvar="QWEN3_TOKENIZER",
+        ),
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    rounds: Annotated[int | None, typer.Option(min=1, help="Turns of each contestant.")] = None,
+    ours: Annotated[
+        list[str] | None,
+        typer.Option(help="More of ours: NAME=option=value,… with options of Reranker."),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Who takes part, by the beginning of the name.")
+    ] = None,
+    without: Annotated[list[str] | None, typer.Option(help="Who does not, likewise.")] = None,
+    vllm_python: Annotated[
+        str | None, typer.Option(help="An interpreter with vLLM, if not .venv-vllm's.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="OMP_NUM_THREADS of every contestant.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds that one call may take.")] = 1800.0,
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Where --shape keeps its checkpoints.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the result here, as JSON.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Two rounds of two small workloads.")
+    ] = False,
+) -> None:
+    """Measure this library beside what people would use instead, in turn, on the same texts.
+
+    The model card's recipe, sentence-transformers and vLLM take part where they are installed. Each
+    is a process of its own, and only one works at a time.
+    """
+    if importlib.util.find_spec("psutil") is None or importlib.util.find_spec("torch") is None:
+        fail(str(MissingDependencyError("the bench", "bench")))
+    from shared_core.bench.contestants import contestants
+    from shared_core.bench.run import Plan, run
+    from shared_core.bench.table import print_result
+
+    console = Console(stderr=True)
+    try:
+        everybody = contestants(
+            ours or [],
+            vllm_python,
+            device=device,
+            threads=threads,
+            only=only or [],
+            without=without or [],
+        )
+        folder, name = _checkpoint(model, shape, tokenizer, dtype, cache_dir)
+        plan = Plan(
+            folder=folder,
+            name=name,
+            random=shape is not None,
+            dtype=dtype,
+            device=device,
+            workloads=workload or (_QUICK_WORKLOADS if quick else _DEFAULT_WORKLOADS),
+            rounds=rounds or (_QUICK_ROUNDS if quick else _ROUNDS),
+            everybody=everybody,
+            command=["qwen3-rerank", *_public(sys.argv[1:])],
+            timeout=timeout,
+        )
+        result = run(plan, lambda line: console.print(escape(line), highlight=False, style="dim"))
+    except (RerankError, ValueError) as error:
+        fail(str(error))
+    if output is not None:
+        result.write(output)
+    print_result(result, Console())
+
+
+def _checkpoint(
+    model: str, shape: str | None, tokenizer: Path | None, dtype: str, cache: Path | None
+) -> tuple[Path, str]:
+    """Return the checkpoint's folder and what to call it."""
+    import shared_core
+
+    bundled = Path(shared_core.__file__).parent / "tiny"
+    if shape is not None:
+        from shared_core.bench.shapes import make_checkpoint
+
+        cache = cache or Path(tempfile.gettempdir()) / "qwen3-rerank-bench"
+        return make_checkpoint(shape, dtype, tokenizer or bundled, cache), f"Qwen3-Reranker {shape}"
+    if model == "tiny":
+        return bundled, "tiny"
+    if Path(model).is_dir():
+        return Path(model), Path(model).name
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(model)), model
+
+
+def _public(arguments: list[str]) -> list[str]:
+    """Return a command line with paths below the home or elsewhere cut to their last part."""
+    return [
+        argument
+        if os.sep not in argument or not argument.startswith(os.sep)
+        else Path(argument).name
+        for argument in arguments
+    ]
