@@ -42,6 +42,10 @@ class JsonlRows:
     def check(self, shape: Shape) -> None:
         """Do nothing: every row has types of its own."""
 
+    def count(self) -> int:
+        """Return the number of rows."""
+        return sum(1 for _ in self._lines(self._stream(), 0))
+
     def has_integers(self, name: str) -> bool:
         """Return false: every row has types of its own."""
         del name

@@ -77,6 +77,10 @@ class ParquetRows:
                     f"{expected}"
                 )
 
+    def count(self) -> int:
+        """Return the number of rows."""
+        return int(self._parquet.metadata.num_rows)
+
     def has_integers(self, name: str) -> bool:
         """Whether a column holds integers, or lists of them."""
         kind = self._parquet.schema_arrow.field(name).type

@@ -59,10 +59,13 @@ class BlockScorer:
         errors: list[RowError] = []
         judged: list[Judged] = []
         for chunk in chunks(self._pairs(block, errors)):
-            self._score(chunk, judged, errors)
+            part: list[Judged] = []
+            self._score(chunk, part, errors)
+            # As they were read; rows that were brought together are not in the order of numbers.
+            order = {(pair.row, pair.index): place for place, pair in enumerate(chunk)}
+            judged += sorted(part, key=lambda one: order[one.row, one.index])
             if on_chunk is not None:
                 on_chunk(len(chunk))
-        judged.sort(key=lambda one: (one.row, one.index))
         errors.sort(key=lambda one: (one.row, one.index or 0))
         counted = [one.n_tokens for one in judged]
         tokens = None if None in counted else sum(filter(None, counted))
