@@ -7,6 +7,7 @@ import typer
 from shared_core.cli.batch import batch
 from shared_core.cli.bench import bench
 from shared_core.cli.check import check
+from shared_core.cli.evaluate import evaluate
 from shared_core.cli.rank import rank
 from shared_core.cli.serve import serve
 from shared_core.cli.template import template
@@ -21,6 +22,7 @@ app = typer.Typer(
 app.command()(batch)
 app.command()(bench)
 app.command()(check)
+app.command()(evaluate)
 app.command()(rank)
 app.command()(serve)
 app.command()(template)

@@ -1,0 +1,133 @@
+"""All candidates of all queries together: the scores of right and of wrong passages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The candidates of one query in their new order.
+
+    Attributes:
+        scores: P(yes), best first.
+        right: Whether each is judged relevant; what nobody judged is taken for wrong.
+    """
+
+    scores: Sequence[float]
+    right: Sequence[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class BestF1:
+    """The score that tells right from wrong passages best.
+
+    Attributes:
+        threshold: Passages with this score or a higher one are taken for right.
+        f1, precision, recall: Of that, over all candidates of all queries.
+    """
+
+    threshold: float
+    f1: float
+    precision: float
+    recall: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """The passages with scores from ``low`` up to ``high``.
+
+    Attributes:
+        low, high: The bounds; ``high`` itself belongs to the next one, 1 to the last.
+        count: How many there are.
+        mean_score: What the model says: the mean of their scores.
+        share_right: What is so: the share of them that is right.
+    """
+
+    low: float
+    high: float
+    count: int
+    mean_score: float
+    share_right: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How far scores are probabilities.
+
+    Attributes:
+        bins: Ten of equal width; those without a passage are left out.
+        error: The expected calibration error: the mean distance between score and share, weighted
+            by count.
+    """
+
+    bins: Sequence[Bin]
+    error: float
+
+
+def judged(
+    order: Mapping[str, Sequence[tuple[str, float]]], relevant: Mapping[str, Mapping[str, int]]
+) -> dict[str, Judged]:
+    """Return query id → `Judged` of rankings given as document ids with scores."""
+    return {
+        query: Judged(
+            [score for _, score in ranked],
+            [relevant[query].get(document, 0) > 0 for document, _ in ranked],
+        )
+        for query, ranked in order.items()
+    }
+
+
+def pooled(queries: Mapping[str, Judged]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the scores of all passages, and whether each is right. Shapes (passages,)."""
+    scores = [score for one in queries.values() for score in one.scores]
+    right = [is_right for one in queries.values() for is_right in one.right]
+    return np.asarray(scores, dtype=np.float64), np.asarray(right, dtype=np.bool_)
+
+
+def best_f1(queries: Mapping[str, Judged]) -> BestF1 | None:
+    """Return the threshold of the highest F1, of equals the highest; ``None`` if none is right."""
+    scores, right = pooled(queries)
+    if not right.any():
+        return None
+    order = np.argsort(-scores, kind="stable")
+    scores, right = scores[order], right[order]
+    found = np.cumsum(right)
+    taken = np.arange(1, len(scores) + 1)
+    f1 = 2 * found / (taken + right.sum())
+    # A threshold takes all passages of one score, or none.
+    f1[np.flatnonzero(scores[:-1] == scores[1:])] = -1.0
+    best = int(np.argmax(f1))
+    return BestF1(
+        float(scores[best]),
+        float(f1[best]),
+        float(found[best] / taken[best]),
+        float(found[best] / right.sum()),
+    )
+
+
+def calibration(queries: Mapping[str, Judged]) -> Calibration:
+    """Return what share of the passages of every range of scores is right."""
+    scores, right = pooled(queries)
+    places = np.minimum((scores * BINS).astype(int), BINS - 1)
+    bins = []
+    for place in range(BINS):
+        inside = places == place
+        if inside.any():
+            bins.append(
+                Bin(
+                    place / BINS,
+                    (place + 1) / BINS,
+                    int(inside.sum()),
+                    float(scores[inside].mean()),
+                    float(right[inside].mean()),
+                )
+            )
+    weighted = sum(one.count * abs(one.mean_score - one.share_right) for one in bins)
+    return Calibration(bins, float(weighted / len(scores)) if len(scores) else 0.0)
