@@ -17,6 +17,7 @@ Instruction = str | Callable[[str], str]
 
 Backend = Literal["auto", "transformers", "vllm", "remote"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Quantize = Literal["int8"]
 Hub = Literal["huggingface", "modelscope"]
 OnError = Literal["raise", "passthrough"]
 
@@ -29,6 +30,7 @@ class RerankerOptions(RemoteOptions):
     instruction: Instruction | None = None
     device: str | None = None
     dtype: Dtype = "auto"
+    quantize: Quantize | None = None
     max_length: int = Field(default=8192, ge=1)
     max_batch_tokens: int | None = Field(default=None, ge=1)
     revision: str | None = None

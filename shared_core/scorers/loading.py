@@ -19,7 +19,6 @@ from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoTokenizer,
-    PreTrainedModel,
     Qwen3ForCausalLM,
     Qwen3ForSequenceClassification,
 )
@@ -27,7 +26,9 @@ from transformers import (
 from shared_core.encoding import PairEncoder
 from shared_core.errors import MissingDependencyError, ModelLoadError, UnsupportedModelError
 from shared_core.options import DEFAULT_MODEL, RerankerOptions
-from shared_core.scorers.attention import ATTENTION_NAME
+from shared_core.scorers.backbone import Backbone
+from shared_core.scorers.int8 import project_int8
+from shared_core.scorers.projection import project
 
 logger = logging.getLogger("qwen3_rerank")
 
@@ -44,14 +45,14 @@ class LoadedModel:
     """A checkpoint ready to score.
 
     Attributes:
-        backbone: The transformer without its head, in evaluation mode, with packed attention.
+        backbone: The transformer without its head, over packs.
         margin_weight: ``W_yes − W_no``, Shape (width,) float32, on the model's device.
         encoder: Its tokenizer.
         device: Where the weights lie.
         dtype: What they are computed in.
     """
 
-    backbone: PreTrainedModel
+    backbone: Backbone
     margin_weight: Tensor
     encoder: PairEncoder
     device: torch.device
@@ -76,7 +77,6 @@ def load_model(options: RerankerOptions) -> LoadedModel:
         model, report = architecture.from_pretrained(
             source,
             config=config,
-            attn_implementation=ATTENTION_NAME,
             output_loading_info=True,
             **{_DTYPE_OPTION: dtype},
             **hub_options,
@@ -98,7 +98,8 @@ def load_model(options: RerankerOptions) -> LoadedModel:
         )
     encoder = PairEncoder(tokenizer.backend_tokenizer, bounded_length(config, options.max_length))
     margin_weight = _margin_weight(model, encoder)
-    backbone = model.model.to(device).eval().requires_grad_(False)
+    transformer = model.model.to(device).eval().requires_grad_(False)
+    backbone = Backbone(transformer, project_int8 if options.quantize == "int8" else project)
     return LoadedModel(backbone, margin_weight.to(device), encoder, device, dtype)
 
 

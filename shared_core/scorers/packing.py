@@ -2,15 +2,17 @@
 
 A pack is one sequence without padding::
 
-    [prefix A | document 1 + suffix | document 2 + suffix | prefix B | document 3 + suffix]
+    [shared | rest of prefix A | document 1 | document 2 | rest of prefix B | document 3]
 
-Each document attends to its own prefix and to itself, and its position ids continue from the
-prefix, so every document is scored as if it stood alone while a prefix is computed once per pack.
+Each document (with its suffix) attends to what is in front of it in its own prompt and to itself,
+and its position ids continue from there, so every document is scored as if it stood alone, while
+a prefix is computed once per pack, and what the prefixes of several queries begin with (the
+system message and the instruction) is computed once for all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from shared_core.encoding import EncodedGroup
@@ -23,12 +25,15 @@ class Span:
     Attributes:
         start: Position of the first token in the pack.
         length: Number of tokens.
-        prefix: The span that they attend to as well, as a whole; ``None`` for a prefix itself.
+        before: The span that they attend to as well, with all that is before it in turn; ``None``
+            at the beginning of a prompt.
+        first_position: Tokens in front of the span's own, which is also its first position id.
     """
 
     start: int
     length: int
-    prefix: Span | None = None
+    before: Span | None = None
+    first_position: int = 0
 
     @property
     def stop(self) -> int:
@@ -36,9 +41,15 @@ class Span:
         return self.start + self.length
 
     @property
-    def prefix_length(self) -> int:
-        """Tokens in front of the span's own, which is also its first position id."""
-        return 0 if self.prefix is None else self.prefix.length
+    def end_position(self) -> int:
+        """The position id after the last token: tokens of the whole prompt up to here."""
+        return self.first_position + self.length
+
+    def chain(self) -> Iterator[Span]:
+        """Return the spans of the prompt up to and with this one, in order."""
+        if self.before is not None:
+            yield from self.before.chain()
+        yield self
 
 
 @dataclass(slots=True)
@@ -50,22 +61,20 @@ class Pack:
         position_ids: The position of each token in its own prompt; same length.
         spans: All spans in order of position; together they cover the pack.
         documents: The (group, document) pair each document span answers for, in order.
+        document_spans: The span of each of them.
     """
 
     ids: list[int] = field(default_factory=list)
     position_ids: list[int] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     documents: list[tuple[int, int]] = field(default_factory=list)
+    document_spans: list[Span] = field(default_factory=list)
 
-    @property
-    def last_positions(self) -> list[int]:
-        """The position of each document's last token, where the answer is read."""
-        return [span.stop - 1 for span in self.spans if span.prefix is not None]
-
-    def _add(self, ids: Sequence[int], prefix: Span | None) -> Span:
-        span = Span(len(self.ids), len(ids), prefix)
+    def _add(self, ids: Sequence[int], before: Span | None) -> Span:
+        first_position = 0 if before is None else before.end_position
+        span = Span(len(self.ids), len(ids), before, first_position)
         self.ids.extend(ids)
-        self.position_ids.extend(range(span.prefix_length, span.prefix_length + len(ids)))
+        self.position_ids.extend(range(first_position, first_position + len(ids)))
         self.spans.append(span)
         return span
 
@@ -73,15 +82,34 @@ class Pack:
 def build_pack(groups: Sequence[EncodedGroup], documents: Sequence[tuple[int, int]]) -> Pack:
     """Return the pack of the given (group, document) pairs; pairs of a group must be adjacent."""
     pack = Pack(documents=list(documents))
+    n_shared = _shared_length([groups[group].prefix_ids for group, _ in documents])
+    shared: Span | None = None
     prefix: Span | None = None
     current = None
     for group_index, document_index in documents:
         group = groups[group_index]
-        if prefix is None or group_index != current:
-            prefix = pack._add(group.prefix_ids, None)
+        if group_index != current:
+            if shared is None and n_shared:
+                shared = pack._add(group.prefix_ids[:n_shared], None)
+            rest = group.prefix_ids[n_shared:]
+            prefix = pack._add(rest, shared) if rest else shared
             current = group_index
-        pack._add(group.documents[document_index].ids, prefix)
+        span = pack._add(group.documents[document_index].ids, prefix)
+        pack.document_spans.append(span)
     return pack
+
+
+def _shared_length(prefixes: Sequence[list[int]]) -> int:
+    """Return how many ids all prefixes begin with; 0 where there is only one, which is whole."""
+    distinct = list({id(prefix): prefix for prefix in prefixes}.values())
+    if len(distinct) < 2:
+        return 0
+    # Whatever the least and the greatest share, all in between share as well.
+    least, greatest = min(distinct), max(distinct)
+    for position, (one, other) in enumerate(zip(least, greatest, strict=False)):
+        if one != other:
+            return position
+    return len(least)
 
 
 def plan_packs(
@@ -95,7 +123,8 @@ def plan_packs(
 
     Args:
         groups: The encoded queries with their documents.
-        max_batch_tokens: The most tokens a pack of several documents may have.
+        max_batch_tokens: The most tokens a pack of several documents may have, each query's
+            prefix counted whole.
     """
     packs: list[list[tuple[int, int]]] = []
     current: list[tuple[int, int]] = []

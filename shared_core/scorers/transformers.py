@@ -12,7 +12,6 @@ from tqdm.auto import tqdm
 from shared_core.encoding import EncodedGroup
 from shared_core.errors import DeviceMemoryError, ScoringError
 from shared_core.options import RerankerOptions
-from shared_core.scorers.attention import plan_tiles
 from shared_core.scorers.base import Scored, ScoreRequest
 from shared_core.scorers.loading import LoadedModel, load_model
 from shared_core.scorers.packing import Pack, build_pack, plan_packs
@@ -159,18 +158,7 @@ class TransformersScorer:
 @torch.inference_mode()
 def _forward(loaded: LoadedModel, pack: Pack) -> list[float]:
     """Return the margins of the pack's documents, in its order."""
-    device = loaded.device
-    config = loaded.backbone.config
-    output = loaded.backbone(
-        input_ids=torch.tensor([pack.ids], device=device),
-        position_ids=torch.tensor([pack.position_ids], device=device),
-        # Anything of four dimensions passes as a finished mask, so that none of (t, t) is built.
-        attention_mask=torch.empty(1, 1, 1, 1, device=device),
-        use_cache=False,
-        tiles=plan_tiles(pack.spans, config.num_attention_heads, device),
-    )
-    last = output.last_hidden_state[0, torch.tensor(pack.last_positions, device=device)]
-    margins: list[float] = (last.float() @ loaded.margin_weight).tolist()
+    margins: list[float] = (loaded.backbone.last_hidden(pack) @ loaded.margin_weight).tolist()
     return margins
 
 

@@ -141,7 +141,7 @@ def test_long_documents_and_long_queries_are_exact_across_tiles(
     """Row blocks, batches of like length and their padding change nothing."""
     from shared_core.scorers import attention
 
-    monkeypatch.setattr(attention, "_TILE_ELEMENTS", 20_000)
+    monkeypatch.setattr(attention, "_CPU_TILE_ELEMENTS", 20_000)
     monkeypatch.setattr(attention, "_TILE_ROWS", 7)
     query = "red planet " * 120
     documents = ["Mars " * 300, "Mars " * 299, "Venus " * 280, "Saturn", "Jupiter"]
@@ -177,4 +177,4 @@ def test_all_documents_share_one_forward(folder: Path, monkeypatch: pytest.Monke
         reranker.score(QUERY, DOCUMENTS)
     assert len(packs) == 1
     assert len(packs[0].documents) == len(set(DOCUMENTS))
-    assert sum(span.prefix is None for span in packs[0].spans) == 1
+    assert sum(span.before is None for span in packs[0].spans) == 1
