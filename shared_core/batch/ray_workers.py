@@ -47,26 +47,38 @@ class Failure:
 
 
 class Worker:
-    """What runs in an actor."""
+    """What runs in an actor. What it is made of is unpickled by its first call, which can tell why.
 
-    def __init__(self, reranker: Reranker, job: Job, source: Source) -> None:
-        self._reranker = reranker
-        self._source = source
-        self._scorer = BlockScorer(reranker, job, source)
+    Args:
+        reranker: Pickled. It is small, so that Ray hands it over in the call itself: an object of
+            the store could be spilled to a disk, with the key in it.
+        rest: Job and source, pickled.
+    """
+
+    def __init__(self, reranker: bytes, rest: bytes) -> None:
+        self._given = reranker, rest
+        self._made: tuple[Reranker, Source, BlockScorer] | None = None
 
     def sample(self, blocks: Sequence[Block], scores: bool) -> Sample | Failure:
         """Return what a sample of the job shows."""
         try:
-            return take_sample(self._reranker, self._source, blocks, scores)
+            reranker, source, _ = self._make()
+            return take_sample(reranker, source, blocks, scores)
         except Exception as error:  # noqa: BLE001  # raised again by the driver
             return Failure(type(error).__name__, str(error))
 
     def run(self, block: Block) -> BlockReport | Failure:
         """Do a block."""
         try:
-            return self._scorer.run(block)
+            return self._make()[2].run(block)
         except Exception as error:  # noqa: BLE001  # raised again by the driver
             return Failure(type(error).__name__, str(error))
+
+    def _make(self) -> tuple[Reranker, Source, BlockScorer]:
+        if self._made is None:
+            reranker, (job, source) = (ray.cloudpickle.loads(part) for part in self._given)
+            self._made = reranker, source, BlockScorer(reranker, job, source)
+        return self._made
 
 
 class RayWorkers:
@@ -98,7 +110,8 @@ class RayWorkers:
                 max_restarts=0,  # replaced by us, so that its block is counted as begun again
                 max_task_retries=0,
             )
-            self._parts = tuple(ray.put(part) for part in (with_key(reranker), job, source))
+            self._reranker = ray.cloudpickle.dumps(with_key(reranker))
+            self._rest = ray.put(ray.cloudpickle.dumps((job, source)))
             self._actors = [self._new() for _ in range(self.count)]
         except BaseException:
             self.close()
@@ -175,7 +188,7 @@ class RayWorkers:
             ray.shutdown()
 
     def _new(self) -> Any:
-        return self._actor.remote(*self._parts)
+        return self._actor.remote(self._reranker, self._rest)
 
     def _replace(self, actor: Any, error: RayError) -> Any:
         """Return a new actor in the place of one that is gone, or cannot be reached."""
