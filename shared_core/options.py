@@ -69,7 +69,22 @@ class RerankerOptions(RemoteOptions):
             )
         if self.backend == "remote" and self.base_url is None and self.dialect == "auto":
             raise ValueError('backend="remote" needs base_url, or the dialect of a hosted API')
+        self._check_quantize()
         return self
+
+    def _check_quantize(self) -> None:
+        if self.quantize is None:
+            return
+        if self.is_remote or self.backend == "vllm":
+            raise ValueError(
+                f'quantize="{self.quantize}" is for backend="transformers": give vLLM '
+                'engine_args={"quantization": …}, and a server its own setting'
+            )
+        if self.device not in (None, "cpu"):
+            raise ValueError(
+                f'quantize="{self.quantize}" computes on CPUs, got device={self.device!r}: leave '
+                "one of them out"
+            )
 
 
 class RankingOptions(BaseModel):

@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # its usual name
 from transformers import Qwen3Model
 
 from shared_core.scorers.attention import Tile, attend, plan_last, plan_tiles
 from shared_core.scorers.packing import Pack
 from shared_core.scorers.projection import Projection
+from shared_core.scorers.rotation import Rotation, rotate_layer
 
 # Rows of a pack that go through the element-wise work at a time, so that they stay in the cache of
 # a CPU from one step to the next. On other devices fewer, larger steps are better.
@@ -50,9 +51,12 @@ class Backbone:
     Args:
         model: The transformer. Its projections are taken out of it, layer by layer.
         project: Makes one projection of several linear layers over the same input.
+        rotate: Turn the residual stream, for the sake of projections in few bits.
     """
 
-    def __init__(self, model: Qwen3Model, project: Callable[..., Projection]) -> None:
+    def __init__(
+        self, model: Qwen3Model, project: Callable[..., Projection], *, rotate: bool = False
+    ) -> None:
         config: Any = model.config
         self._embedding: Tensor = model.embed_tokens.weight
         self._rotary = model.rotary_emb
@@ -64,7 +68,13 @@ class Backbone:
         self._h = int(config.num_attention_heads)
         self._g = int(config.num_key_value_heads)
         self._f = int(config.intermediate_size)
-        self._layers = [self._take(layer, project) for layer in model.layers]
+        self._stream = Rotation(int(config.hidden_size), self.device) if rotate else None
+        heads = Rotation(self._d, self.device)
+        self._layers = []
+        for layer in model.layers:
+            if self._stream is not None:
+                rotate_layer(layer, self._stream, heads)
+            self._layers.append(self._take(layer, project))
 
     def _take(self, layer: Any, project: Callable[..., Projection]) -> Layer:
         attention, mlp = layer.self_attn, layer.mlp
@@ -98,6 +108,8 @@ class Backbone:
         cos, sin = self._angles(positions)
         tiles = plan_tiles(pack.spans, t, self._h, device)
         residual = F.embedding(ids, self._embedding).float()
+        if self._stream is not None:
+            residual = self._stream.turn(residual)
         for layer in self._layers[:-1]:
             query, key, value = self._qkv(layer, residual, cos, sin)
             mixed = self._attend(query, key, value, tiles)
@@ -109,6 +121,8 @@ class Backbone:
         tiles = plan_last(pack.document_spans, self._h, device)
         mixed = self._attend(query[:, last], key, value, tiles)
         self._feed_forward(layer, residual, mixed)
+        if self._stream is not None:
+            residual = self._stream.turn_back(residual)
         return self._normed(residual, self._norm)
 
     def _chunks(self, n_rows: int) -> Iterator[slice]:

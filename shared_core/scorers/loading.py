@@ -68,7 +68,7 @@ def load_model(options: RerankerOptions) -> LoadedModel:
         MissingDependencyError: ``hub="modelscope"`` without modelscope installed.
     """
     source, hub_options = resolve_source(options)
-    device = torch.device(options.device or _best_device())
+    device = torch.device(options.device or ("cpu" if options.quantize else _best_device()))
     dtype = choose_dtype(options.dtype, device)
     try:
         config = AutoConfig.from_pretrained(source, **hub_options)
@@ -99,7 +99,10 @@ def load_model(options: RerankerOptions) -> LoadedModel:
     encoder = PairEncoder(tokenizer.backend_tokenizer, bounded_length(config, options.max_length))
     margin_weight = _margin_weight(model, encoder)
     transformer = model.model.to(device).eval().requires_grad_(False)
-    backbone = Backbone(transformer, project_int8 if options.quantize == "int8" else project)
+    if options.quantize == "int8":
+        backbone = Backbone(transformer, project_int8, rotate=True)
+    else:
+        backbone = Backbone(transformer, project)
     return LoadedModel(backbone, margin_weight.to(device), encoder, device, dtype)
 
 
