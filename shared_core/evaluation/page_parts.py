@@ -1,0 +1,63 @@
+"""Texts and tables of the page. Nothing that comes from data gets into it but through `text`."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+
+
+def text(given: object, most: int | None = None) -> str:
+    """Return a text as HTML shows it, and never as HTML; cut after ``most`` characters.
+
+    >>> text("<script>alert('x')</script> & more")
+    '&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt; &amp; more'
+    >>> text("a  long\\ntext", 6)
+    'a long…'
+    """
+    whole = _CONTROLS.sub("\ufffd", str(given))
+    if most is not None:
+        whole = " ".join(whole.split())
+        whole = whole if len(whole) <= most else whole[:most].rstrip() + "…"
+    return html.escape(whole)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; heads and cells are HTML."""
+    heads = "".join(f"<th>{one}</th>" for one in head)
+    body = "".join("<tr>" + "".join(row) + "</tr>\n" for row in rows)
+    return (
+        f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>\n<tbody>{body}</tbody></table>'
+        "</div>"
+    )
+
+
+def cell(value: str, kind: str = "") -> str:
+    """Return a cell of HTML."""
+    return f'<td class="{kind}">{value}</td>' if kind else f"<td>{value}</td>"
+
+
+def p_value(p: float) -> str:
+    """Return a p-value as the page has it.
+
+    >>> p_value(0.0002), p_value(0.0312)
+    ('&lt; 0.001', '0.031')
+    """
+    return "&lt; 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def signed(value: float) -> str:
+    """Return a difference with its sign.
+
+    >>> signed(0.0312), signed(-0.2), signed(-0.00001)
+    ('+0.031', '−0.200', '0.000')
+    """
+    shown = f"{abs(value):.3f}"
+    return shown if float(shown) == 0.0 else ("+" if value > 0 else "−") + shown
+
+
+def interval(low: str, high: str, between: str = "–") -> str:
+    """Return an interval in small letters, which may break in the middle."""
+    return f"<small>{low}{between}<wbr>{high}</small>"
