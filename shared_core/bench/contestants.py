@@ -18,8 +18,8 @@ OURS = "ours"
 OURS_VLLM = "ours: vllm"
 KNOWN = (RECIPE, SENTENCE_TRANSFORMERS, VLLM, OURS, OURS_VLLM)
 
-# Tokens of vLLM's cache take memory that the others do not need; 4 GiB hold 36,000 of the 0.6B's.
-_VLLM_CACHE_GIB = "4"
+# vLLM's cache takes its memory at the start; 2 GiB hold 18,000 tokens of the 0.6B.
+_VLLM_CACHE_GIB = "2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,7 @@ def contestants(
     *,
     device: str,
     threads: int | None,
+    batches: Sequence[int] = (),
     only: Sequence[str] = (),
     without: Sequence[str] = (),
 ) -> list[Contestant]:
@@ -67,6 +68,9 @@ def contestants(
     Args:
         ours: More of ours, each ``NAME=option=value,…``.
         vllm_python: An interpreter that has vLLM; ``None`` looks for one.
+        device: ``"cpu"`` or ``"cuda"``.
+        threads: ``OMP_NUM_THREADS`` of everybody; ``None`` leaves it to each.
+        batches: Batch sizes that the peers are tried with, instead of theirs.
         only: Names, or beginnings of names, of those to keep; empty keeps all.
         without: Likewise, of those to leave out.
 
@@ -90,11 +94,13 @@ def contestants(
         settings = {"gpu_memory_utilization": 0.25}
     has_peer = can_import(sys.executable, "sentence_transformers")
     everybody = [
-        Contestant(RECIPE, "recipe", variants=_batches(1, 4, 16), environment=environment),
+        Contestant(
+            RECIPE, "recipe", variants=_batches(batches or (1, 4, 16)), environment=environment
+        ),
         Contestant(
             SENTENCE_TRANSFORMERS,
             "sentence-transformers",
-            variants=_batches(1, 4, 16, 32),
+            variants=_batches(batches or (1, 4, 16, 32)),
             environment=environment,
             absent="" if has_peer else "sentence-transformers is not installed",
         ),
@@ -125,7 +131,7 @@ def contestants(
     return [one for one in everybody if one.name in chosen]
 
 
-def _batches(*sizes: int) -> list[dict[str, int]]:
+def _batches(sizes: Sequence[int]) -> list[dict[str, int]]:
     return [{"batch": size} for size in sizes]
 
 

@@ -53,11 +53,12 @@ def _version(package: str) -> str:
 def _processor() -> str:
     if sys.platform == "linux":
         text = Path("/proc/cpuinfo").read_text("utf-8")
-        facts = dict(
-            (part.strip() for part in line.split(":", 1))
-            for line in text.split("\n\n", 1)[0].splitlines()
-            if ":" in line
-        )
+        facts = {
+            key.strip(): value.strip()
+            for key, _, value in (
+                line.partition(":") for line in text.split("\n\n", 1)[0].splitlines()
+            )
+        }
         name = facts.get("model name", platform.machine())
         flags = set(facts.get("flags", "").split())
         shown = sorted(

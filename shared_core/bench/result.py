@@ -40,9 +40,11 @@ class WorkloadFacts(_Part):
 
 
 class ContestantFacts(_Part):
-    """Who took part. ``load_seconds`` are from imported libraries to a model that has answered.
+    """Who took part.
 
     Attributes:
+        load_seconds: To read the checkpoint, everything being imported.
+        first_call: Seconds of the first short call; some load in it.
         base_bytes: In memory with everything imported, before the checkpoint was read.
     """
 
@@ -54,6 +56,7 @@ class ContestantFacts(_Part):
     reason: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
     load_seconds: float | None = None
+    first_call: float | None = None
     base_bytes: int | None = None
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from shared_core.bench.around import around
 from shared_core.bench.contestants import Contestant
 from shared_core.bench.machine import machine, versions
 from shared_core.bench.players.base import Setup
@@ -29,6 +30,7 @@ class Plan:
         name: How it is called in the result.
         random: Whether its values are.
         workloads: Names or specifications.
+        around_turns: How often imports and loading are timed; 0 leaves out all beside the model.
         timeout: Seconds that one call may take.
     """
 
@@ -41,6 +43,7 @@ class Plan:
     rounds: int
     everybody: Sequence[Contestant]
     command: Sequence[str]
+    around_turns: int = 0
     timeout: float = 1800.0
 
 
@@ -54,6 +57,17 @@ def run(plan: Plan, say: Callable[[str], None]) -> Result:
     started = datetime.datetime.now(datetime.timezone.utc)
     turns = Turns(plan.everybody, setup, shape, say, plan.timeout)
     turns.run(workloads, plan.rounds)
+    beside = {}
+    if plan.around_turns:
+        beside = around(
+            workloads,
+            encoder,
+            plan.everybody,
+            setup,
+            say,
+            turns=plan.around_turns,
+            timeout=plan.timeout,
+        )
     return Result(
         made=started.isoformat(timespec="seconds"),
         command=shlex.join(plan.command),
@@ -75,6 +89,7 @@ def run(plan: Plan, say: Callable[[str], None]) -> Result:
         samples=turns.samples,
         agreements=turns.agreements,
         skipped=turns.skipped,
+        around=beside,
     )
 
 

@@ -137,20 +137,21 @@ def _write(folder: Path, shape: Shape, dtype: str) -> None:
     from safetensors.torch import save_file
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    config = Qwen3Config(
-        vocab_size=shape.vocabulary,
-        hidden_size=shape.width,
-        intermediate_size=shape.inner_width,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.key_value_heads,
-        head_dim=shape.head_width,
-        max_position_embeddings=40960,
-        rope_theta=1e6,
-        tie_word_embeddings=shape.tied,
-        architectures=["Qwen3ForCausalLM"],
-        dtype=dtype,
-    )
+    fields: dict[str, Any] = {
+        "vocab_size": shape.vocabulary,
+        "hidden_size": shape.width,
+        "intermediate_size": shape.inner_width,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.key_value_heads,
+        "head_dim": shape.head_width,
+        "max_position_embeddings": 40960,
+        "rope_theta": 1e6,
+        "tie_word_embeddings": shape.tied,
+        "architectures": ["Qwen3ForCausalLM"],
+        "dtype": dtype,
+    }
+    config = Qwen3Config(**fields)
     config.save_pretrained(folder)
     with torch.device("meta"):
         sizes = {name: value.shape for name, value in Qwen3ForCausalLM(config).state_dict().items()}
@@ -158,7 +159,8 @@ def _write(folder: Path, shape: Shape, dtype: str) -> None:
         sizes.pop("lm_head.weight", None)
     random = torch.Generator().manual_seed(0)
     shard: dict[str, Any] = {}
-    shard_bytes, index, kind = 0, {}, getattr(torch, dtype)
+    index: dict[str, str] = {}
+    shard_bytes, kind = 0, getattr(torch, dtype)
 
     def flush() -> None:
         name = f"model-{len(set(index.values())) + 1:05d}.safetensors"

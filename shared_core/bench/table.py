@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from shared_core.bench.markdown import around_lines
 from shared_core.bench.result import Result
 from shared_core.bench.summary import Row, Spread, rows
 
@@ -26,6 +27,8 @@ def print_result(result: Result, console: Console) -> None:
     for one in result.contestants:
         if one.status != "ran":
             console.print(f"{escape(one.name)}: {one.status}: {escape(one.reason)}")
+    for line in around_lines(result, everything):
+        console.print(escape(line), highlight=False)
     for words in result.skipped:
         console.print(f"skipped: {escape(words)}")
 
@@ -36,7 +39,7 @@ def _table(name: str, result: Result, group: list[Row]) -> Table:
         f"{name}: {facts.queries} × {facts.documents // facts.queries} documents, "
         f"{facts.prompt_tokens:,} prompt tokens, {facts.unique_tokens:,} unique"
     )
-    ours = [row for row in group if not row.peer]
+    ours = [row for row in group if not row.peer and "cache" not in row.variant]
     table = Table(title=title, title_justify="left")
     table.add_column("who", overflow="fold")
     for heading in (

@@ -18,9 +18,11 @@ from shared_core.bench.workloads import Workload
 
 # After the first round, variants slower than the contestant's best by more than this are given up.
 _GIVE_UP = 1.25
-# Memory that a process takes beside its weights: libraries, activations, vLLM's cache.
+# Memory that a process takes beside its weights: libraries, activations, vLLM's cache; and what is
+# left to others.
 _BESIDE_WEIGHTS = 1.5 * 2**30
-_BESIDE_WEIGHTS_VLLM = 7 * 2**30
+_BESIDE_WEIGHTS_VLLM = 4 * 2**30
+_SPARE = 1.0 * 2**30
 _PRODUCT_TOKENS = 2048
 
 Variant = Mapping[str, Any]
@@ -67,7 +69,6 @@ class Turns:
         self.agreements: list[Agreement] = []
         self.products: dict[str, float] = {}
         self.skipped: list[str] = []
-        self._keeps = setup.device != "cpu" or self._fits_in_memory()
 
     def run(self, workloads: Sequence[Workload], rounds: int) -> None:
         """Do all rounds of all workloads; what is learnt is in the attributes."""
@@ -87,8 +88,6 @@ class Turns:
             turn = number % max(1, len(self._playing))
             for contestant in self._playing[turn:] + self._playing[:turn]:
                 self._take_turn(contestant, workload, number, variants[contestant.name])
-                if not self._keeps:
-                    self._end(contestant.name)
             if number == 0:
                 for contestant in self._playing:
                     name = contestant.name
@@ -107,8 +106,8 @@ class Turns:
                 ]
                 worker.ask(do="work", name=workload.name, requests=requests)
                 self._sent[contestant.name].add(workload.name)
-                # Not on the clock: the first call of a shape compiles, allocates and reads weights.
-                self._call(worker, contestant.name, workload.name, variants[0])
+                # Not on the clock: first calls allocate, compile and read the weights.
+                worker.ask(do="warm", name=workload.name, variant=variants[0])
             for variant in list(variants):
                 seconds = self._call(worker, contestant.name, workload.name, variant)
                 if seconds is None:
@@ -151,7 +150,9 @@ class Turns:
         """Return the contestant's process with its model loaded."""
         name = contestant.name
         if name in self._processes:
-            return self._processes[name]
+            self._processes[name] = worker = self._processes.pop(name)  # the last one used
+            return worker
+        self._make_room(contestant)
         self._say(f"loading {name}")
         setup = Setup(
             self._setup.model,
@@ -167,7 +168,8 @@ class Turns:
         facts = self.facts[name]
         facts.versions = worker.ask(do="import")["versions"]
         facts.base_bytes = worker.memory()
-        facts.load_seconds = worker.ask(do="load", variant=contestant.variants[0])["seconds"]
+        loaded = worker.ask(do="load", variant=contestant.variants[0])
+        facts.load_seconds, facts.first_call = loaded["seconds"], loaded["first_call"]
         return worker
 
     def _give_up(self, contestant: Contestant, reason: str) -> None:
@@ -240,14 +242,15 @@ class Turns:
             self.products[sizes] = max(rate, self.products.get(sizes, 0.0))
         self._say(f"matrix products: {max(answer['rates'].values()) / 1e9:,.0f} GFLOP/s at best")
 
-    def _fits_in_memory(self) -> bool:
-        """Whether all contestants can stay in memory; if not, each is loaded for each turn."""
-        weights = self._shape.weight_bytes(self._setup.dtype)
-        needed = sum(
-            weights + (_BESIDE_WEIGHTS_VLLM if one.is_vllm else _BESIDE_WEIGHTS)
-            for one in self._playing
-        )
-        return needed < 0.85 * psutil.virtual_memory().available
+    def _make_room(self, contestant: Contestant) -> None:
+        """End processes that were not used for longest, until this one's model fits in memory."""
+        needed = _BESIDE_WEIGHTS_VLLM if contestant.is_vllm else _BESIDE_WEIGHTS
+        if self._setup.device == "cpu":
+            needed += self._shape.weight_bytes(self._setup.dtype)
+        while self._processes and psutil.virtual_memory().available < needed + _SPARE:
+            oldest = next(iter(self._processes))
+            self._say(f"ending {oldest} for now: memory is short")
+            self._end(oldest)
 
 
 def title(name: str, variant: Variant) -> str:

@@ -15,6 +15,8 @@ from typing import Any, TextIO
 
 from shared_core.bench.players.base import Request, Setup, SkippedError
 
+_WARM_DOCUMENTS = 4
+
 
 def make_player(kind: str, setup: Setup) -> Any:
     """Return the contestant of that kind; each imports its own libraries alone.
@@ -62,13 +64,18 @@ class Worker:
         if kind == "load":
             start = time.perf_counter()
             self._player.load()
-            # Some load on their first use.
+            loaded = time.perf_counter()
             self._player.score([Request("What is warm?", ["Tea is."])], order["variant"])
-            return {"seconds": time.perf_counter() - start}
+            return {"seconds": loaded - start, "first_call": time.perf_counter() - loaded}
         if kind == "work":
             self._works[order["name"]] = [
                 Request(given["query"], given["documents"]) for given in order["requests"]
             ]
+            return {}
+        if kind == "warm":
+            requests = self._works[order["name"]]
+            short = [Request(one.query, one.documents[:_WARM_DOCUMENTS]) for one in requests[:1]]
+            self._score(short, order["variant"])
             return {}
         if kind == "score":
             return self._score(self._works[order["name"]], order["variant"])

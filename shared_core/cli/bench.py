@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -13,11 +14,13 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from shared_core.cli.common import fail
+from shared_core.cli.common import fail, in_words
 from shared_core.errors import MissingDependencyError, RerankError
 
 _DEFAULT_WORKLOADS = ["reference", "rag-10", "rag-50"]
 _QUICK_WORKLOADS = ["reference", "8x4@60-150"]
+_AROUND_TURNS = 5
+_PIPE_WIDTH = 150
 _ROUNDS, _QUICK_ROUNDS = 5, 2
 
 
@@ -54,6 +57,10 @@ def bench(
     vllm_python: Annotated[
         str | None, typer.Option(help="An interpreter with vLLM, if not .venv-vllm's.")
     ] = None,
+    batch: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Batch sizes to try the peers with, instead of 1, 4, 16 and 32."),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="OMP_NUM_THREADS of every contestant.")
     ] = None,
@@ -61,7 +68,18 @@ def bench(
     cache_dir: Annotated[
         Path | None, typer.Option(help="Where --shape keeps its checkpoints.")
     ] = None,
+    around: Annotated[
+        bool, typer.Option(help="Also time tokenising, adapters, imports and loading.")
+    ] = False,
     output: Annotated[Path | None, typer.Option(help="Write the result here, as JSON.")] = None,
+    read: Annotated[
+        Path | None, typer.Option(help="Measure nothing: show a result that was written before.")
+    ] = None,
+    plots: Annotated[Path | None, typer.Option(help="Draw pictures into this folder.")] = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(help="Put the tables into this page, between markers named as the result."),
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Two rounds of two small workloads.")
     ] = False,
@@ -71,41 +89,64 @@ def bench(
     The model card's recipe, sentence-transformers and vLLM take part where they are installed. Each
     is a process of its own, and only one works at a time.
     """
-    if importlib.util.find_spec("psutil") is None or importlib.util.find_spec("torch") is None:
+    if any(importlib.util.find_spec(name) is None for name in ("matplotlib", "psutil", "torch")):
         fail(str(MissingDependencyError("the bench", "bench")))
     from shared_core.bench.contestants import contestants
+    from shared_core.bench.markdown import put, render
+    from shared_core.bench.result import Result
     from shared_core.bench.run import Plan, run
     from shared_core.bench.table import print_result
 
-    console = Console(stderr=True)
+    # Ended by its caller, it ends its processes too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    progress = Console(stderr=True)
     try:
-        everybody = contestants(
-            ours or [],
-            vllm_python,
-            device=device,
-            threads=threads,
-            only=only or [],
-            without=without or [],
-        )
-        folder, name = _checkpoint(model, shape, tokenizer, dtype, cache_dir)
-        plan = Plan(
-            folder=folder,
-            name=name,
-            random=shape is not None,
-            dtype=dtype,
-            device=device,
-            workloads=workload or (_QUICK_WORKLOADS if quick else _DEFAULT_WORKLOADS),
-            rounds=rounds or (_QUICK_ROUNDS if quick else _ROUNDS),
-            everybody=everybody,
-            command=["qwen3-rerank", *_public(sys.argv[1:])],
-            timeout=timeout,
-        )
-        result = run(plan, lambda line: console.print(escape(line), highlight=False, style="dim"))
-    except (RerankError, ValueError) as error:
-        fail(str(error))
-    if output is not None:
-        result.write(output)
-    print_result(result, Console())
+        if read is not None:
+            result = Result.read(read)
+        else:
+            everybody = contestants(
+                ours or [],
+                vllm_python,
+                device=device,
+                threads=threads,
+                batches=batch or [],
+                only=only or [],
+                without=without or [],
+            )
+            folder, name = _checkpoint(model, shape, tokenizer, dtype, cache_dir)
+            plan = Plan(
+                folder=folder,
+                name=name,
+                random=shape is not None,
+                dtype=dtype,
+                device=device,
+                workloads=workload or (_QUICK_WORKLOADS if quick else _DEFAULT_WORKLOADS),
+                rounds=rounds or (_QUICK_ROUNDS if quick else _ROUNDS),
+                everybody=everybody,
+                command=["qwen3-rerank", *_public(sys.argv[1:])],
+                around_turns=_AROUND_TURNS if around else 0,
+                timeout=timeout,
+            )
+            result = run(
+                plan,
+                lambda line: progress.print(
+                    escape(line), highlight=False, style="dim", soft_wrap=True
+                ),
+            )
+        stem = (output or read or Path("bench")).stem
+        if output is not None:
+            result.write(output)
+        if plots is not None:
+            from shared_core.bench.plots import draw
+
+            for path in draw(result, plots, stem):
+                progress.print(f"drew {path}")
+        if markdown is not None:
+            put(markdown, stem, render(result))
+    except (RerankError, ValueError, OSError) as error:
+        fail(in_words(error))
+    console = Console()
+    print_result(result, console if console.is_terminal else Console(width=_PIPE_WIDTH))
 
 
 def _checkpoint(

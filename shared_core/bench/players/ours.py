@@ -38,7 +38,9 @@ class OursPlayer:
         return {"qwen3-rerank": version("qwen3-rerank"), **versions}
 
     def load(self) -> None:
-        pass  # on first use
+        scorer = self._reranker._runner.scorer
+        if hasattr(scorer, "load"):  # the others load on their first use
+            scorer.load()
 
     def prepare(self, variant: Mapping[str, Any]) -> None:
         if variant.get("cache") == "cold":

@@ -45,13 +45,10 @@ class RecipePlayer:
         if self._setup.device == "cuda" and importlib.util.find_spec("flash_attn"):
             settings["attn_implementation"] = "flash_attention_2"
         self._tokenizer = AutoTokenizer.from_pretrained(self._setup.model, padding_side="left")
-        self._model = (
-            AutoModelForCausalLM.from_pretrained(
-                self._setup.model, dtype=getattr(self._torch, self._setup.dtype), **settings
-            )
-            .to(self._setup.device)
-            .eval()
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            self._setup.model, dtype=getattr(self._torch, self._setup.dtype), **settings
         )
+        self._model = model.to(self._setup.device).eval()
         self._prefix_tokens = self._tokenizer.encode(_PREFIX, add_special_tokens=False)
         self._suffix_tokens = self._tokenizer.encode(_SUFFIX, add_special_tokens=False)
         self._token_false_id = self._tokenizer.convert_tokens_to_ids("no")
