@@ -14,6 +14,7 @@ from langchain_qwen3_rerank.documents import (
     ranked_copies,
 )
 from shared_core.adapter import AdapterOptions
+from shared_core.long_documents.options import LongDocuments
 from shared_core.options import Instruction, resolve_instruction
 from shared_core.results import RankedDocument
 
@@ -31,6 +32,10 @@ class CallOptions(TypedDict, total=False):
     top_n: int | None
     score_threshold: float | None
     min_docs: int
+    return_window: bool
+    long_documents: LongDocuments
+    window_tokens: int
+    window_overlap: int | None
     document_text: DocumentText | None
 
 
@@ -47,6 +52,9 @@ class Qwen3Rerank(AdapterOptions, BaseDocumentCompressor):
         top_k: How many documents to return at most; ``None`` returns all. ``top_n`` is an alias.
         score_threshold: Drop documents with a score below this, in [0, 1].
         min_docs: Keep this many of the best, whatever the threshold says.
+        long_documents, window_tokens, window_overlap: As for `Reranker`, and like the instruction
+            they belong to this object, not to the model.
+        return_window: Return a long document with its best window for a text.
         document_text: What a document is judged by: a function that returns its text, or metadata
             keys to put before its ``page_content``, as ``key: value`` lines.
 
@@ -68,7 +76,8 @@ class Qwen3Rerank(AdapterOptions, BaseDocumentCompressor):
         """Return a copy with other options, which uses the same loaded model.
 
         Args:
-            **options: ``instruction``, ``top_k``, ``score_threshold``, ``min_docs`` and
+            **options: ``instruction``, ``top_k``, ``score_threshold``, ``min_docs``,
+                ``long_documents``, ``window_tokens``, ``window_overlap``, ``return_window`` and
                 ``document_text``; what is left out stays as it is.
 
         Raises:
@@ -84,7 +93,9 @@ class Qwen3Rerank(AdapterOptions, BaseDocumentCompressor):
 
         Each has ``metadata["relevance_score"]``, P(yes) in [0, 1]. A score that the retriever left
         there is kept as ``metadata["retrieval_score"]``. With ``on_error="passthrough"``, documents
-        that could not be scored have ``metadata["rerank_error"]`` instead of a score.
+        that could not be scored have ``metadata["rerank_error"]`` instead of a score. A document
+        that was judged by windows has the best one's characters as
+        ``metadata["relevance_window"]``, ``[start, end]``.
 
         Args:
             documents: The documents to order. They are not changed.
@@ -128,19 +139,18 @@ class Qwen3Rerank(AdapterOptions, BaseDocumentCompressor):
             "top_k": self.top_k,
             "score_threshold": self.score_threshold,
             "min_docs": self.min_docs,
+            **self.window_options,
         }
 
         def rank(inputs: dict[str, Any]) -> dict[str, Any]:
             texts = document_texts(inputs["documents"], self.document_text)
-            return _outputs(
-                inputs["documents"], self.reranker.rerank(inputs["query"], texts, **options)
-            )
+            ranked = self.reranker.rerank(inputs["query"], texts, **options)
+            return self._outputs(inputs["documents"], texts, ranked)
 
         async def arank(inputs: dict[str, Any]) -> dict[str, Any]:
             texts = document_texts(inputs["documents"], self.document_text)
-            return _outputs(
-                inputs["documents"], await self.reranker.arerank(inputs["query"], texts, **options)
-            )
+            ranked = await self.reranker.arerank(inputs["query"], texts, **options)
+            return self._outputs(inputs["documents"], texts, ranked)
 
         inputs = {"query": query, "documents": list(documents)}
         metadata = {"model": self.model, "n_documents": len(documents), **options}
@@ -150,13 +160,14 @@ class Qwen3Rerank(AdapterOptions, BaseDocumentCompressor):
             {"callbacks": callbacks, "metadata": metadata},
         )
 
-
-def _outputs(documents: Sequence[Document], ranked: Sequence[RankedDocument]) -> dict[str, Any]:
-    """Return the documents out, and beside them what a tracer should show."""
-    return {
-        "documents": ranked_copies(documents, ranked),
-        "scores": [one.score for one in ranked],
-        "n_documents": len(ranked),
-        "n_truncated": sum(bool(one.truncated) for one in ranked),
-        ERROR_KEY: next((one.error for one in ranked if one.error is not None), None),
-    }
+    def _outputs(
+        self, documents: Sequence[Document], texts: Sequence[str], ranked: Sequence[RankedDocument]
+    ) -> dict[str, Any]:
+        """Return the documents out, and beside them what a tracer should show."""
+        return {
+            "documents": ranked_copies(documents, texts, ranked, return_window=self.return_window),
+            "scores": [one.score for one in ranked],
+            "n_documents": len(ranked),
+            "n_truncated": sum(bool(one.truncated) for one in ranked),
+            ERROR_KEY: next((one.error for one in ranked if one.error is not None), None),
+        }

@@ -52,7 +52,9 @@ class Qwen3CrossEncoder(RerankerHolder, BaseCrossEncoder):
     def score(self, text_pairs: Sequence[tuple[str, str]]) -> list[float]:
         """Return P(yes) of every (query, document) pair, in input order.
 
-        Pairs of the same query share its computation, and all pairs share forwards.
+        Pairs of the same query share its computation, and all pairs share forwards. With
+        ``long_documents="windows"``, a long document's score is that of its best window; which one
+        that is, bare scores cannot say.
 
         Raises:
             TypeError, ValueError: A text is not a string, or a query is blank.
@@ -67,6 +69,7 @@ class Qwen3CrossEncoder(RerankerHolder, BaseCrossEncoder):
             positions,
             [[text_pairs[position][1] for position in group] for group in positions.values()],
             instruction=DEFAULT_INSTRUCTION if self.instruction is None else self.instruction,
+            **self.window_options,
         )
         scores = [0.0] * len(text_pairs)
         for group, ranking in zip(positions.values(), rankings, strict=True):

@@ -7,11 +7,13 @@ from typing import Any
 
 from langchain_core.documents import Document
 
+from shared_core.long_documents.spans import shown_window
 from shared_core.results import RankedDocument
 
 SCORE_KEY = "relevance_score"
 RETRIEVAL_SCORE_KEY = "retrieval_score"
 ERROR_KEY = "rerank_error"
+WINDOW_KEY = "relevance_window"
 
 DocumentText = Callable[[Document], str] | Sequence[str]
 """A function from a document to its text, or the metadata keys to put before its text."""
@@ -47,7 +49,11 @@ def document_texts(documents: Sequence[Document], how: DocumentText | None) -> l
 
 
 def ranked_copies(
-    documents: Sequence[Document], ranked: Sequence[RankedDocument]
+    documents: Sequence[Document],
+    texts: Sequence[str],
+    ranked: Sequence[RankedDocument],
+    *,
+    return_window: bool,
 ) -> list[Document]:
     """Return copies of the kept documents, best first, with their scores in the metadata.
 
@@ -58,16 +64,31 @@ def ranked_copies(
       moves to ``retrieval_score``, unless that key is taken: the first one stays.
     - ``rerank_error`` says why a document was passed through unscored. Such a document has no
       ``relevance_score``, not even the retriever's, which could be mistaken for ours.
+    - ``relevance_window`` are the characters of the best window, ``[start, end]``, of a document
+      that was judged by windows. They are those of its ``page_content``; only if that is no part
+      of the text that it was judged by, they are those of that text.
+
+    Args:
+        documents: The documents that were ranked. They are not changed.
+        texts: What each was judged by.
+        ranked: Their ranking.
+        return_window: Make the best window the copy's ``page_content``.
     """
     copies = []
     for one in ranked:
         document = documents[one.index]
         metadata = dict(document.metadata)
         metadata.pop(ERROR_KEY, None)
+        update: dict[str, Any] = {"metadata": metadata}
         if SCORE_KEY in metadata:
             metadata.setdefault(RETRIEVAL_SCORE_KEY, metadata.pop(SCORE_KEY))
         metadata |= {SCORE_KEY: one.score} if one.error is None else {ERROR_KEY: one.error}
-        copies.append(document.model_copy(update={"metadata": metadata}))
+        if one.window is not None:
+            shown = shown_window(document.page_content, texts[one.index], one.window)
+            if shown is not None:
+                metadata[WINDOW_KEY] = [shown.start, shown.end]
+                update |= {"page_content": shown.text} if return_window else {}
+        copies.append(document.model_copy(update=update))
     return copies
 
 

@@ -19,6 +19,7 @@ from llama_index_qwen3_rerank.instruction_prompt import (
     instruction_from_prompt,
 )
 from shared_core.adapter import AdapterOptions, refuse_dialect_object
+from shared_core.long_documents.options import LongDocuments
 from shared_core.options import Instruction
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ class CallOptions(TypedDict, total=False):
     top_n: int | None
     score_threshold: float | None
     min_docs: int
+    return_window: bool
+    long_documents: LongDocuments
+    window_tokens: int
+    window_overlap: int | None
     metadata_mode: MetadataMode
     keep_retrieval_score: bool
     callback_manager: CallbackManager

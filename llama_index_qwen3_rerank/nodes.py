@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore
+from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, TextNode
 
 from shared_core import RankedDocument
+from shared_core.long_documents.spans import ShownWindow, shown_window
 
 RETRIEVAL_SCORE = "retrieval_score"
 RERANK_ERROR = "rerank_error"
+RELEVANCE_WINDOW = "relevance_window"
 
 
 def node_texts(nodes: Sequence[NodeWithScore], metadata_mode: MetadataMode) -> list[str]:
@@ -20,14 +22,25 @@ def node_texts(nodes: Sequence[NodeWithScore], metadata_mode: MetadataMode) -> l
 
 def ranked_nodes(
     nodes: Sequence[NodeWithScore],
+    texts: Sequence[str],
     ranking: Sequence[RankedDocument],
     *,
     keep_retrieval_score: bool,
+    return_window: bool,
 ) -> list[NodeWithScore]:
     """Return new `NodeWithScore` objects in the order of the ranking.
 
     A node that was passed through unscored keeps the score it came with and says why in its
-    metadata, under ``rerank_error``.
+    metadata, under ``rerank_error``. One that was judged by windows has the best one's characters
+    there, under ``relevance_window``: those of its text without metadata; only where a node of the
+    user's own kind shows no such text to the model, those of what it shows.
+
+    Args:
+        nodes: The nodes that were ranked. They are not changed.
+        texts: What each was judged by.
+        ranking: Their ranking.
+        keep_retrieval_score: Write the score that a node came with into its metadata.
+        return_window: Make the best window the text of the copy.
     """
     found = []
     for ranked in ranking:
@@ -38,9 +51,18 @@ def ranked_nodes(
             notes[RETRIEVAL_SCORE] = None if source.score is None else float(source.score)
         if ranked.error is not None:
             notes[RERANK_ERROR] = ranked.error
+        shown = None
+        if ranked.window is not None:
+            content = source.node.get_content(metadata_mode=MetadataMode.NONE)
+            shown = shown_window(content, texts[ranked.index], ranked.window)
+        if shown is not None:
+            notes[RELEVANCE_WINDOW] = [shown.start, shown.end]
+        node = annotated(source.node, notes) if notes else source.node
+        if shown is not None and return_window:
+            cut_to(node, shown)
         found.append(
             NodeWithScore(
-                node=annotated(source.node, notes) if notes else source.node,
+                node=node,
                 score=source.score if ranked.error is not None else ranked.score,
             )
         )
@@ -56,6 +78,14 @@ def annotated(node: BaseNode, notes: dict[str, Any]) -> BaseNode:
             "excluded_llm_metadata_keys": _with(node.excluded_llm_metadata_keys, notes),
         }
     )
+
+
+def cut_to(node: BaseNode, window: ShownWindow) -> None:
+    """Give a copy of a node a part of its text, and say where in its source that is."""
+    node.set_content(window.text)
+    start = getattr(node, "start_char_idx", None)
+    if isinstance(node, TextNode) and start is not None:
+        node.start_char_idx, node.end_char_idx = start + window.start, start + window.end
 
 
 def _with(keys: Sequence[str], more: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index_qwen3_rerank.component import RerankerComponent
 from llama_index_qwen3_rerank.nodes import node_texts, ranked_nodes
 from llama_index_qwen3_rerank.tracing import dispatcher, reranking
-from shared_core import DEFAULT_INSTRUCTION
+from shared_core import DEFAULT_INSTRUCTION, RankedDocument
 
 
 class Qwen3Rerank(RerankerComponent):
@@ -22,8 +22,8 @@ class Qwen3Rerank(RerankerComponent):
 
     Args:
         model, backend, instruction, device, dtype, max_length, max_batch_tokens, revision,
-            cache_dir, local_files_only, hub, engine_args, cache_size, show_progress: As for
-            `shared_core.Reranker`. The instruction may also be a `PromptTemplate` that contains
+            cache_dir, local_files_only, hub, engine_args, quantize, cache_size, show_progress: As
+            for `shared_core.Reranker`. The instruction may also be a `PromptTemplate` that contains
             ``{query_str}``.
         base_url, dialect, template, tokenizer, timeout, connect_timeout, total_timeout,
             max_retries, max_concurrency, requests_per_second: A server instead of a model in this
@@ -39,6 +39,11 @@ class Qwen3Rerank(RerankerComponent):
             ``top_n`` is accepted as its other name.
         score_threshold: Drop nodes with a score below this, in [0, 1].
         min_docs: Keep this many of the best, whatever the threshold says.
+        long_documents, window_tokens, window_overlap: As for `shared_core.Reranker`; like the
+            instruction, they belong to this object, not to the model. A node that was judged by
+            windows has the best one's characters in its metadata, under ``relevance_window``, as
+            ``[start, end]``, which neither embedding models nor LLMs get to read.
+        return_window: Return such a node as a copy with its best window for a text.
         metadata_mode: Which metadata the model reads in front of a node's text.
         keep_retrieval_score: Write the score that a node came with into its metadata, under
             ``retrieval_score``, which neither embedding models nor LLMs get to read.
@@ -64,10 +69,9 @@ class Qwen3Rerank(RerankerComponent):
         if not nodes:
             return []
         with self._traced(nodes, query) as found:
-            ranking = self.reranker.rerank(
-                query.query_str, node_texts(nodes, self.metadata_mode), **self._call_options()
-            )
-            found += ranked_nodes(nodes, ranking, keep_retrieval_score=self.keep_retrieval_score)
+            texts = node_texts(nodes, self.metadata_mode)
+            ranking = self.reranker.rerank(query.query_str, texts, **self._call_options())
+            found += self._ranked(nodes, texts, ranking)
         return found
 
     # The base class has LlamaIndex trace the method above by itself, but not this one.
@@ -79,11 +83,21 @@ class Qwen3Rerank(RerankerComponent):
         if not nodes:
             return []
         with self._traced(nodes, query) as found:
-            ranking = await self.reranker.arerank(
-                query.query_str, node_texts(nodes, self.metadata_mode), **self._call_options()
-            )
-            found += ranked_nodes(nodes, ranking, keep_retrieval_score=self.keep_retrieval_score)
+            texts = node_texts(nodes, self.metadata_mode)
+            ranking = await self.reranker.arerank(query.query_str, texts, **self._call_options())
+            found += self._ranked(nodes, texts, ranking)
         return found
+
+    def _ranked(
+        self, nodes: list[NodeWithScore], texts: list[str], ranking: list[RankedDocument]
+    ) -> list[NodeWithScore]:
+        return ranked_nodes(
+            nodes,
+            texts,
+            ranking,
+            keep_retrieval_score=self.keep_retrieval_score,
+            return_window=self.return_window,
+        )
 
     def _traced(
         self, nodes: list[NodeWithScore], query: QueryBundle
@@ -103,6 +117,7 @@ class Qwen3Rerank(RerankerComponent):
             "top_k": self.top_k,
             "score_threshold": self.score_threshold,
             "min_docs": self.min_docs,
+            **self.window_options,
         }
 
     @staticmethod

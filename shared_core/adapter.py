@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, Field, ValidationError, field_serializer, model_validator
 
 from shared_core.errors import ConfigurationError
+from shared_core.long_documents.options import WINDOW_OPTIONS
 from shared_core.options import RankingOptions, RerankerOptions
 from shared_core.remote_options import without_inputs
 from shared_core.reranker import Reranker
@@ -19,8 +20,8 @@ from shared_core.reranker import Reranker
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-MODEL_OPTIONS = frozenset(RerankerOptions.model_fields) - {"instruction"}
-"""The options that a `Reranker` is made of. The instruction goes with every call."""
+MODEL_OPTIONS = frozenset(RerankerOptions.model_fields) - {"instruction"} - WINDOW_OPTIONS
+"""The options that a `Reranker` is made of. Instruction and windows go with every call."""
 
 
 class RerankerHolder(RerankerOptions):
@@ -71,6 +72,12 @@ class RerankerHolder(RerankerOptions):
             )
         inherited = RerankerOptions.model_fields.keys() - self.model_fields_set
         self.__dict__ |= {name: getattr(options, name) for name in inherited}
+        self.check_windows()
+
+    @property
+    def window_options(self) -> dict[str, Any]:
+        """What every call is told of long documents."""
+        return {name: getattr(self, name) for name in sorted(WINDOW_OPTIONS)}
 
     if not TYPE_CHECKING:  # A type checker would take this as leave to assign any name.
 

@@ -135,6 +135,13 @@ class PairEncoder:
         """Return the ids of a text, which hold no control token."""
         return list(self._text.encode(text, add_special_tokens=False).ids)
 
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Return the tokens that each text has as a document, however long it is."""
+        encodings = self._text.encode_batch_fast(
+            [f" {text}" for text in texts], add_special_tokens=False
+        )
+        return [len(encoding) for encoding in encodings]
+
     def cut(self, instruction: str, query: str, document: str) -> tuple[str, int, bool]:
         """Return what fits of a document as text, the whole prompt's tokens, and if it was cut.
 

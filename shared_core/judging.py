@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shared_core.errors import RerankError, ScoringError
+from shared_core.long_documents.meters import TokenMeter, make_meter
 from shared_core.options import RerankerOptions
 from shared_core.ranking import check_margins
 from shared_core.score_cache import ScoreCache
@@ -49,6 +50,16 @@ class Judge:
     def is_async(self) -> bool:
         """Whether `ajudge` can be awaited."""
         return isinstance(self._scorer, AsyncScorer)
+
+    def meter(self) -> TokenMeter:
+        """Return what measures long documents; a backend that knows how is loaded for it."""
+        return make_meter(self._scorer, self._options)
+
+    async def aready(self) -> None:
+        """Await what `meter` would block for, where the backend can be awaited."""
+        prepared = getattr(self._scorer, "prepared", None)
+        if self.is_async and callable(prepared):
+            await prepared()
 
     def close(self) -> None:
         """Free what the backend holds, and close it if it is ours."""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from shared_core.long_documents.options import WindowOptions
 from shared_core.prompt import DEFAULT_INSTRUCTION
 from shared_core.remote_options import RemoteOptions
 
@@ -22,7 +23,7 @@ Hub = Literal["huggingface", "modelscope"]
 OnError = Literal["raise", "passthrough"]
 
 
-class RerankerOptions(RemoteOptions):
+class RerankerOptions(WindowOptions, RemoteOptions):
     """What a `Reranker` is made of. All fields have the meaning documented there."""
 
     model: str = Field(default=DEFAULT_MODEL, min_length=1)
@@ -95,6 +96,7 @@ class RankingOptions(BaseModel):
     top_k: int | None = Field(default=None, ge=1)
     score_threshold: float | None = Field(default=None, ge=0.0, le=1.0)
     min_docs: int = Field(default=0, ge=0)
+    return_window: bool = False
 
     @model_validator(mode="after")
     def _check_min_docs(self) -> RankingOptions:

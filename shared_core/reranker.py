@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from shared_core.errors import ClosedError, RerankError
+from shared_core.calls import RankCall
 from shared_core.inputs import make_request, make_requests
+from shared_core.long_documents.options import LongDocuments, windows_of
 from shared_core.options import (
     DEFAULT_MODEL,
     Backend,
@@ -21,9 +21,9 @@ from shared_core.options import (
 )
 from shared_core.ranking import sigmoid
 from shared_core.remote_options import TemplateOption
-from shared_core.results import RankedDocument, passed_through, ranked_documents
+from shared_core.results import RankedDocument
 from shared_core.running import Runner
-from shared_core.scorers.base import Scored, Scorer, ScoreRequest
+from shared_core.scorers.base import Scorer
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from shared_core.check.report import CheckReport
-
-logger = logging.getLogger("qwen3_rerank")
 
 
 class Reranker:
@@ -80,6 +78,12 @@ class Reranker:
         requests_per_second: How many requests to begin in a second; ``None`` is no limit.
         headers: More HTTP headers.
         scorer: A backend of your own, instead of the model; see `shared_core.Scorer`.
+        long_documents: ``"windows"`` splits a document of more than ``window_tokens`` on sentence
+            boundaries, scores all its windows, and gives it the best one's score and span;
+            ``"truncate"`` cuts what ``max_length`` has no room for. See docs/long_documents.md.
+        window_tokens: The most document tokens of a window, from 16.
+        window_overlap: Tokens, in whole sentences, that a window repeats of the one before, at most
+            half of it; ``None`` is an eighth.
         cache_size: How many scores to remember exactly; 0 remembers none.
         show_progress: Draw a bar over the forwards of long jobs.
         on_error: ``"passthrough"`` makes `rerank` return the input order unscored when scoring
@@ -118,6 +122,9 @@ class Reranker:
         requests_per_second: float | None = None,
         headers: Mapping[str, str | SecretStr] | None = None,
         scorer: Scorer | None = None,
+        long_documents: LongDocuments = "truncate",
+        window_tokens: int = 1024,
+        window_overlap: int | None = None,
         cache_size: int = 0,
         show_progress: bool = False,
         on_error: OnError = "raise",
@@ -148,6 +155,9 @@ class Reranker:
             max_concurrency=max_concurrency,
             requests_per_second=requests_per_second,
             headers=dict(headers or {}),
+            long_documents=long_documents,
+            window_tokens=window_tokens,
+            window_overlap=window_overlap,
             cache_size=cache_size,
             show_progress=show_progress,
             on_error=on_error,
@@ -180,6 +190,10 @@ class Reranker:
         instruction: Instruction | None = None,
         score_threshold: float | None = None,
         min_docs: int = 0,
+        return_window: bool = False,
+        long_documents: LongDocuments | None = None,
+        window_tokens: int | None = None,
+        window_overlap: int | None = None,
     ) -> list[RankedDocument]:
         """Return the documents that matter to the query, best first; ties keep the input order.
 
@@ -190,14 +204,22 @@ class Reranker:
             instruction: Overrides the reranker's for this call.
             score_threshold: Drop documents with a score below this, in [0, 1].
             min_docs: Keep this many of the best, whatever the threshold says.
+            return_window: Return a long document as its best window alone.
+            long_documents, window_tokens, window_overlap: Override the reranker's for this call.
 
         Raises:
             TypeError, ValueError: An argument is wrong; nothing was scored.
             RerankError: Scoring failed, unless ``on_error="passthrough"``.
         """
-        ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, min_docs=min_docs)
+        ranking = RankingOptions(
+            top_k=top_k,
+            score_threshold=score_threshold,
+            min_docs=min_docs,
+            return_window=return_window,
+        )
+        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
         requests = [make_request(query, documents, instruction, self._options.instruction)]
-        return self._rank_many(requests, ranking)[0]
+        return RankCall(self._runner, requests, ranking, windows).run()[0]
 
     def rerank_many(
         self,
@@ -208,24 +230,43 @@ class Reranker:
         instruction: Instruction | None = None,
         score_threshold: float | None = None,
         min_docs: int = 0,
+        return_window: bool = False,
+        long_documents: LongDocuments | None = None,
+        window_tokens: int | None = None,
+        window_overlap: int | None = None,
     ) -> list[list[RankedDocument]]:
         """Return one ranking per query, as `rerank` would; queries share forwards.
 
         Args:
             queries: The queries.
             document_lists: The documents of each query, as many lists as queries.
-            top_k, instruction, score_threshold, min_docs: As for `rerank`, for every query.
+            top_k, instruction, score_threshold, min_docs, return_window, long_documents,
+                window_tokens, window_overlap: As for `rerank`, for every query.
         """
-        ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, min_docs=min_docs)
+        ranking = RankingOptions(
+            top_k=top_k,
+            score_threshold=score_threshold,
+            min_docs=min_docs,
+            return_window=return_window,
+        )
+        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
         requests = make_requests(queries, document_lists, instruction, self._options.instruction)
-        return self._rank_many(requests, ranking)
+        return RankCall(self._runner, requests, ranking, windows).run()
 
     def score(
-        self, query: str, documents: Iterable[str], *, instruction: Instruction | None = None
+        self,
+        query: str,
+        documents: Iterable[str],
+        *,
+        instruction: Instruction | None = None,
+        long_documents: LongDocuments | None = None,
+        window_tokens: int | None = None,
+        window_overlap: int | None = None,
     ) -> list[float]:
         """Return P(yes) of every document, in input order. Always raises on failure."""
+        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
         request = make_request(query, documents, instruction, self._options.instruction)
-        return [sigmoid(one.logit) for one in self._runner.run([request])[0]]
+        return [sigmoid(one.logit) for one in self._runner.run([request], windows)[0]]
 
     async def arerank(
         self,
@@ -236,11 +277,21 @@ class Reranker:
         instruction: Instruction | None = None,
         score_threshold: float | None = None,
         min_docs: int = 0,
+        return_window: bool = False,
+        long_documents: LongDocuments | None = None,
+        window_tokens: int | None = None,
+        window_overlap: int | None = None,
     ) -> list[RankedDocument]:
         """`rerank` without blocking the event loop."""
-        ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, min_docs=min_docs)
+        ranking = RankingOptions(
+            top_k=top_k,
+            score_threshold=score_threshold,
+            min_docs=min_docs,
+            return_window=return_window,
+        )
+        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
         requests = [make_request(query, documents, instruction, self._options.instruction)]
-        return (await self._arank_many(requests, ranking))[0]
+        return (await RankCall(self._runner, requests, ranking, windows).arun())[0]
 
     async def arerank_many(
         self,
@@ -251,18 +302,36 @@ class Reranker:
         instruction: Instruction | None = None,
         score_threshold: float | None = None,
         min_docs: int = 0,
+        return_window: bool = False,
+        long_documents: LongDocuments | None = None,
+        window_tokens: int | None = None,
+        window_overlap: int | None = None,
     ) -> list[list[RankedDocument]]:
         """`rerank_many` without blocking the event loop."""
-        ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, min_docs=min_docs)
+        ranking = RankingOptions(
+            top_k=top_k,
+            score_threshold=score_threshold,
+            min_docs=min_docs,
+            return_window=return_window,
+        )
+        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
         requests = make_requests(queries, document_lists, instruction, self._options.instruction)
-        return await self._arank_many(requests, ranking)
+        return await RankCall(self._runner, requests, ranking, windows).arun()
 
     async def ascore(
-        self, query: str, documents: Iterable[str], *, instruction: Instruction | None = None
+        self,
+        query: str,
+        documents: Iterable[str],
+        *,
+        instruction: Instruction | None = None,
+        long_documents: LongDocuments | None = None,
+        window_tokens: int | None = None,
+        window_overlap: int | None = None,
     ) -> list[float]:
         """`score` without blocking the event loop."""
+        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
         request = make_request(query, documents, instruction, self._options.instruction)
-        return [sigmoid(one.logit) for one in (await self._runner.arun([request]))[0]]
+        return [sigmoid(one.logit) for one in (await self._runner.arun([request], windows))[0]]
 
     def check(self) -> CheckReport:
         """Return whether the scores can be trusted, and what is wrong if they cannot.
@@ -321,52 +390,3 @@ class Reranker:
     def __setstate__(self, state: dict[str, Any]) -> None:
         fields = {name: getattr(state["options"], name) for name in RerankerOptions.model_fields}
         self.__init__(scorer=state["scorer"], **fields)  # type: ignore[misc]  # rebuilt on purpose
-
-    def _rank_many(
-        self, requests: Sequence[ScoreRequest], ranking: RankingOptions
-    ) -> list[list[RankedDocument]]:
-        """Score and rank; with ``on_error="passthrough"`` a failing query spoils no other one."""
-        try:
-            return _ranked(requests, self._runner.run(requests), ranking)
-        except RerankError as error:
-            if not self._passes(error):
-                raise
-            if len(requests) > 1:
-                return [self._rank_many([request], ranking)[0] for request in requests]
-            return [_passed(requests[0], error, ranking)]
-
-    async def _arank_many(
-        self, requests: Sequence[ScoreRequest], ranking: RankingOptions
-    ) -> list[list[RankedDocument]]:
-        """`_rank_many` without blocking the event loop."""
-        try:
-            return _ranked(requests, await self._runner.arun(requests), ranking)
-        except RerankError as error:
-            if not self._passes(error):
-                raise
-            if len(requests) > 1:
-                return [(await self._arank_many([one], ranking))[0] for one in requests]
-            return [_passed(requests[0], error, ranking)]
-
-    def _passes(self, error: RerankError) -> bool:
-        return self._options.on_error == "passthrough" and not isinstance(error, ClosedError)
-
-
-def _ranked(
-    requests: Sequence[ScoreRequest],
-    answers: Sequence[Sequence[Scored]],
-    ranking: RankingOptions,
-) -> list[list[RankedDocument]]:
-    return [
-        ranked_documents(request.documents, scored, ranking)
-        for request, scored in zip(requests, answers, strict=True)
-    ]
-
-
-def _passed(
-    request: ScoreRequest, error: RerankError, ranking: RankingOptions
-) -> list[RankedDocument]:
-    logger.warning(
-        "reranking failed, passing %d documents through unscored: %s", len(request.documents), error
-    )
-    return passed_through(request.documents, error, ranking)

@@ -18,10 +18,15 @@ class RankedDocument:
         index: Its position in the input.
         score: P(yes) in [0, 1]; ``None`` if it was passed through unscored.
         logit: The margin ``logit(yes) − logit(no)`` that the order follows; ``None`` likewise.
-        document: The text, as given.
+        document: The text, as given; with ``return_window``, that of its best window alone.
         n_tokens: Tokens of the whole prompt it was judged in; ``None`` where that is unknown.
         truncated: Whether its end was cut to fit ``max_length``; ``None`` where that is unknown.
         error: Why it was passed through unscored (``on_error="passthrough"``), else ``None``.
+        window: Its best window, as the characters ``start … end`` of the text that was given;
+            ``None`` where it was judged whole. ``score``, ``logit`` and ``n_tokens`` are those of
+            this window; ``truncated`` is still whether anything was cut, which windows are not for.
+        total_tokens: Tokens of all prompts that its score took: those of every window, and
+            ``n_tokens`` where it was judged whole.
     """
 
     index: int
@@ -31,6 +36,8 @@ class RankedDocument:
     n_tokens: int | None = None
     truncated: bool | None = None
     error: str | None = None
+    window: tuple[int, int] | None = None
+    total_tokens: int | None = None
 
 
 def ranked_documents(
@@ -49,17 +56,7 @@ def ranked_documents(
         score_threshold=options.score_threshold,
         min_docs=options.min_docs,
     )
-    return [
-        RankedDocument(
-            index=index,
-            score=sigmoid(margins[index]),
-            logit=margins[index],
-            document=documents[index],
-            n_tokens=scored[index].n_tokens,
-            truncated=scored[index].truncated,
-        )
-        for index in kept
-    ]
+    return [_ranked(index, documents[index], scored[index], options) for index in kept]
 
 
 def passed_through(
@@ -75,3 +72,18 @@ def passed_through(
         RankedDocument(index=index, score=None, logit=None, document=document, error=reason)
         for index, document in enumerate(documents[: options.top_k])
     ]
+
+
+def _ranked(index: int, document: str, scored: Scored, options: RankingOptions) -> RankedDocument:
+    window = scored.window
+    text = document if window is None or not options.return_window else document[slice(*window)]
+    return RankedDocument(
+        index=index,
+        score=sigmoid(scored.logit),
+        logit=scored.logit,
+        document=text,
+        n_tokens=scored.n_tokens,
+        truncated=scored.truncated,
+        window=window,
+        total_tokens=scored.n_tokens if window is None else scored.total_tokens,
+    )

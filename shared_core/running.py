@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from shared_core.errors import ClosedError
 from shared_core.judging import Judge
+from shared_core.long_documents.folding import WindowPlan, plan_windows
+from shared_core.long_documents.options import Windows
 from shared_core.options import RerankerOptions
 from shared_core.scorers.base import Scored, Scorer, ScoreRequest
 from shared_core.scorers.choose import make_scorer
@@ -33,7 +35,7 @@ class Runner:
         self._lock = threading.Lock()
         self._judge_lock = threading.Lock()
         self._judge: Judge | None = None
-        self._executor: ThreadPoolExecutor | None = None
+        self._executors: dict[str, ThreadPoolExecutor] = {}
         self.is_closed = False
 
     @property
@@ -51,24 +53,49 @@ class Runner:
         """The backend, made if need be."""
         return self._get_judge().scorer
 
-    def run(self, requests: Sequence[ScoreRequest]) -> list[list[Scored]]:
-        """Return one `Scored` per document of each request, in input order."""
+    def run(
+        self, requests: Sequence[ScoreRequest], windows: Windows | None = None
+    ) -> list[list[Scored]]:
+        """Return one `Scored` per document of each request, in input order.
+
+        Args:
+            requests: Queries with their documents.
+            windows: What to split long documents into; ``None`` leaves them to the backend.
+        """
         self._refuse_if_closed()
         if not any(request.documents for request in requests):
             return [[] for _ in requests]
-        return self._get_judge().judge(requests)
+        judge = self._get_judge()
+        if windows is None:
+            return judge.judge(requests)
+        plan = plan_windows(requests, windows, judge.meter())
+        return plan.fold(judge.judge(plan.requests))
 
-    async def arun(self, requests: Sequence[ScoreRequest]) -> list[list[Scored]]:
+    async def arun(
+        self, requests: Sequence[ScoreRequest], windows: Windows | None = None
+    ) -> list[list[Scored]]:
         """`run` without blocking the loop: awaits the backend if it can be, else uses a worker."""
         self._refuse_if_closed()
         if not any(request.documents for request in requests):
             return [[] for _ in requests]
-        judge = self._judge
-        if judge is None:
-            judge = await self._in_worker(self._get_judge)
-        if judge.is_async:
+        judge = await self._aget_judge()
+        if not judge.is_async:
+            return await self._in_worker(lambda: self.run(requests, windows))
+        if windows is None:
             return await judge.ajudge(requests)
-        return await self._in_worker(lambda: self.run(requests))
+        plan = await self.aplan(requests, windows)
+        return plan.fold(await judge.ajudge(plan.requests))
+
+    async def aplan(self, requests: Sequence[ScoreRequest], windows: Windows) -> WindowPlan:
+        """Return the requests with their long documents split, for `arun` and what is before it.
+
+        A thread of its own splits them, so that it need not wait for a forward in progress.
+        """
+        judge = await self._aget_judge()
+        await judge.aready()
+        return await self._in_worker(
+            lambda: plan_windows(requests, windows, judge.meter()), "qwen3-rerank-split"
+        )
 
     def unload(self) -> None:
         """Free model and cache, after the work in progress; the next call loads the model again."""
@@ -79,8 +106,8 @@ class Runner:
         """Free everything. Later calls raise `ClosedError`; closing twice is fine."""
         with self._lock:
             self.is_closed = True
-            executor, self._executor = self._executor, None
-        if executor is not None:
+            executors, self._executors = self._executors, {}
+        for executor in executors.values():
             executor.shutdown(wait=True, cancel_futures=True)
         if self._judge is not None:
             self._judge.close()
@@ -105,15 +132,19 @@ class Runner:
                 )
             return self._judge
 
+    async def _aget_judge(self) -> Judge:
+        judge = self._judge
+        return await self._in_worker(self._get_judge) if judge is None else judge
+
     def _refuse_if_closed(self) -> None:
         if self.is_closed:
             raise ClosedError("the reranker is closed; make a new one (unload() only frees)")
 
-    async def _in_worker(self, call: Callable[[], Result]) -> Result:
-        """Run a call on the reranker's own worker; cancelled while it waits, it never runs."""
+    async def _in_worker(self, call: Callable[[], Result], worker: str = "qwen3-rerank") -> Result:
+        """Run a call on a worker of the reranker's own; cancelled while it waits, it never runs."""
         with self._lock:
             self._refuse_if_closed()
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(1, thread_name_prefix="qwen3-rerank")
-            future = self._executor.submit(call)
+            if worker not in self._executors:
+                self._executors[worker] = ThreadPoolExecutor(1, thread_name_prefix=worker)
+            future = self._executors[worker].submit(call)
         return await asyncio.wrap_future(future)

@@ -32,11 +32,25 @@ class Scored:
         logit: The margin ``logit(yes) − logit(no)``.
         n_tokens: Tokens of the whole prompt as scored; ``None`` where the backend cannot tell.
         truncated: Whether the document's end was cut; ``None`` where the backend cannot tell.
+        window: The characters of the document that were judged; ``None`` is all. Backends leave it
+            out: they are given windows as documents.
+        total_tokens: Tokens of the prompts of all its windows; ``None`` if it was judged whole.
     """
 
     logit: float
     n_tokens: int | None = None
     truncated: bool | None = None
+    window: tuple[int, int] | None = None
+    total_tokens: int | None = None
+
+
+@runtime_checkable
+class TokenCounter(Protocol):
+    """What a backend of your own may have, too, so that windows are measured, not estimated."""
+
+    def count_tokens(self, texts: Sequence[str]) -> Sequence[int]:
+        """Return the tokens that each text has as a document."""
+        ...
 
 
 @runtime_checkable

@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from shared_core.encoding import EncodedGroup
 from shared_core.errors import DeviceMemoryError, ScoringError
+from shared_core.long_documents.meters import EncoderMeter
 from shared_core.options import RerankerOptions
 from shared_core.scorers.base import Scored, ScoreRequest
 from shared_core.scorers.loading import LoadedModel, load_model
@@ -47,6 +48,10 @@ class TransformersScorer:
             if self._loaded is None:
                 self._loaded = load_model(self._options)
             return self._loaded
+
+    def meter(self) -> EncoderMeter:
+        """Return what measures documents; it does not wait for a forward in progress."""
+        return EncoderMeter((self._loaded or self.load()).encoder)
 
     def unload(self) -> None:
         """Free the weights, after the forward in progress; the next call reads them again."""

@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 
 from shared_core.encodable import check_encodable
 from shared_core.errors import RerankError, ScoringError
+from shared_core.long_documents.meters import EncoderMeter
 from shared_core.options import RerankerOptions
 from shared_core.prompt import render_fields
 from shared_core.scorers.base import Scored, ScoreRequest
@@ -104,6 +105,11 @@ class VllmScorer:
         """Return what `score_many` does, from any event loop; cancelling it aborts its requests."""
         return await asyncio.wrap_future(self._submit(requests, show_progress))
 
+    def meter(self) -> EncoderMeter:
+        """Return what measures documents, from any thread but the engine's."""
+        host = self._get_host()
+        return asyncio.run_coroutine_threadsafe(host.meter(), host.loop).result()
+
     def unload(self) -> None:
         """End the engine, after the calls in progress; the next call starts another."""
         with self._lock:
@@ -122,13 +128,16 @@ class VllmScorer:
     def _submit(
         self, requests: Sequence[ScoreRequest], show_progress: bool
     ) -> Future[list[list[Scored]]]:
+        host = self._get_host()
+        return asyncio.run_coroutine_threadsafe(host.score(requests, show_progress), host.loop)
+
+    def _get_host(self) -> _Host:
         with self._lock:
             if self._host is None:
                 self._host = _Host(self._options)
                 self._stop = weakref.finalize(self, self._host.stop)
                 self._stop.atexit = False  # the host sees to its end at exit, and waits for it
-            host = self._host
-        return asyncio.run_coroutine_threadsafe(host.score(requests, show_progress), host.loop)
+            return self._host
 
 
 class _Host:
@@ -173,9 +182,13 @@ class _Host:
         except Exception as error:  # vLLM's own, pydantic's and plain ValueErrors
             raise self._translated(loaded, error) from error
         finally:
-            self._calls -= 1
-            if not self._calls:
-                self._is_idle.set()
+            self._leave()
+
+    async def meter(self) -> EncoderMeter:
+        """See `VllmScorer.meter`."""
+        loaded = await self._enter()
+        self._leave()
+        return EncoderMeter(loaded.encoder)
 
     async def unload(self) -> None:
         """End the engine once no call uses it; calls that come meanwhile wait for the next one."""
@@ -220,6 +233,11 @@ class _Host:
             self._calls += 1
             self._is_idle.clear()
             return self._loaded
+
+    def _leave(self) -> None:
+        self._calls -= 1
+        if not self._calls:
+            self._is_idle.set()
 
     def _discard(self, loaded: LoadedEngine | None) -> None:
         """End this engine, unless that was done."""

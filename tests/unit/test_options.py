@@ -221,9 +221,10 @@ def test_a_reranker_takes_every_option_and_keeps_it() -> None:
     assert {name: getattr(options, name) for name in given} == given
 
 
-def test_model_options_are_those_of_the_reranker_but_the_instruction() -> None:
+def test_model_options_are_those_of_the_reranker_but_instruction_and_windows() -> None:
     """A server's too: its setup is shared by all copies, and a change would be ignored."""
-    assert RerankerOptions.model_fields.keys() - {"instruction"} == MODEL_OPTIONS
+    per_call = {"instruction", "long_documents", "window_tokens", "window_overlap"}
+    assert RerankerOptions.model_fields.keys() - per_call == MODEL_OPTIONS
     assert RemoteOptions.model_fields.keys() < MODEL_OPTIONS
     assert not MODEL_OPTIONS & RankingOptions.model_fields.keys()
 

@@ -12,6 +12,12 @@ from typing import Any, TypeVar
 from tqdm.auto import tqdm
 
 from shared_core.errors import ConfigurationError, ServerStatusError
+from shared_core.long_documents.meters import (
+    CountingMeter,
+    EncoderMeter,
+    TokenMeter,
+    estimate_tokens,
+)
 from shared_core.options import RerankerOptions
 from shared_core.scorers.base import Scored, ScoreRequest
 from shared_core.scorers.remote.dialects.base import trait
@@ -106,6 +112,16 @@ class RemoteScorer:
         self._setup = await asyncio.shield(task)
         logger.debug("%s: %s", self._setup.url, self._setup.template)
         return self._setup
+
+    def meter(self) -> TokenMeter:
+        """Return what measures documents: the tokenizer at hand, else an estimate.
+
+        For threads without an event loop; on one, await `prepared` before.
+        """
+        setup = self._setup or self.run(self.prepared())
+        if setup.encoder is not None:
+            return EncoderMeter(setup.encoder)
+        return CountingMeter(estimate_tokens, setup.max_length, checks=True)
 
     async def _prepare(self) -> Setup:
         try:

@@ -42,6 +42,10 @@ OPTIONS: dict[str, Any] = {
     "cache_dir": "somewhere",
     "local_files_only": True,
     "hub": "modelscope",
+    "long_documents": "windows",
+    "window_tokens": 256,
+    "window_overlap": 0,
+    "return_window": True,
     "cache_size": 10,
     "show_progress": True,
     "on_error": "passthrough",
@@ -52,6 +56,7 @@ OPTIONS: dict[str, Any] = {
     "keep_retrieval_score": True,
 }
 SECRETS = {"api_key", "headers"}  # in no dump: tests/unit/test_remote_secrets.py
+LEFT_OUT = {*SECRETS, "quantize"}  # which no server takes
 
 
 class OwnDialect:
@@ -67,13 +72,13 @@ class OwnDialect:
 
 
 def from_shared_reranker() -> Qwen3Rerank:
-    of_reranker = {name: OPTIONS[name] for name in RerankerOptions.model_fields.keys() - SECRETS}
+    of_reranker = {name: OPTIONS[name] for name in RerankerOptions.model_fields.keys() - LEFT_OUT}
     others = {name: OPTIONS[name] for name in OPTIONS.keys() - of_reranker.keys()}
     return Qwen3Rerank(reranker=Reranker(**of_reranker), **others)
 
 
 def test_the_options_above_are_all_and_none_is_a_default() -> None:
-    others = {"reranker", "callback_manager", *SECRETS}
+    others = {"reranker", "callback_manager", *LEFT_OUT}
     assert {*OPTIONS, *others} == Qwen3Rerank.model_fields.keys()
     default = Qwen3Rerank()
     assert not [name for name, value in OPTIONS.items() if getattr(default, name) == value]
@@ -109,7 +114,8 @@ def test_every_option_survives(make: Any, through: Any) -> None:
 
 def test_dumps_hold_options_only() -> None:
     dumped = json.loads(Qwen3Rerank(**OPTIONS).to_json())
-    assert dumped == {**OPTIONS, "metadata_mode": "llm", "class_name": "Qwen3Rerank"}
+    others = {"metadata_mode": "llm", "class_name": "Qwen3Rerank", "quantize": None}
+    assert dumped == {**OPTIONS, **others}
 
 
 def test_from_dict_accepts_a_reranker_with_the_same_options() -> None:

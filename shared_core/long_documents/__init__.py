@@ -1,0 +1,1 @@
+"""Long documents by windows: where they are cut, how that is measured, what comes of it."""

@@ -1,0 +1,103 @@
+"""Documents to windows before they are scored, and the best window's score back to each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from shared_core.long_documents.meters import TokenMeter
+from shared_core.long_documents.options import Windows
+from shared_core.long_documents.sentences import Span
+from shared_core.long_documents.windows import split_windows
+from shared_core.scorers.base import Scored, ScoreRequest
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPlan:
+    """Requests with their long documents split.
+
+    Attributes:
+        requests: What to score: in the place of a long document, its windows.
+        spans: By request and document, the spans of its windows; ``None`` where it is whole.
+    """
+
+    requests: list[ScoreRequest]
+    spans: list[list[list[Span] | None]]
+
+    @property
+    def n_documents(self) -> int:
+        """How many documents and windows there are to score."""
+        return sum(len(request.documents) for request in self.requests)
+
+    def fold(self, answers: Sequence[Sequence[Scored]]) -> list[list[Scored]]:
+        """Return one `Scored` per document: that of its window with the highest margin.
+
+        Of equal ones the first. ``n_tokens`` is that window's, ``total_tokens`` of all of them,
+        ``truncated`` whether any was cut.
+        """
+        folded = []
+        for by_document, answer in zip(self.spans, answers, strict=True):
+            scored = iter(answer)
+            folded.append(
+                [
+                    next(scored) if spans is None else _best(spans, [next(scored) for _ in spans])
+                    for spans in by_document
+                ]
+            )
+        return folded
+
+
+def plan_windows(
+    requests: Sequence[ScoreRequest], windows: Windows, meter: TokenMeter
+) -> WindowPlan:
+    """Return what to score instead of these requests. Takes time: not for an event loop.
+
+    Windows are smaller than asked for where instruction and query leave less room than that within
+    ``max_length``, so that nothing of a document is cut.
+
+    Raises:
+        QueryTooLongError: They leave none.
+        TextEncodingError: A text has a lone surrogate; names which.
+        ScoringError: A scorer's own ``count_tokens`` failed.
+    """
+    planned, spans = [], []
+    known: dict[tuple[Windows, str], list[Span] | None] = {}
+    for request in requests:
+        meter.check(request.instruction, request.query, request.documents)
+        fitting = windows.within(meter.room(request.instruction, request.query))
+        new = [text for text in dict.fromkeys(request.documents) if (fitting, text) not in known]
+        for text, tokens in zip(new, meter.count(new), strict=True):
+            known[fitting, text] = _split(text, tokens, fitting, meter)
+        found = [known[fitting, document] for document in request.documents]
+        planned.append(replace(request, documents=_texts(request.documents, found)))
+        spans.append(found)
+    return WindowPlan(planned, spans)
+
+
+def _split(document: str, n_tokens: int, windows: Windows, meter: TokenMeter) -> list[Span] | None:
+    """Return the spans of a document's windows; ``None`` if it is not longer than one."""
+    if n_tokens <= windows.tokens:
+        return None
+    return split_windows(
+        document, n_tokens, meter.count, most_tokens=windows.tokens, overlap=windows.overlap
+    )
+
+
+def _texts(documents: Sequence[str], found: Sequence[list[Span] | None]) -> list[str]:
+    """Return documents in order, each long one as its windows."""
+    texts: list[str] = []
+    for document, spans in zip(documents, found, strict=True):
+        texts += [document] if spans is None else [document[start:end] for start, end in spans]
+    return texts
+
+
+def _best(spans: Sequence[Span], scored: Sequence[Scored]) -> Scored:
+    best = max(range(len(scored)), key=lambda place: scored[place].logit)
+    counts = [one.n_tokens for one in scored if one.n_tokens is not None]
+    cuts = [one.truncated for one in scored]
+    return replace(
+        scored[best],
+        truncated=True if True in cuts else None if None in cuts else False,
+        window=spans[best],
+        total_tokens=sum(counts) if len(counts) == len(scored) else None,
+    )

@@ -1,0 +1,92 @@
+"""What is to be done with long documents: the options, and what a call makes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+LongDocuments = Literal["truncate", "windows"]
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Windows in force.
+
+    Attributes:
+        tokens: The most document tokens of one; a document of more is split.
+        overlap: The most of them that two windows share.
+    """
+
+    tokens: int
+    overlap: int
+
+    def within(self, room: int) -> Windows:
+        """Return windows that fit, smaller in proportion where there is less room."""
+        if room >= self.tokens:
+            return self
+        return Windows(room, self.overlap * room // self.tokens)
+
+
+class WindowOptions(BaseModel):
+    """How long documents are judged. All fields have the meaning documented at `Reranker`."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
+
+    long_documents: LongDocuments = "truncate"
+    # LlamaIndex's own chunk size, so that what was chunked as usual is judged whole.
+    window_tokens: int = Field(default=1024, ge=16)
+    window_overlap: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _check_overlap(self) -> WindowOptions:
+        self.check_windows()
+        return self
+
+    def check_windows(self) -> None:
+        """Raise `ValueError` unless windows go forward by half of themselves at least.
+
+        With more overlap, every token would be scored more than twice.
+        """
+        if self.window_overlap is not None and self.window_overlap > self.window_tokens // 2:
+            raise ValueError(
+                f"window_overlap={self.window_overlap} is more than half of "
+                f"window_tokens={self.window_tokens}: give less overlap, or longer windows"
+            )
+
+    @property
+    def windows(self) -> Windows | None:
+        """The windows to split long documents into; ``None`` if they are to be truncated."""
+        if self.long_documents == "truncate":
+            return None
+        overlap = self.window_tokens // 8 if self.window_overlap is None else self.window_overlap
+        return Windows(self.window_tokens, overlap)
+
+
+WINDOW_OPTIONS = frozenset(WindowOptions.model_fields)
+"""The options that go with every call."""
+
+
+def windows_of(
+    configured: WindowOptions,
+    long_documents: LongDocuments | None = None,
+    window_tokens: int | None = None,
+    window_overlap: int | None = None,
+) -> Windows | None:
+    """Return the windows of a call: its own options, and the configured ones for those left out.
+
+    Raises:
+        pydantic.ValidationError: One of them is out of range, or contradicts another.
+    """
+    given = {
+        "long_documents": long_documents,
+        "window_tokens": window_tokens,
+        "window_overlap": window_overlap,
+    }
+    called = {name: value for name, value in given.items() if value is not None}
+    if not called:
+        return configured.windows
+    return WindowOptions(
+        **{name: getattr(configured, name) for name in WINDOW_OPTIONS - called.keys()}, **called
+    ).windows
