@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ except ModuleNotFoundError as error:
     raise MissingDependencyError("a batch on Ray", "ray") from error
 
 logger = logging.getLogger("qwen3_rerank")
+_CONNECT_SECONDS = 10.0
 _PATIENCE = 60.0  # seconds without a block done, after which the log says what is waited for
 
 
@@ -110,8 +112,8 @@ class RayWorkers:
                 max_restarts=0,  # replaced by us, so that its block is counted as begun again
                 max_task_retries=0,
             )
-            self._reranker = ray.cloudpickle.dumps(with_key(reranker))
-            self._rest = ray.put(ray.cloudpickle.dumps((job, source)))
+            self._reranker = _pickled(with_key(reranker))
+            self._rest = ray.put(_pickled((job, source)))
             self._actors = [self._new() for _ in range(self.count)]
         except BaseException:
             self.close()
@@ -230,10 +232,17 @@ def _succeeded(found: Any) -> Any:
     return found
 
 
+def _pickled(value: Any) -> bytes:
+    """Return a value as bytes; Ray's pickle also takes functions, such as an instruction."""
+    data: bytes = ray.cloudpickle.dumps(value)  # type: ignore[no-untyped-call]  # Ray's
+    return data
+
+
 def _connect(address: str) -> bool:
     """Connect to a cluster unless that is done; return whether it is ours to end."""
     if ray.is_initialized():
         return False
+    _check_address(address)
     is_local = address == "local"
     if is_local:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -247,3 +256,14 @@ def _connect(address: str) -> bool:
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise BatchError(f"no Ray cluster at {address!r}: {error}") from error
     return True
+
+
+def _check_address(address: str) -> None:
+    """Raise if nothing listens at ``host:port``: Ray itself would go on trying for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or "://" in address or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise BatchError(f"no Ray cluster at {address!r}: {error}") from error

@@ -112,9 +112,6 @@ def test_what_is_wrong_is_said_without_a_traceback(
     arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    monkeypatch.setenv("RAY_gcs_server_request_timeout_seconds", "1")
-    monkeypatch.setenv("RAY_gcs_rpc_server_connect_timeout_s", "1")
     write_jsonl(tmp_path / "in.jsonl", ROWS[:5])
     done = run(*arguments, *TINY)
     assert done.returncode == 2
