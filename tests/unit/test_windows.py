@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -48,7 +49,7 @@ def check(document: str, count: Count, most_tokens: int, overlap: int) -> list[S
     spans = windows(document, count, most_tokens, overlap)
     assert spans[0][0] == 0
     assert spans[-1][1] == len(document)
-    for (start, end), (next_start, next_end) in zip(spans, spans[1:], strict=False):
+    for (start, end), (next_start, next_end) in pairwise(spans):
         assert start < next_start <= end < next_end, "a gap, or no progress"
     for (start, end), tokens in zip(
         spans, count([document[start:end] for start, end in spans]), strict=True
@@ -88,10 +89,7 @@ def test_windows_share_whole_sentences(encoder: PairEncoder) -> None:
     starts = {start for start, _ in sentences(document)}
     for overlap, shared in ((0, 0), (one - 3, 0), (2 * one, 2), (4 * one, 4)):
         spans = check(document, encoder.count, 10 * one, overlap)
-        found = [
-            document[start:end].count("left.")
-            for (_, end), (start, _) in zip(spans, spans[1:], strict=False)
-        ]
+        found = [document[start:end].count("left.") for (_, end), (start, _) in pairwise(spans)]
         assert set(found) == {shared}, overlap
         assert {start for start, _ in spans} <= starts
 

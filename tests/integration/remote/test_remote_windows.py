@@ -33,7 +33,8 @@ def test_every_dialect_scores_windows_as_documents(
     ranked = line.reranker.rerank(QUERY, DOCUMENTS, **WINDOWS, return_window=True)
     assert sorted(one.index for one in ranked) == [0, 1, 2]
     for one in ranked:
-        (alone,) = reranker.score(QUERY, [one.document])
+        text = one.document.strip() if case.name == "infinity" else one.document
+        (alone,) = reranker.score(QUERY, [text])  # Infinity strips what it gets
         assert one.score == pytest.approx(alone, abs=1e-6)
         if one.window is not None:
             assert one.document == DOCUMENTS[one.index][slice(*one.window)]
