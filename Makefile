@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 MODEL ?= tiny
 PORT ?= 8000
+BENCH ?= --quick
 BIN := $(VENV)/bin
 # vLLM pins other versions than ours, so it has an environment of its own: 2.5 GB, Linux alone.
 VLLM_BIN := .venv-vllm/bin
@@ -12,11 +13,12 @@ HAS_VLLM := $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m))
 # Small models on few cores: more threads per process only wait for one another.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: help demo serve test test-vllm test-real lint format clean
+.PHONY: help demo serve bench test test-vllm test-real lint format clean
 
 help:
 	@echo "make demo [MODEL=Qwen/Qwen3-Reranker-0.6B]  retrieve, rerank, compare"
 	@echo "make serve [MODEL=…] [PORT=8000]            the HTTP service"
+	@echo "make bench [MODEL=…] [BENCH='--workload …']  this library beside its peers, in turn: docs/performance.md"
 	@echo "make test                                   lint, types and all tests"
 	@echo "make test-vllm                              backend=\"vllm\" against real engines, in .venv-vllm (Linux, x86-64)"
 	@echo "make test-real [MODEL=…]                    golden scores of the real 0.6B (needs its weights)"
@@ -36,6 +38,9 @@ demo: $(BIN)/.runtime
 
 serve: $(BIN)/.runtime
 	@$(BIN)/qwen3-rerank serve --model "$(MODEL)" --port "$(PORT)" --log-format text
+
+bench: $(BIN)/.dev
+	@$(BIN)/qwen3-rerank bench --model "$(MODEL)" $(BENCH)
 
 # All steps run, so that one look at the output shows every failure.
 test: $(BIN)/.dev

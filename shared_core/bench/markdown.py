@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared_core.bench.result import Result, WorkloadFacts
+from shared_core.bench.result import Result
 from shared_core.bench.summary import Row, Spread, rows
 
 _HEAD = [
@@ -34,7 +34,7 @@ def render(result: Result) -> str:
     for facts in result.workloads:
         group = [row for row in everything if row.workload == facts.name]
         if group:
-            parts += [_heading(facts), _table(group)]
+            parts += [f"`{facts.name}`: {facts.described}.", _table(group)]
     left_out = [
         f"- {one.name}: {one.status}: {one.reason.splitlines()[0] if one.reason else ''}"
         for one in result.contestants
@@ -79,14 +79,6 @@ def _versions(result: Result) -> str:
         if "vllm" in one.versions:
             shown["vllm"] = one.versions["vllm"]
     return ", ".join(f"{name} {version}" for name, version in shown.items()) + "."
-
-
-def _heading(facts: WorkloadFacts) -> str:
-    queries = "one query" if facts.queries == 1 else f"{facts.queries} queries"
-    return (
-        f"`{facts.name}`: {queries}, {facts.documents // facts.queries} documents each, "
-        f"{facts.prompt_tokens:,} prompt tokens, of which {facts.unique_tokens:,} are unique."
-    )
 
 
 def _table(group: Sequence[Row]) -> str:

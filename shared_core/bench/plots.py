@@ -145,9 +145,7 @@ def _label(row: Row) -> str:
 
 def _workload_title(result: Result, name: str) -> str:
     facts = next(one for one in result.workloads if one.name == name)
-    each = facts.documents // facts.queries
-    queries = "one query" if facts.queries == 1 else f"{facts.queries} queries"
-    return f"{name}: {queries}, {each} documents each, {facts.prompt_tokens:,} prompt tokens"
+    return f"{name}: {facts.described}"
 
 
 def _title(result: Result) -> str:

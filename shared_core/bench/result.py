@@ -38,6 +38,15 @@ class WorkloadFacts(_Part):
     product_flops: int
     attention_flops: int
 
+    @property
+    def described(self) -> str:
+        """The sizes in words."""
+        documents = f"one query, {self.documents} documents"
+        if self.queries > 1:
+            documents = f"{self.queries} queries, {self.documents // self.queries} documents each"
+        tokens = f"{self.prompt_tokens:,} prompt tokens, {self.unique_tokens:,} of them unique"
+        return f"{documents}, {tokens}"
+
 
 class ContestantFacts(_Part):
     """Who took part.

@@ -35,10 +35,7 @@ def print_result(result: Result, console: Console) -> None:
 
 def _table(name: str, result: Result, group: list[Row]) -> Table:
     facts = next(one for one in result.workloads if one.name == name)
-    title = (
-        f"{name}: {facts.queries} × {facts.documents // facts.queries} documents, "
-        f"{facts.prompt_tokens:,} prompt tokens, {facts.unique_tokens:,} unique"
-    )
+    title = f"{name}: {facts.described}"
     ours = [row for row in group if not row.peer and "cache" not in row.variant]
     table = Table(title=title, title_justify="left")
     table.add_column("who", overflow="fold")

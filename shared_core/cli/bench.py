@@ -19,7 +19,7 @@ from shared_core.errors import MissingDependencyError, RerankError
 
 _DEFAULT_WORKLOADS = ["reference", "rag-10", "rag-50"]
 _QUICK_WORKLOADS = ["reference", "8x4@60-150"]
-_AROUND_TURNS = 5
+_AROUND_TURNS = 3
 _PIPE_WIDTH = 150
 _ROUNDS, _QUICK_ROUNDS = 5, 2
 

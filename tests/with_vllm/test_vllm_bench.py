@@ -1,0 +1,41 @@
+"""vLLM as the bench runs it gives the local scorer's scores, from a cold cache and a warm one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared_core import Reranker
+from shared_core.bench.players.base import Request, Setup
+from shared_core.bench.worker import make_player
+
+REQUESTS = [
+    Request("Which planet is red?", ["Mars.", "Venus is hot and bright. " * 20, "火星"]),
+    Request("What is tea?", ["A drink made of leaves.", "Mars is a planet."]),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("vllm", {"enforce_eager": True, "block_size": 32}),
+        ("ours", {"backend": "vllm", "engine_args": {"enforce_eager": True}}),
+    ],
+)
+def test_scores_are_the_local_scorers(
+    checkpoint: Path, kind: str, settings: dict[str, Any]
+) -> None:
+    player = make_player(kind, Setup(str(checkpoint), "float32", "cpu", 1024, settings))
+    assert "vllm" in player.imports()
+    player.load()
+    with Reranker(str(checkpoint), dtype="float32", device="cpu") as local:
+        expected = [
+            score
+            for request in REQUESTS
+            for score in local.score(request.query, list(request.documents))
+        ]
+    for cache in ("cold", "warm", "cold"):
+        player.prepare({"cache": cache})
+        assert player.score(REQUESTS, {"cache": cache}) == pytest.approx(expected, abs=1e-4)
