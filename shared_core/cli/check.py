@@ -21,6 +21,7 @@ def check(
     backend: options.BackendName = "auto",
     device: options.Device = None,
     dtype: options.DtypeName = "auto",
+    quantize: options.QuantizeName = None,
     base_url: options.BaseUrl = None,
     api_key: options.ApiKey = None,
     dialect: options.Dialect = "auto",
@@ -47,6 +48,7 @@ def check(
             backend=backend,
             device=device,
             dtype=dtype,
+            quantize=quantize,
             timeout=timeout,
         )
         with reranker:

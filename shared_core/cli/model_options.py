@@ -17,6 +17,10 @@ Device = Annotated[str | None, typer.Option(help="cuda, mps or cpu.", rich_help_
 DtypeName = Annotated[
     str, typer.Option(help="auto, float32, bfloat16 or float16.", rich_help_panel=_MODEL)
 ]
+QuantizeName = Annotated[
+    str | None,
+    typer.Option(help="int8: faster on a CPU, not exact.", rich_help_panel=_MODEL),
+]
 BaseUrl = Annotated[
     str | None, typer.Option(help="Its address.", metavar="URL", rich_help_panel=_SERVER)
 ]

@@ -35,6 +35,7 @@ def ui(
     backend: options.BackendName = "auto",
     device: options.Device = None,
     dtype: options.DtypeName = "auto",
+    quantize: options.QuantizeName = None,
     base_url: options.BaseUrl = None,
     api_key: options.ApiKey = None,
     dialect: options.Dialect = "auto",
@@ -71,6 +72,7 @@ def ui(
                         backend=backend,
                         device=device,
                         dtype=dtype,
+                        quantize=quantize,
                         timeout=timeout,
                         cache_size=10_000,
                     )

@@ -23,8 +23,10 @@ _TILE_ELEMENTS = 16 * 1024 * 1024
 _CPU_TILE_ELEMENTS = 2 * 1024 * 1024
 # Spans whose lengths differ by less than this share are padded into one batched product.
 _PADDING_SHARE = 0.15
-# Query positions of one product over a long span; fewer waste less above the diagonal.
+# Query positions of one product over a long span, at most; fewer waste less above the diagonal, and
+# keep the bound where a single span has many keys. Below the least, products are slow.
 _TILE_ROWS = 256
+_LEAST_TILE_ROWS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,13 @@ def plan_tiles(
         device: Where the tiles are needed.
     """
     tiles = []
-    for batch in _batches(spans, n_heads, _most_elements(device), _TILE_ROWS):
-        longest = batch[0].length
-        for start in range(0, longest, _TILE_ROWS):
-            rows = torch.arange(start, min(start + _TILE_ROWS, longest))
+    most_elements = _most_elements(device)
+    for batch in _batches(spans, n_heads, most_elements, _TILE_ROWS):
+        longest, most_keys = batch[0].length, max(span.end_position for span in batch)
+        fitting = most_elements // (len(batch) * n_heads * most_keys)
+        step = min(max(fitting, _LEAST_TILE_ROWS), _TILE_ROWS)
+        for start in range(0, longest, step):
+            rows = torch.arange(start, min(start + step, longest))
             starts = torch.tensor([[span.start] for span in batch])
             lengths = torch.tensor([[span.length] for span in batch])
             queries = torch.where(rows < lengths, starts + rows, n_tokens)

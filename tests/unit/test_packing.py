@@ -168,6 +168,14 @@ def test_every_position_attends_to_its_own_prompt_up_to_itself(
     assert last == {index: seen[span.stop - 1] for index, span in enumerate(spans)}
 
 
+def test_a_long_document_keeps_the_memory_bound() -> None:
+    """Its rows are fewer, down to where products become slow."""
+    spans = [Span(0, 79), Span(79, 4000, Span(0, 79), 79)]
+    tiles = plan_tiles(spans, 4079, 16, torch.device("cpu"))
+    assert max(tile.hidden.numel() * 16 for tile in tiles) <= 2 * 1024 * 1024
+    assert sum(tile.queries.numel() for tile in tiles) == 4079
+
+
 def _visible(tile: Tile) -> list[tuple[int, list[int]]]:
     """Return each query of a tile with the positions that it sees."""
     return [
