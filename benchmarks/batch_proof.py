@@ -35,6 +35,7 @@ WORDS = (
     *("tea", "water", "sun", "moon", "metal", "liquid", "freeze", "bread", "yeast", "green"),
     *("planet", "singer", "queen", "price"),
 )
+BLOCK = 250
 MODEL = ("--model", "tiny", "--device", "cpu", "--dtype", "float32")
 
 
@@ -55,7 +56,7 @@ def command(given: Path, out: Path, *more: str) -> list[str]:
     program = "from shared_core.cli import main; main()"
     return [
         *(sys.executable, "-c", program, "batch", str(given), str(out)),
-        *(*MODEL, "--block-rows", "250", "--no-measure", *more),
+        *(*MODEL, "--block-rows", str(BLOCK), "--no-measure", *more),
     ]
 
 
@@ -100,39 +101,50 @@ def compare(one: Path, other: Path, count: int) -> dict[str, Any]:
     }
 
 
+def on_ray(folder: Path, pairs: int, kills: bool) -> dict[str, Any]:
+    """Run a batch on two nodes and return its summary, with what was done when it was killed."""
+    size = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args={**size, "temp_dir": str(folder / "t")})
+    out = folder / "ray"
+    found: dict[str, Any] = {}
+    try:
+        cluster.add_node(**size)
+        more = ("--ray", cluster.address, "--workers", "2")
+        arguments = command(folder / "in.parquet", out, *more)
+        if kills:
+            driver = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)  # noqa: S603  # our own
+            wait_for(out, pairs // BLOCK // 4, driver)
+            found["worker killed"] = kill_a_worker(cluster)
+            wait_for(out, pairs // BLOCK // 2, driver)
+            driver.kill()
+            driver.wait()
+            found["blocks done when the driver was killed"] = len(list(out.glob("scores/*")))
+        return found | run(arguments, out)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=20000)
     parser.add_argument("--no-kill", action="store_true")
+    parser.add_argument("--folder", type=Path, help="keep all files there, for a second part")
+    parser.add_argument("--only", choices=["one", "ray"], help="one process, or Ray behind it")
     asked = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="qb"))
-    given, single, out = folder / "in.parquet", folder / "single", folder / "ray"
-    write_input(given, asked.pairs)
-    report: dict[str, Any] = {
-        "pairs": asked.pairs,
-        "one process": run(command(given, single), single),
-    }
-    size = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args={**size, "temp_dir": str(folder / "t")})
-    try:
-        cluster.add_node(**size)
-        on_ray = command(given, out, "--ray", cluster.address, "--workers", "2")
-        if not asked.no_kill:
-            driver = subprocess.Popen(on_ray, stderr=subprocess.DEVNULL)  # noqa: S603  # our own
-            blocks = asked.pairs // 250
-            wait_for(out, blocks // 4, driver)
-            kill_a_worker(cluster)
-            wait_for(out, blocks // 2, driver)
-            driver.kill()
-            driver.wait()
-            report["done when the driver was killed"] = len(list(out.glob("scores/*")))
-        report["two workers on Ray"] = run(on_ray, out)
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-    report["compared"] = compare(single, out, asked.pairs)
+    folder = asked.folder or Path(tempfile.mkdtemp(prefix="qb"))
+    folder.mkdir(exist_ok=True)
+    report: dict[str, Any] = {"pairs": asked.pairs}
+    if asked.only != "ray":
+        write_input(folder / "in.parquet", asked.pairs)
+        arguments = command(folder / "in.parquet", folder / "one")
+        report["one process"] = run(arguments, folder / "one")
+    if asked.only != "one":
+        report["two workers on Ray"] = on_ray(folder, asked.pairs, not asked.no_kill)
+        report["compared"] = compare(folder / "one", folder / "ray", asked.pairs)
     print(json.dumps(report, indent=2))
-    shutil.rmtree(folder)
+    if asked.folder is None:
+        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

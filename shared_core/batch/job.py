@@ -52,6 +52,7 @@ class Job:
         block_rows: Rows of a block; ``None`` chooses.
         group: Whether to bring the rows of a query together on disk first; ``"auto"`` does it
             where ranked lists need it.
+        has_windows: Whether long documents are judged by windows, so that the best one is written.
     """
 
     out: Path
@@ -61,6 +62,7 @@ class Job:
     columns: Columns = field(default_factory=Columns)
     block_rows: int | None = None
     group: Grouping = "auto"
+    has_windows: bool = False
 
     def __post_init__(self) -> None:
         for name, allowed in (

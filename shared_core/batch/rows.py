@@ -84,6 +84,17 @@ class Judged:
     score: float
     n_tokens: int | None
     truncated: bool | None
+    window: tuple[int, int] | None = None
+
+    @property
+    def window_start(self) -> int | None:
+        """The first character of the best window; ``None`` where the document was judged whole."""
+        return None if self.window is None else self.window[0]
+
+    @property
+    def window_end(self) -> int | None:
+        """The character behind the best window, likewise."""
+        return None if self.window is None else self.window[1]
 
 
 @dataclass(frozen=True, slots=True)

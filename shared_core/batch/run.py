@@ -124,8 +124,8 @@ def run_batch(
         LockedError: Another process works on it.
         RerankError: The model or the server failed. What is done is done.
     """
-    job = _job(out, output, format, top_k, score_threshold, min_docs, columns, block_rows, group)
-    _check(reranker)
+    ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, min_docs=min_docs)
+    job = _job(out, reranker, output, format, ranking, columns, block_rows, group)
     with locked(job.out):
         prepared = prepare(given, job, reranker)
         files = Output(job, prepared.source.shape)
@@ -162,8 +162,8 @@ def plan_batch(
         ValueError: The input is a Ray dataset, which would have to be run to be counted.
         BatchInputError, ChangedJobError, RerankError: As for `run_batch`.
     """
-    job = _job(out, output, format, top_k, score_threshold, min_docs, columns, block_rows, group)
-    _check(reranker)
+    ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, min_docs=min_docs)
+    job = _job(out, reranker, output, format, ranking, columns, block_rows, group)
     prepared = prepare(given, job, reranker, writes=False)
     with closing(_workers(reranker, job, prepared, ray)) as workers:
         sample = workers.sample(prepared.left, measure) if prepared.left else None
@@ -172,26 +172,30 @@ def plan_batch(
 
 def _job(
     out: str | os.PathLike[str],
+    reranker: Reranker,
     output: OutputKind,
     format: OutputFormat,  # noqa: A002  # as above
-    top_k: int | None,
-    score_threshold: float | None,
-    min_docs: int,
+    ranking: RankingOptions,
     columns: Columns | None,
     block_rows: int | None,
     group: Grouping,
 ) -> Job:
-    ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, min_docs=min_docs)
-    folder = Path(os.path.abspath(out))
-    return Job(folder, output, format, ranking, columns or Columns(), block_rows, group)
-
-
-def _check(reranker: Reranker) -> None:
-    if reranker.options.on_error != "raise":
+    options = reranker.options
+    if options.on_error != "raise":
         raise ValueError(
             "a batch needs a reranker with on_error='raise': rows that cannot be scored are put "
             "into the error file by themselves"
         )
+    return Job(
+        Path(os.path.abspath(out)),
+        output,
+        format,
+        ranking,
+        columns or Columns(),
+        block_rows,
+        group,
+        has_windows=options.long_documents == "windows",
+    )
 
 
 def _workers(reranker: Reranker, job: Job, prepared: Prepared, ray: RayOptions | None) -> Workers:

@@ -61,6 +61,8 @@ def take_sample(
     if not (scores and pairs):
         return Sample(rows, len(pairs), tokens)
     scored, seconds, scored_tokens = _measured(reranker, pairs)
+    if tokens is None and scored_tokens:
+        tokens = scored_tokens / scored
     return Sample(rows, len(pairs), tokens, scored, seconds, scored_tokens)
 
 
@@ -81,6 +83,8 @@ def _pairs(source: Source, blocks: Sequence[Block]) -> tuple[int, list[Pair]]:
 
 
 def _tokens_per_pair(reranker: Reranker, pairs: Sequence[Pair]) -> float | None:
+    if reranker.options.long_documents == "windows":
+        return None  # how many there are of a document shows when it is scored
     encoder = encoder_of(reranker)
     if encoder is None or not pairs:
         return None
@@ -114,7 +118,7 @@ def _measured(reranker: Reranker, pairs: Sequence[Pair]) -> tuple[int, float, in
                 raise
             ranked = []
         seconds = time.monotonic() - begun
-        counted = [one.n_tokens for one in ranked]
+        counted = [one.total_tokens for one in ranked]
         tokens = None if None in counted else sum(filter(None, counted))
         if at and len(ranked) >= best[0]:  # not the first, which loaded the model
             best = len(ranked), seconds, tokens

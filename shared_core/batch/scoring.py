@@ -133,8 +133,9 @@ class BlockScorer:
                     pair.document_id,
                     one.logit,
                     one.score,
-                    one.n_tokens,
+                    one.total_tokens,
                     one.truncated,
+                    one.window,
                 )
             )
 

@@ -31,6 +31,8 @@ def write_scores(stream: BinaryIO, job: Job, shape: Shape, judged: Sequence[Judg
         ("n_tokens", pa.int32()),
         ("truncated", pa.bool_()),
     ]
+    if job.has_windows:
+        schema += [("window_start", pa.int64()), ("window_end", pa.int64())]
     names = [name for name, _ in schema]
     rows = ({name: getattr(one, name) for name in names} for one in judged)
     _write(stream, job, pa.schema(schema), rows)
@@ -52,13 +54,13 @@ def write_rankings(stream: BinaryIO, job: Job, shape: Shape, judged: Sequence[Ju
         ("scores", pa.list_(pa.float64())),
         ("logits", pa.list_(pa.float64())),
     ]
+    if job.has_windows:
+        schema += [(name, pa.list_(pa.int64())) for name in ("window_starts", "window_ends")]
     names = {name for name, _ in schema}
 
     def rows() -> Iterator[dict[str, Any]]:
         for query in _queries(judged, shape):
-            kept = [
-                query[index] for index in rank([o.logit for o in query], **job.ranking.model_dump())
-            ]
+            kept = [query[index] for index in _order(query, job)]
             row = {
                 "row": query[0].row,
                 "query_id": query[0].query_id,
@@ -67,10 +69,23 @@ def write_rankings(stream: BinaryIO, job: Job, shape: Shape, judged: Sequence[Ju
                 places: [getattr(one, place) for one in kept],
                 "scores": [one.score for one in kept],
                 "logits": [one.logit for one in kept],
+                "window_starts": [one.window_start for one in kept],
+                "window_ends": [one.window_end for one in kept],
             }
             yield {name: value for name, value in row.items() if name in names}
 
     _write(stream, job, pa.schema(schema), rows())
+
+
+def _order(query: Sequence[Judged], job: Job) -> list[int]:
+    """Return which documents to keep, best first."""
+    asked = job.ranking
+    return rank(
+        [one.logit for one in query],
+        top_k=asked.top_k,
+        score_threshold=asked.score_threshold,
+        min_docs=asked.min_docs,
+    )
 
 
 def _queries(judged: Sequence[Judged], shape: Shape) -> Iterator[list[Judged]]:

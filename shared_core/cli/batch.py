@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _INPUT = "What is read"
 _OUTPUT = "What is written"
 _WORKERS = "Who works"
+_LONG = "Long documents"
 
 
 def _column(name: str) -> Any:
@@ -151,6 +152,22 @@ def batch(
     max_length: Annotated[
         int, typer.Option(min=1, help="Tokens of a whole prompt.", rich_help_panel="The model")
     ] = 8192,
+    quantize: options.QuantizeName = None,
+    long_documents: Annotated[
+        str, typer.Option(help="truncate or windows.", rich_help_panel=_LONG)
+    ] = "truncate",
+    window_tokens: Annotated[
+        int | None,
+        typer.Option(help="Of a window. [1024]", show_default=False, rich_help_panel=_LONG),
+    ] = None,
+    window_overlap: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens that two windows share. [an eighth]",
+            show_default=False,
+            rich_help_panel=_LONG,
+        ),
+    ] = None,
     base_url: options.BaseUrl = None,
     api_key: options.ApiKey = None,
     dialect: options.Dialect = "auto",
@@ -158,6 +175,14 @@ def batch(
     tokenizer: options.Tokenizer = None,
     header: options.Header = None,
     timeout: options.Timeout = 60.0,
+    max_concurrency: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Requests under way at once, per worker.",
+            rich_help_panel="A server instead of a model here",
+        ),
+    ] = 8,
 ) -> None:
     """Score tables of any size, and go on where it stopped.
 
@@ -217,6 +242,11 @@ def batch(
             instruction=instruction,
             max_length=max_length,
             engine_args=_json_object(engine_args),
+            quantize=quantize,
+            long_documents=long_documents,
+            window_overlap=window_overlap,
+            max_concurrency=max_concurrency,
+            **({} if window_tokens is None else {"window_tokens": window_tokens}),
         )
         with Stopping(), reranker, Bar(console) as bar:
 
