@@ -106,11 +106,11 @@ def test_a_cold_and_a_warm_cache_are_two_rows() -> None:
 def test_ratios_are_of_calls_of_the_same_round() -> None:
     found = rows(
         result(
-            *(sample("peer", n, seconds) for n, seconds in enumerate([2.0, 40.0, 3.0])),
-            *(sample("ours", n, seconds) for n, seconds in enumerate([1.0, 10.0, 1.0])),
+            *(sample("peer", n, seconds) for n, seconds in enumerate([4.0, 2.0, 30.0])),
+            *(sample("ours", n, seconds) for n, seconds in enumerate([1.0, 2.0, 10.0])),
         )
     )
-    assert found[0].faster["ours"].median == 3.0  # of 2, 4 and 3
+    assert found[0].faster["ours"].median == 3.0  # of 4, 1 and 3; the medians' own would be 2
     assert "ours" not in found[1].faster
 
 

@@ -46,6 +46,8 @@ class OursPlayer:
         if variant.get("cache") == "cold":
             # There is no public way to empty the engine's cache, and users need none.
             host = self._reranker._runner.scorer._host
+            if host is None:  # nothing was scored yet
+                return
             done = asyncio.run_coroutine_threadsafe(
                 host._loaded.engine.reset_prefix_cache(), host.loop
             )
