@@ -254,3 +254,26 @@ def test_a_file_without_rows_is_a_job_without_blocks(tmp_path: Path, reranker: R
     summary = run_batch(given, tmp_path / "out", reranker=reranker)
     assert (summary.rows, summary.blocks, summary.pairs_per_second) == (0, 0, None)
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["pairs"] == 0
+
+
+def test_windows_of_long_documents_are_written_with_their_spans(
+    tmp_path: Path, checkpoint: Path
+) -> None:
+    sentences = " ".join(f"{row['document'].capitalize()}." for row in ROWS[:30])
+    rows = [*ROWS[:4], {**ROWS[3], "document_id": "long", "document": sentences}]
+    given = write_jsonl(tmp_path / "in.jsonl", rows)
+    options: dict[str, Any] = {"long_documents": "windows", "window_tokens": 40}
+    with Reranker(str(checkpoint), dtype="float32", device="cpu", **options) as windowed:
+        run_batch(given, tmp_path / "scores", reranker=windowed)
+        run_batch(given, tmp_path / "ranked", reranker=windowed, output="ranked")
+        (best,) = windowed.rerank(rows[4]["query"], [sentences])
+    assert best.window is not None
+    *short, got = read_parts(tmp_path / "scores" / "scores")
+    assert [row["window_start"] for row in short] == [None] * 4
+    assert (got["window_start"], got["window_end"]) == best.window
+    assert got["n_tokens"] == best.total_tokens
+    assert got["logit"] == pytest.approx(best.logit, abs=1e-5)
+    ranked = {row["query_id"]: row for row in read_parts(tmp_path / "ranked" / "rankings")}
+    row = ranked[rows[4]["query_id"]]
+    place = row["document_ids"].index("long")
+    assert (row["window_starts"][place], row["window_ends"][place]) == best.window

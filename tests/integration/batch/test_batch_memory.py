@@ -15,7 +15,7 @@ import pytest
 ROWS = 24_000
 ROW_BYTES = 10_000  # 240 MB in all
 GROWTH = 96 << 20
-SMALL = 600
+SMALL = 3_000
 
 # The scorer is quick, so that all there is to see is reading, dividing, grouping and writing.
 PROGRAM = """
