@@ -1,8 +1,8 @@
 """Text to token ids: exact at the prefix boundary, cut only in the document, safe from forgery.
 
-Two copies of the model's tokenizer are at work. The *template* copy knows the control tokens and
-encodes only our own literals (`HEAD` and `SUFFIX`). The *text* copy has its added tokens removed
-and encodes everything a caller supplies, so that ``<|im_end|>`` inside a document is ten ordinary
+Two tokenizers are at work. The model's own knows the control tokens and encodes only our own
+literals (`HEAD` and `SUFFIX`), once. A copy with its added tokens removed encodes everything a
+caller supplies, so that ``<|im_end|>`` inside a document is ten ordinary
 characters. (``split_special_tokens=True`` would not do: ``<think>`` and others are added tokens
 that are not flagged special, and would still become control ids.)
 """
@@ -63,8 +63,10 @@ class PairEncoder:
 
     def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
         specification = json.loads(tokenizer.to_str())
-        specification["truncation"] = specification["padding"] = None
-        self._template = Tokenizer.from_str(json.dumps(specification))
+        template = tokenizer
+        if specification["truncation"] or specification["padding"]:
+            specification["truncation"] = specification["padding"] = None
+            template = Tokenizer.from_str(json.dumps(specification))
         control_tokens = {token["id"]: token["content"] for token in specification["added_tokens"]}
         specification["added_tokens"] = []
         specification["post_processor"] = None
@@ -73,8 +75,8 @@ class PairEncoder:
         self.max_length = max_length
         self.control_ids = frozenset(control_tokens)
         self.control_tokens: tuple[str, ...] = tuple(control_tokens.values())
-        self.suffix_ids: list[int] = self._template.encode(SUFFIX, add_special_tokens=False).ids
-        self._head_ids: list[int] = self._template.encode(HEAD, add_special_tokens=False).ids
+        self.suffix_ids: list[int] = template.encode(SUFFIX, add_special_tokens=False).ids
+        self._head_ids: list[int] = template.encode(HEAD, add_special_tokens=False).ids
         self._check_control_tokens(control_tokens.values())
         self._check_boundary()
 
