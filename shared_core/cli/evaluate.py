@@ -150,6 +150,10 @@ def evaluate(
     max_length: Annotated[
         int, typer.Option(min=1, help="Tokens of a whole prompt.", rich_help_panel="The model")
     ] = 8192,
+    quantize: options.QuantizeName = None,
+    long_documents: options.LongDocuments = "truncate",
+    window_tokens: options.WindowTokens = 1024,
+    window_overlap: options.WindowOverlap = None,
     api_key: options.ApiKey = None,
     dialect: options.Dialect = "auto",
     template: options.Template = "auto",
@@ -199,6 +203,10 @@ def evaluate(
                         dtype=dtype,
                         revision=revision,
                         max_length=max_length,
+                        quantize=quantize if url is None else None,
+                        long_documents=long_documents,
+                        window_overlap=window_overlap,
+                        window_tokens=window_tokens,
                         timeout=timeout,
                     )
                 )

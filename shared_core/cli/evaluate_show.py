@@ -63,7 +63,6 @@ class Bar:
 def print_report(report: Report, out: Path, console: Console) -> None:
     """Print the figures, what is to be known of them, and what to configure."""
     from shared_core.evaluation.measures import shown
-    from shared_core.evaluation.report import FIRST
 
     data = report.dataset
     console.print(
@@ -73,36 +72,15 @@ def print_report(report: Report, out: Path, console: Console) -> None:
     )
     for note in (*data.notes, *report.first_stage.notes):
         console.print(f"[yellow]note:[/] {escape(note)}", highlight=False)
-    table = Table()
-    table.add_column("")
-    table.add_column("ranked by", overflow="fold")
-    for name in report.measures:
-        table.add_column(shown(name), justify="right")
-    table.add_column("p", justify="right")
-    table.add_row(
-        "",
-        escape(report.first_stage.name),
-        *(f"{report.before_figures[name].mean:.3f}" for name in report.measures),
-        "",
-    )
-    main = report.measures[0]
-    for one in report.systems:
-        compared = report.comparison(main, FIRST, one.letter)
-        table.add_row(
-            one.letter,
-            f"{escape(one.name)}\n[dim]{escape(one.instruction)}[/]",
-            *(_with_interval(one.figures[name]) for name in report.measures),
-            p_value(compared.p_corrected),
-        )
-    table.add_row(
-        "", "[dim]best order[/]", *(f"[dim]{report.ceiling[m]:.3f}[/]" for m in report.measures), ""
-    )
-    console.print(table)
+    console.print(_figures(report))
     console.print(
-        f"[dim]p: of the change in {shown(main)} against the first stage (paired randomisation "
-        "test, Holm's correction for all comparisons). Below the figures, their 95 % intervals.[/]",
+        f"[dim]In brackets: 95 % intervals. p: of the change in {shown(report.measures[0])} from "
+        "the first stage, by a paired randomisation test, corrected by Holm's method.[/]",
         highlight=False,
     )
+    tasks = {one.instruction for one in report.systems}
+    for one in report.systems if len(tasks) > 1 else ():
+        console.print(f"{one.letter}: {escape(one.instruction)}", highlight=False)
     for one in report.systems:
         if one.timing is not None:
             console.print(
@@ -122,11 +100,33 @@ def print_report(report: Report, out: Path, console: Console) -> None:
     console.print(f"written: {escape(str(out / 'report.html'))}", highlight=False, soft_wrap=True)
 
 
-def _with_interval(one: object) -> str:
-    from shared_core.evaluation.significance import Estimate
+def _figures(report: Report) -> Table:
+    """Return the figures as a table."""
+    from shared_core.evaluation.measures import shown
+    from shared_core.evaluation.report import FIRST
 
-    assert isinstance(one, Estimate)  # noqa: S101  # for the type checker
-    return f"{one.mean:.3f}\n[dim]{one.low:.3f}–{one.high:.3f}[/]"
+    main, *others = report.measures
+    table = Table()
+    table.add_column("ranked by", overflow="fold", min_width=12)
+    for name in report.measures:
+        table.add_column(shown(name), justify="right", no_wrap=True)
+    table.add_column("p", justify="right", no_wrap=True)
+    rows = [(escape(report.first_stage.name), report.before_figures, "")]
+    for one in report.systems:
+        compared = report.comparison(main, FIRST, one.letter)
+        label = f"[bold]{one.letter}[/] {escape(one.name)}"
+        rows.append((label, one.figures, p_value(compared.p_corrected)))
+    for label, figures, p in rows:
+        value = figures[main]
+        table.add_row(
+            label,
+            f"{value.mean:.3f} [dim]({value.low:.3f}–{value.high:.3f})[/]",
+            *(f"{figures[name].mean:.3f}" for name in others),
+            p,
+        )
+    ceiling = (f"[dim]{report.ceiling[name]:.3f}[/]" for name in report.measures)
+    table.add_row("[dim]best order[/]", *ceiling, "")
+    return table
 
 
 def p_value(p: float) -> str:

@@ -8,6 +8,7 @@ import typer
 
 _SERVER = "A server instead of a model here"
 _MODEL = "The model"
+LONG_DOCUMENTS = "Long documents"
 
 Model = Annotated[str, typer.Option(help="A hub name, a folder, or tiny.", rich_help_panel=_MODEL)]
 BackendName = Annotated[
@@ -54,4 +55,22 @@ Header = Annotated[
 ]
 Timeout = Annotated[
     float, typer.Option(help="Seconds that one request may take.", rich_help_panel=_SERVER)
+]
+LongDocuments = Annotated[
+    str,
+    typer.Option(
+        help="truncate cuts what is too long for the model; windows takes the best part of every "
+        "document that is longer than --window-tokens.",
+        rich_help_panel=LONG_DOCUMENTS,
+    ),
+]
+WindowTokens = Annotated[
+    int, typer.Option(help="Tokens of a part.", rich_help_panel=LONG_DOCUMENTS)
+]
+WindowOverlap = Annotated[
+    int | None,
+    typer.Option(
+        help="Tokens that two parts share; an eighth of a part by default.",
+        rich_help_panel=LONG_DOCUMENTS,
+    ),
 ]

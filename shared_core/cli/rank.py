@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from shared_core import DEFAULT_MODEL, RankedDocument, RerankError
+from shared_core import DEFAULT_MODEL, RankedDocument, RankingOptions, RerankError
 from shared_core.cli import model_options as options
 from shared_core.cli.common import fail, in_words, reranker_of
 from shared_core.cli.rank_input import STDIN, RankJob, name_of, read_source
@@ -107,6 +107,17 @@ def rank(
         float | None,
         typer.Option(min=0.0, max=1.0, help="Drop documents with a score below this."),
     ] = None,
+    long_documents: options.LongDocuments = "truncate",
+    window_tokens: options.WindowTokens = 1024,
+    window_overlap: options.WindowOverlap = None,
+    return_window: Annotated[
+        bool,
+        typer.Option(
+            "--return-window",
+            help="Write the best part alone for such a document.",
+            rich_help_panel=options.LONG_DOCUMENTS,
+        ),
+    ] = False,
     out: Annotated[
         str | None,
         typer.Option(
@@ -148,13 +159,14 @@ def rank(
     """Order documents by how well they answer a query.
 
     One query: its documents are arguments, files or standard input, and come out one a line, best
-    first, as {"index", "score", "document"}:
+    first, as {"index", "score", "document"}; "window" is the best part, if there are parts:
 
     \b
       qwen3-rerank rank "how hot is the sun" "The Sun is a star." "5,772 K at its surface."
       qwen3-rerank rank "how hot is the sun" --file passages.txt --top-k 3
       grep -ih sun notes/* | qwen3-rerank rank "how hot is the sun" --json > ranked.jsonl
       qwen3-rerank rank -q "refund period" -f faq.csv --field answer --threshold 0.5
+      qwen3-rerank rank -q "who pays" -f contracts.jsonl --long-documents windows
 
     Many queries: without a query, every line is a request, and a line comes out for each one, with
     its results in the place of its documents and all its other fields as they were:
@@ -202,7 +214,13 @@ def rank(
                 quantize=quantize,
                 timeout=timeout,
                 instruction=instruction,
+                long_documents=long_documents,
+                window_tokens=window_tokens,
+                window_overlap=window_overlap,
                 show_progress=shows_progress and len(documents) >= _LONG,
+            )
+            kept = RankingOptions(
+                top_k=top_k, score_threshold=threshold, return_window=return_window
             )
             tables = out is None and (sys.stdout.isatty() if as_json is None else not as_json)
             with opened(out) as stream, reranker:
@@ -210,15 +228,14 @@ def rank(
                 if asked is not None:
                     job = RankJob("the query", asked, documents)
                     write = write or _line_writer(stream, stopping, not no_documents, whole=False)
-                    write(job, one_ranking(reranker, job, top_k, threshold))
+                    write(job, one_ranking(reranker, job, kept))
                 else:
                     skipped = rank_lines(
                         reranker,
                         sources,
                         field,
                         write or _line_writer(stream, stopping, not no_documents, whole=True),
-                        top_k=top_k,
-                        threshold=threshold,
+                        kept=kept,
                         keep_going=keep_going,
                         show_progress=shows_progress and not tables,
                     )
@@ -313,7 +330,7 @@ def _line_writer(stream: BinaryIO, stopping: Stopping, documents: bool, *, whole
     """Return what writes a line per request, or per result."""
 
     def write(job: RankJob, ranked: Sequence[RankedDocument]) -> None:
-        results = result_of(job, ranked, documents=documents)
+        results = [result_of(job, one, document=documents) for one in ranked]
         for line in [{**job.given, "results": results}] if whole else results:
             write_line(stream, line, stopping)
 

@@ -20,6 +20,7 @@ from rich.text import Text
 from typing_extensions import Self
 
 from shared_core.cli.rank_input import RankJob
+from shared_core.document_files import GivenDocument
 from shared_core.results import RankedDocument
 
 _SHOWN_CHARACTERS = 240
@@ -68,19 +69,29 @@ class Stopping:
             raise Stopped(number)
 
 
-def result_of(
-    job: RankJob, ranked: Sequence[RankedDocument], *, documents: bool
-) -> list[dict[str, Any]]:
-    """Return the results of a request as they are written."""
-    results = []
-    for one in ranked:
-        result: dict[str, Any] = {"index": one.index, "score": one.score}
-        if documents:
-            result["document"] = job.documents[one.index].given
-        if one.truncated:
-            result["truncated"] = True
-        results.append(result)
-    return results
+def result_of(job: RankJob, one: RankedDocument, *, document: bool) -> dict[str, Any]:
+    """Return one result of a request as it is written."""
+    given = job.documents[one.index]
+    result: dict[str, Any] = {"index": one.index, "score": one.score}
+    if document:
+        result["document"] = given.given if one.document == given.text else _cut(given, one)
+    if one.truncated:
+        result["truncated"] = True
+    if one.window is not None:
+        result["window"] = list(one.window)
+    return result
+
+
+def _cut(given: GivenDocument, one: RankedDocument) -> Any:
+    """Return a document as it came with its best window in the place of its text."""
+    if not isinstance(given.given, dict):
+        return one.document
+    holds = [
+        name
+        for name, value in given.given.items()
+        if isinstance(value, str) and value.strip() == given.text.strip()
+    ]
+    return given.given | dict.fromkeys(holds, one.document)
 
 
 def json_line(value: Any) -> bytes:
@@ -153,10 +164,19 @@ def print_table(
             Text(str(one.index)),
         ]
         if documents:
-            text = shown(one.document)
-            row.append(text.append(" (cut)", "yellow") if one.truncated else text)
+            row.append(_document(job, one))
         table.add_row(*row)
     console.print(table)
+
+
+def _document(job: RankJob, one: RankedDocument) -> Text:
+    """Return the text of a document, of a long one its best window, and what was done to it."""
+    if one.window is not None:
+        start, end = one.window
+        text = shown(job.documents[one.index].text[start:end])
+        return text.append(f" [{start}:{end}]", "dim")
+    text = shown(one.document)
+    return text.append(" (cut)", "yellow") if one.truncated else text
 
 
 def shown(text: str) -> Text:

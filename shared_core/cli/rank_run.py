@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from shared_core import RankedDocument, Reranker
+from shared_core import RankedDocument, RankingOptions, Reranker
 from shared_core.cli.rank_input import RankJob, batches, count_lines
 from shared_core.document_files import InputError
 
@@ -18,22 +19,15 @@ DOCUMENTS_AT_ONCE = 256
 Write = Callable[[RankJob, Sequence[RankedDocument]], None]
 
 
-def one_ranking(
-    reranker: Reranker, job: RankJob, top_k: int | None, threshold: float | None
-) -> list[RankedDocument]:
+def one_ranking(reranker: Reranker, job: RankJob, kept: RankingOptions) -> list[RankedDocument]:
     """Return the ranking of one request."""
     texts = [document.text for document in job.documents]
-    return reranker.rerank(
-        job.query,
-        texts,
-        instruction=job.instruction,
-        top_k=top_k,
-        score_threshold=threshold,
-    )
+    options = _per_call(kept, job.top_k)
+    return reranker.rerank(job.query, texts, instruction=job.instruction, **options)
 
 
 def rank_jobs(
-    reranker: Reranker, jobs: Sequence[RankJob], top_k: int | None, threshold: float | None
+    reranker: Reranker, jobs: Sequence[RankJob], kept: RankingOptions
 ) -> Iterator[tuple[RankJob, list[RankedDocument] | InputError]]:
     """Yield every request with its ranking, in order, or with what is wrong with it.
 
@@ -44,28 +38,31 @@ def rank_jobs(
     """
     for (instruction, bound), group in groupby(jobs, lambda job: (job.instruction, job.top_k)):
         some = list(group)
-        kept = top_k if bound is None else bound
-
         try:
             rankings = reranker.rerank_many(
                 [job.query for job in some],
                 [[document.text for document in job.documents] for job in some],
                 instruction=instruction,
-                top_k=kept,
-                score_threshold=threshold,
+                **_per_call(kept, bound),
             )
         except ValueError:  # one of them is at fault: which one?
-            yield from ((job, _tried(reranker, job, kept, threshold)) for job in some)
+            yield from ((job, _tried(reranker, job, kept)) for job in some)
         else:
             yield from zip(some, rankings, strict=True)
 
 
+def _per_call(kept: RankingOptions, top_k: int | None) -> dict[str, Any]:
+    """Return the options of a call; a request's own ``top_k`` goes before that of the command."""
+    options = kept.model_dump()
+    return options if top_k is None else options | {"top_k": top_k}
+
+
 def _tried(
-    reranker: Reranker, job: RankJob, top_k: int | None, threshold: float | None
+    reranker: Reranker, job: RankJob, kept: RankingOptions
 ) -> list[RankedDocument] | InputError:
     """Return the ranking of one request, or what is wrong with it."""
     try:
-        return one_ranking(reranker, job, top_k, threshold)
+        return one_ranking(reranker, job, kept)
     except ValueError as error:
         return InputError(f"{job.where}: {error}")
 
@@ -76,8 +73,7 @@ def rank_lines(
     field: str | None,
     write: Write,
     *,
-    top_k: int | None,
-    threshold: float | None,
+    kept: RankingOptions,
     keep_going: bool,
     show_progress: bool,
 ) -> int:
@@ -115,7 +111,7 @@ def rank_lines(
                         leave_out(error)
                         bar.advance(task)
                     continue
-                for job, ranked in rank_jobs(reranker, list(some), top_k, threshold):
+                for job, ranked in rank_jobs(reranker, list(some), kept):
                     if isinstance(ranked, InputError):
                         leave_out(ranked)
                     else:

@@ -40,11 +40,22 @@ def serve(
     backend: Annotated[str | None, _option(_MODEL, "auto, transformers, vllm or remote.")] = None,
     device: Annotated[str | None, _option(_MODEL, "cuda, mps or cpu.")] = None,
     dtype: Annotated[str | None, _option(_MODEL, "auto, float32, bfloat16 or float16.")] = None,
+    quantize: Annotated[str | None, _option(_MODEL, "int8: faster on a CPU, not exact.")] = None,
     max_length: Annotated[
         int | None, _option(_MODEL, "Tokens of a prompt; longer documents lose their end. [8192]")
     ] = None,
     max_batch_tokens: Annotated[
         int | None, _option(_MODEL, "Tokens of one forward. [by device]")
+    ] = None,
+    long_documents: Annotated[
+        str | None,
+        _option(_MODEL, "truncate, or windows: the best window counts, unless asked. [truncate]"),
+    ] = None,
+    window_tokens: Annotated[
+        int | None, _option(_MODEL, "Document tokens of a window. [1024]")
+    ] = None,
+    window_overlap: Annotated[
+        int | None, _option(_MODEL, "Tokens that two windows share. [an eighth]")
     ] = None,
     revision: Annotated[str | None, _option(_MODEL, "The hub revision.")] = None,
     cache_dir: Annotated[str | None, _option(_MODEL, "Where the hub's files are kept.")] = None,

@@ -164,7 +164,8 @@ def _scores(task: _Task, ranked: Sequence[RankedDocument], seconds: float | None
         if one.logit is None:
             raise ScoringError(f"query {task.query} was passed through unscored: {one.error}")
         logits[one.index] = one.logit
-    tokens = [one.n_tokens for one in ranked if one.n_tokens is not None]
+    given = [one.n_tokens if one.total_tokens is None else one.total_tokens for one in ranked]
+    tokens = [count for count in given if count is not None]
     cut = [one.truncated for one in ranked if one.truncated is not None]
     return QueryScores(
         key=task.key,

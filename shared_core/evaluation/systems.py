@@ -149,7 +149,7 @@ def _computes_in(options: RerankerOptions) -> tuple[str, str]:
 
     from shared_core.scorers.loading import _best_device, choose_dtype
 
-    device = torch.device(options.device or _best_device())
+    device = torch.device(options.device or ("cpu" if options.quantize else _best_device()))
     return device.type, str(choose_dtype(options.dtype, device)).removeprefix("torch.")
 
 

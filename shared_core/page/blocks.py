@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import gradio as gr
 
-from shared_core.document_files import Split
-from shared_core.errors import RerankError
+from shared_core.page.asking import ranked, shown
 from shared_core.page.cards import comparison_html, escape, note, ranking_html
 from shared_core.page.exports import Ranking
-from shared_core.page.given import PageError, documents_of, query_of
+from shared_core.page.long_choice import LongChoice
 from shared_core.page.models import Models
 from shared_core.page.tasks import EXAMPLES, OWN, TASKS, Example, task_choices, task_of
 from shared_core.page.words import LANGUAGE_NAMES, LANGUAGES, Language, language_of, say
@@ -115,6 +112,7 @@ def build_page(models: Models) -> gr.Blocks:
                         scale=2,
                         min_width=150,
                     )
+                long = LongChoice(_QUIET)
                 file = gr.File(
                     label=say("file", "en"),
                     file_types=[".txt", ".md", ".jsonl", ".ndjson", ".csv"],
@@ -147,17 +145,17 @@ def build_page(models: Models) -> gr.Blocks:
 
         async def show_ranking(*given: Any) -> tuple[Ranking | None, str]:
             tongue = given[-1]
-            return await _shown(_ranked(models, *given), tongue, ranking_html)
+            return await shown(ranked(models, *given), tongue, ranking_html)
 
         async def show_comparison(other: str, *given: Any) -> tuple[Comparison | None, str]:
             tongue = given[-1]
 
             async def both() -> Comparison:
                 name, asked, mine, *rest = given
-                left = await _ranked(models, name, asked, mine, *rest)
-                return left, await _ranked(models, name, asked, other, *rest)
+                left = await ranked(models, name, asked, mine, *rest)
+                return left, await ranked(models, name, asked, other, *rest)
 
-            return await _shown(
+            return await shown(
                 both(), tongue, lambda pair, tongue: comparison_html(pair[0], pair[1], tongue)
             )
 
@@ -199,6 +197,7 @@ def build_page(models: Models) -> gr.Blocks:
                 split: gr.update(label=say("split", tongue), choices=_splits(tongue)),
                 file: gr.update(label=say("file", tongue)),
                 top_k: gr.update(label=say("top_k", tongue)),
+                **long.spoken(tongue),
                 run: gr.update(value=say("rank", tongue)),
                 rank_tab: gr.update(label=say("rank_tab", tongue)),
                 compare_tab: gr.update(label=say("compare_tab", tongue)),
@@ -222,11 +221,11 @@ def build_page(models: Models) -> gr.Blocks:
             accepted = request.headers.get("accept-language")
             return asked if asked in LANGUAGES else language_of(accepted)
 
-        inputs = [chosen, query, instruction, documents, split, file, top_k, language]
+        inputs = [chosen, query, instruction, documents, split, file, top_k, *long.fields, language]
         spoken = [
             *(heading, examples_label, chosen, query, task, instruction, documents, split, file),
             *(top_k, run, rank_tab, compare_tab, second_task, second_instruction, compare),
-            *(cards, columns, *chips.values()),
+            *(cards, columns, *long.fields, *chips.values()),
         ]
         slow: dict[str, Any] = {"concurrency_limit": _AT_ONCE, "show_progress": "minimal", **_QUIET}
         gr.on(
@@ -273,46 +272,6 @@ def build_page(models: Models) -> gr.Blocks:
         language.change(None, [language], js=_SET_LANGUAGE, **_QUIET)
         page.load(greet, None, [language], show_progress="hidden", **_QUIET)
     return page
-
-
-async def _ranked(
-    models: Models,
-    name: str,
-    query: str,
-    instruction: str,
-    documents: str,
-    split: Split,
-    path: str | None,
-    top_k: float | None,
-    language: Language,
-) -> Ranking:
-    """Return the ranking that was asked for.
-
-    Raises:
-        PageError: Something is missing, or wrong.
-    """
-    asked = query_of(query or "", language)
-    texts = documents_of(documents or "", split, path, language)
-    task = (instruction or "").strip() or TASKS["web"][2]
-    started = time.perf_counter()
-    ranked = await models[name](
-        asked, texts, instruction=task, top_k=int(top_k) if top_k and top_k > 0 else None
-    )
-    seconds = time.perf_counter() - started
-    return Ranking(asked, task, name, len(texts), seconds, ranked)
-
-
-async def _shown(
-    coming: Any, language: Language, show: Callable[[Any, Language], str]
-) -> tuple[Any, str]:
-    """Return what is awaited with its HTML, or nothing and what went wrong."""
-    try:
-        made = await coming
-    except PageError as error:
-        return None, note(str(error), "problem")
-    except (RerankError, ValueError) as error:
-        return None, note(say("failed", language, reason=error), "problem")
-    return made, show(made, language)
 
 
 def _panel(value: str, name: str) -> gr.HTML:

@@ -124,12 +124,14 @@ def _card(
     if one.n_tokens is not None:
         facts.append(say("tokens", language, count=f"{one.n_tokens:,}"))
     spans = "".join(f"<span>{escape(fact)}</span>" for fact in facts)
+    if one.window is not None:
+        spans += f'<span class="qr-part">{escape(_part(one, language))}</span>'
     if one.truncated:
         spans += f'<span class="qr-cut">✂ {escape(say("cut", language))}</span>'
     return (
         f'<li class="qr-card"><div class="qr-top"><span class="qr-place">{place}</span>'
         f"{_bar(one.score, language)}{_move(move, language)}</div>"
-        f'{_text(one.document, language)}<div class="qr-facts">{spans}</div></li>'
+        f'{_text(one, language)}<div class="qr-facts">{spans}</div></li>'
     )
 
 
@@ -157,14 +159,29 @@ def _move(places: int | None, language: Language) -> str:
     )
 
 
-def _text(document: str, language: Language) -> str:
-    """Return the text; a long one shows its beginning, and the rest on request."""
-    whole = f'<div class="qr-text" dir="auto">{escape(document)}</div>'
+def _part(one: RankedDocument, language: Language) -> str:
+    """Return where the best window of a document is."""
+    start, end = one.window or (0, 0)
+    values = {"start": start + 1, "end": end, "all": len(one.document)}
+    return say("window", language, **{name: f"{value:,}" for name, value in values.items()})
+
+
+def _text(one: RankedDocument, language: Language) -> str:
+    """Return the text, the best window marked; a long one shows where it begins, and the rest on
+    request.
+    """
+    document = one.document
+    start, end = one.window or (0, len(document))
+    part = escape(document[start:end])
+    marked = part if one.window is None else f"<mark>{part}</mark>"
+    text = f"{escape(document[:start])}{marked}{escape(document[end:])}"
+    whole = f'<div class="qr-text" dir="auto">{text}</div>'
     if len(document) <= _LONG_CHARACTERS and document.count("\n") < _LONG_LINES:
         return whole
-    start = "\n".join(document.split("\n")[:_LONG_LINES])[:_LONG_CHARACTERS]
+    shown = "\n".join(document[start:end].lstrip().split("\n")[:_LONG_LINES])[:_LONG_CHARACTERS]
+    begins = f"{'…' if start else ''}{escape(shown)}…"
     return (
-        f'<details class="qr-long"><summary><span class="qr-text" dir="auto">{escape(start)}…'
+        f'<details class="qr-long"><summary><span class="qr-text" dir="auto">{begins}'
         f'</span> <span class="qr-more">{escape(say("show_all", language))}</span></summary>'
         f"{whole}</details>"
     )

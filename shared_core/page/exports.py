@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from shared_core.results import RankedDocument
 
 _COLUMNS = (
-    *("rank", "index", "score", "document", "n_tokens", "truncated"),
+    *("rank", "index", "score", "document", "n_tokens", "truncated", "window"),
     *("query", "instruction", "model"),
 )
 # A spreadsheet takes a cell that begins like this for a formula, and runs it.
@@ -52,6 +52,7 @@ def as_json(rankings: Sequence[Ranking]) -> str:
                     "document": result.document,
                     "n_tokens": result.n_tokens,
                     "truncated": result.truncated,
+                    "window": result.window,
                 }
                 for result in one.ranked
             ],
@@ -68,7 +69,7 @@ def as_csv(rankings: Sequence[Ranking]) -> str:
 
     >>> ranking = Ranking("q", "i", "m", 1, 0.1, [RankedDocument(0, 0.5, 0.0, "=1+1", 9, False)])
     >>> as_csv([ranking]).splitlines()[1]
-    "1,0,0.5,'=1+1,9,False,q,i,m"
+    "1,0,0.5,'=1+1,9,False,,q,i,m"
     """
     table = io.StringIO(newline="")
     writer = csv.writer(table)
@@ -78,7 +79,7 @@ def as_csv(rankings: Sequence[Ranking]) -> str:
             writer.writerow(
                 (
                     *(place, result.index, result.score, _cell(result.document)),
-                    *(result.n_tokens, result.truncated),
+                    *(result.n_tokens, result.truncated, _span(result)),
                     *map(_cell, (one.query, one.instruction, one.model)),
                 )
             )
@@ -89,6 +90,10 @@ def data_link(text: str, media_type: str, *, mark: bool = False) -> str:
     """Return a text as a ``data:`` URL; ``mark`` puts a byte-order mark in front, for Excel."""
     raw = text.encode("utf-8-sig" if mark else "utf-8", "replace")
     return f"data:{media_type};charset=utf-8;base64,{base64.b64encode(raw).decode()}"
+
+
+def _span(result: RankedDocument) -> str | None:
+    return None if result.window is None else "{}:{}".format(*result.window)
 
 
 def _cell(text: str) -> str:

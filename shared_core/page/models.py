@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from shared_core.long_documents.options import LongDocuments
 from shared_core.reranker import Reranker
 from shared_core.results import RankedDocument
 
@@ -19,6 +20,8 @@ class Rank(Protocol):
         *,
         instruction: str | None = None,
         top_k: int | None = None,
+        long_documents: LongDocuments | None = None,
+        window_tokens: int | None = None,
     ) -> list[RankedDocument]:
         """Return the documents to keep, best first."""
         ...

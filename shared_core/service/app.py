@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from shared_core.errors import RerankError
+from shared_core.long_documents.options import LongDocuments
 from shared_core.page import is_installed, mount_page
 from shared_core.page.models import Models
 from shared_core.reranker import Reranker
@@ -90,9 +91,18 @@ def _ranks(service: Service) -> Models:
         *,
         instruction: str | None = None,
         top_k: int | None = None,
+        long_documents: LongDocuments | None = None,
+        window_tokens: int | None = None,
     ) -> list[RankedDocument]:
         try:
-            return await service.rank(query, documents, instruction=instruction, top_k=top_k)
+            return await service.rank(
+                query,
+                documents,
+                instruction=instruction,
+                top_k=top_k,
+                long_documents=long_documents,
+                window_tokens=window_tokens,
+            )
         except RefusedError as refusal:
             raise RerankError(refusal.message) from refusal
 

@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 from shared_core.errors import RerankError
+from shared_core.long_documents.folding import WindowPlan
+from shared_core.long_documents.options import LongDocuments, Windows, windows_of
 from shared_core.options import RankingOptions, resolve_instruction
 from shared_core.prompt import DEFAULT_INSTRUCTION
 from shared_core.reranker import Reranker
@@ -63,6 +65,7 @@ class Service:
             parallel=settings.max_concurrency if settings.is_remote else 1,
         )
         self._active = 0
+        self._splitting = 0
         self._refuses = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -162,7 +165,9 @@ class Service:
         task = resolve_instruction(instruction, self.settings.instruction, query)
         return ScoreRequest(query, task, documents)
 
-    async def score(self, requests: Sequence[ScoreRequest]) -> list[list[Scored]]:
+    async def score(
+        self, requests: Sequence[ScoreRequest], windows: Windows | None = None
+    ) -> list[list[Scored]]:
         """Return one `Scored` per document of each request; others may share the forwards.
 
         Raises:
@@ -170,13 +175,39 @@ class Service:
         """
         self._check_limits(requests)
         try:
-            return await self._scheduler.submit(requests)
+            if windows is None:
+                return await self._scheduler.submit(requests)
+            plan = await self._planned(requests, windows)
+            return plan.fold(await self._scheduler.submit(plan.requests))
         except QueueFullError as error:
             raise RefusedError(
                 429, str(error), headers={"Retry-After": str(error.retry_after)}
             ) from error
         except (RerankError, ValueError, TypeError) as error:
             raise refusal_of(error) from error
+
+    async def _planned(self, requests: Sequence[ScoreRequest], windows: Windows) -> WindowPlan:
+        """Return the requests with their long documents split, which are a load of their own.
+
+        Raises:
+            RefusedError: There are more windows than a request may have documents.
+            QueueFullError: Too many requests are being split.
+        """
+        if self._splitting >= self.settings.max_queue:
+            raise QueueFullError(1)
+        self._splitting += 1
+        try:
+            plan = await self._runner.aplan(requests, windows)
+        finally:
+            self._splitting -= 1
+        if plan.n_documents > self.settings.max_documents:
+            raise RefusedError(
+                422,
+                f"the documents make {plan.n_documents} windows of {windows.tokens} tokens: this "
+                f"service takes {self.settings.max_documents} in a request; ask for longer ones "
+                "(window_tokens), or truncate",
+            )
+        return plan
 
     async def rank(
         self,
@@ -186,11 +217,14 @@ class Service:
         instruction: str | None = None,
         top_k: int | None = None,
         score_threshold: float | None = None,
+        long_documents: LongDocuments | None = None,
+        window_tokens: int | None = None,
     ) -> list[RankedDocument]:
         """Return what `Reranker.rerank` does, through the queue. Raises `RefusedError`."""
         ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold)
+        windows = windows_of(self.settings, long_documents, window_tokens)
         async with self.accept():
-            (scored,) = await self.score([self.request(query, documents, instruction)])
+            (scored,) = await self.score([self.request(query, documents, instruction)], windows)
         return ranked_documents(documents, scored, ranking)
 
     def _check_limits(self, requests: Sequence[ScoreRequest]) -> None:

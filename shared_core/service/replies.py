@@ -6,13 +6,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from shared_core.ranking import sigmoid
 from shared_core.results import RankedDocument
 from shared_core.scorers.base import Scored
 
 
 def n_tokens(scored: Sequence[Scored]) -> int | None:
-    """Return the tokens of all prompts, each with the query's part; ``None`` if one is unknown."""
-    counts = [one.n_tokens for one in scored]
+    """Return the tokens of all prompts, also of windows; ``None`` if one is unknown."""
+    counts = [one.n_tokens if one.window is None else one.total_tokens for one in scored]
     return None if None in counts else sum(count or 0 for count in counts)
 
 
@@ -29,7 +30,13 @@ def _row(ranked: RankedDocument, is_raw: bool) -> dict[str, Any]:
         "relevance_score": ranked.logit if is_raw else ranked.score,
         "logit": ranked.logit,
         "truncated": ranked.truncated,
+        **_window(ranked),
     }
+
+
+def _window(one: RankedDocument | Scored) -> dict[str, Any]:
+    """Return the field ``window``; nothing for what was judged whole, as ever."""
+    return {} if one.window is None else {"window": list(one.window)}
 
 
 def plain(
@@ -80,12 +87,13 @@ def tei(results: Sequence[RankedDocument], *, echo: bool, is_raw: bool) -> list[
     return [
         {"index": one.index, "score": one.logit if is_raw else one.score}
         | ({"text": one.document} if echo else {})
+        | _window(one)
         for one in results
     ]
 
 
 def scores(
-    values: Sequence[float], tokens: int | None, *, request_id: str, model: str
+    scored: Sequence[Scored], *, request_id: str, model: str, is_raw: bool
 ) -> dict[str, Any]:
     """Return vLLM's reply to ``/score``: input order."""
     return {
@@ -94,13 +102,19 @@ def scores(
         "created": int(time.time()),
         "model": model,
         "data": [
-            {"index": index, "object": "score", "score": value}
-            for index, value in enumerate(values)
+            {
+                "index": index,
+                "object": "score",
+                "score": one.logit if is_raw else sigmoid(one.logit),
+                **_window(one),
+            }
+            for index, one in enumerate(scored)
         ],
-        **_usage(tokens),
+        **_usage(n_tokens(scored)),
     }
 
 
 def predicted(results: Sequence[RankedDocument]) -> dict[str, Any]:
     """Return ``{result: [{document, score}]}``, best first."""
-    return {"result": [{"document": one.document, "score": one.score} for one in results]}
+    rows = [{"document": one.document, "score": one.score} | _window(one) for one in results]
+    return {"result": rows}

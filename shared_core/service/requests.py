@@ -7,6 +7,9 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
+from shared_core.long_documents.options import LongDocuments, WindowOptions, Windows, windows_of
+from shared_core.options import RankingOptions
+
 _OBJECT = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 _TEXT = {"anyOf": [{"type": "string"}, _OBJECT]}
 
@@ -42,8 +45,8 @@ TextLists = Annotated[
 ]
 
 
-class _Request(BaseModel):
-    """Unknown fields are left aside, since every server's clients send some of their own."""
+class ScoringRequest(BaseModel):
+    """What all have. Unknown fields are left aside: every server's clients send some."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, protected_namespaces=())
 
@@ -55,6 +58,21 @@ class _Request(BaseModel):
     chat_template_kwargs: dict[str, Any] | None = Field(
         default=None, description="vLLM's way of giving the instruction."
     )
+    long_documents: LongDocuments | None = Field(
+        default=None, description="windows: split long documents, and score the best window."
+    )
+    window_tokens: int | None = Field(default=None, ge=16, description="Tokens of a window.")
+    window_overlap: int | None = Field(
+        default=None, ge=0, description="Tokens that two windows share, at most half of one."
+    )
+
+    def windows(self, configured: WindowOptions) -> Windows | None:
+        """Return the windows asked for; of the service's own for what was left out.
+
+        Raises:
+            pydantic.ValidationError: They contradict those.
+        """
+        return windows_of(configured, self.long_documents, self.window_tokens, self.window_overlap)
 
     @property
     def task(self) -> str | None:
@@ -62,7 +80,7 @@ class _Request(BaseModel):
         return self.instruction if self.instruction is not None else self.instruct
 
     @model_validator(mode="after")
-    def _one_instruction(self) -> _Request:
+    def _one_instruction(self) -> ScoringRequest:
         given = [self.instruction, self.instruct]
         for name in ("instruction", "instruct"):
             nested = (self.chat_template_kwargs or {}).get(name)
@@ -73,18 +91,25 @@ class _Request(BaseModel):
         return self
 
 
-class _Ranking(_Request):
+class _Ranking(ScoringRequest):
     top_n: int | None = Field(default=None, ge=0, description="How many to return; 0 is all.")
     top_k: int | None = Field(default=None, ge=0, description="Another name of it.")
     score_threshold: float | None = Field(
         default=None, ge=0, le=1, allow_inf_nan=False, description="Leave out lower scores."
     )
     return_documents: bool | None = Field(default=None, description="Repeat the texts.")
+    return_window: bool = Field(
+        default=False, description="Repeat of a long document its best window alone."
+    )
 
     @property
-    def top(self) -> int | None:
-        """How many to keep; ``None`` is all."""
-        return self.top_n or self.top_k or None
+    def ranking(self) -> RankingOptions:
+        """What to keep, and in which form; no ``top_n`` is all."""
+        return RankingOptions(
+            top_k=self.top_n or self.top_k or None,
+            score_threshold=self.score_threshold,
+            return_window=self.return_window,
+        )
 
     @model_validator(mode="after")
     def _one_top(self) -> _Ranking:
@@ -143,7 +168,7 @@ class BatchRequest(_Ranking):
         return self
 
 
-class ScorePairsRequest(_Request):
+class ScorePairsRequest(ScoringRequest):
     """Pairs: one query and many documents, or as many of both. The names are vLLM's."""
 
     text_1: Texts | None = None

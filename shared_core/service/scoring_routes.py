@@ -11,8 +11,6 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
-from shared_core.options import RankingOptions
-from shared_core.ranking import sigmoid
 from shared_core.results import RankedDocument, ranked_documents
 from shared_core.scorers.base import Scored, ScoreRequest
 from shared_core.service import replies
@@ -26,6 +24,7 @@ from shared_core.service.requests import (
     PredictRequest,
     RerankRequest,
     ScorePairsRequest,
+    ScoringRequest,
 )
 
 Asked = TypeVar("Asked", bound=BaseModel)
@@ -42,12 +41,21 @@ class Call:
         self._key = getattr(request.state, "key", None)
 
     async def score(
-        self, texts: Sequence[tuple[str, Sequence[str]]], task: str | None
+        self, texts: Sequence[tuple[str, Sequence[str]]], asked: ScoringRequest
     ) -> list[list[Scored]]:
-        """Return one `Scored` per document of each query."""
+        """Return one `Scored` per document of each query.
+
+        Raises:
+            RefusedError: The request cannot be, or not now.
+        """
+        task = asked.task
         requests = [self.service.request(query, documents, task) for query, documents in texts]
+        try:
+            windows = asked.windows(self.service.settings)
+        except ValidationError as error:
+            raise RefusedError(422, in_words(error)) from None
         started = time.perf_counter()
-        answers = await self.service.score(requests)
+        answers = await self.service.score(requests, windows)
         self._audit(requests, answers, time.perf_counter() - started)
         return answers
 
@@ -117,11 +125,11 @@ async def _compatible(asked: RerankRequest, call: Call, *, echo: bool) -> Any:
 async def rerank_batch(asked: BatchRequest, call: Call) -> Any:
     """`/rerank/batch`: several queries; a list of rows for each."""
     texts = list(zip(asked.queries, asked.documents_batch, strict=True))
-    answers = await call.score(texts, asked.task)
-    options = RankingOptions(top_k=asked.top, score_threshold=asked.score_threshold)
+    answers = await call.score(texts, asked)
     rows = [
         replies.plain_rows(
-            ranked_documents(documents, scored, options), echo=asked.return_documents is not False
+            ranked_documents(documents, scored, asked.ranking),
+            echo=asked.return_documents is not False,
         )
         for (_, documents), scored in zip(texts, answers, strict=True)
     ]
@@ -135,17 +143,19 @@ async def score_pairs(asked: ScorePairsRequest, call: Call) -> Any:
     for index, (query, document) in enumerate(asked.pairs):
         by_query.setdefault(query, []).append((index, document))
     texts = [(query, [text for _, text in listed]) for query, listed in by_query.items()]
-    answers = await call.score(texts, asked.task)
+    answers = await call.score(texts, asked)
     found = {
         index: one
         for listed, scored in zip(by_query.values(), answers, strict=True)
         for (index, _), one in zip(listed, scored, strict=True)
     }
     in_order = [found[index] for index in range(len(found))]
-    is_raw = asked.use_activation is False
-    values = [one.logit if is_raw else sigmoid(one.logit) for one in in_order]
-    tokens = replies.n_tokens(in_order)
-    return replies.scores(values, tokens, request_id=call.request_id, model=call.service.model)
+    return replies.scores(
+        in_order,
+        request_id=call.request_id,
+        model=call.service.model,
+        is_raw=asked.use_activation is False,
+    )
 
 
 async def predict(asked: PredictRequest, call: Call) -> Any:
@@ -158,9 +168,8 @@ async def _ranked(
     asked: RerankRequest | PredictRequest, call: Call
 ) -> tuple[list[RankedDocument], list[Scored]]:
     documents = asked.contents if isinstance(asked, RerankRequest) else asked.documents
-    (scored,) = await call.score([(asked.query, documents)], asked.task)
-    options = RankingOptions(top_k=asked.top, score_threshold=asked.score_threshold)
-    return ranked_documents(documents, scored, options), scored
+    (scored,) = await call.score([(asked.query, documents)], asked)
+    return ranked_documents(documents, scored, asked.ranking), scored
 
 
 _ROUTES: list[tuple[str, type[BaseModel], Answer[Any]]] = [

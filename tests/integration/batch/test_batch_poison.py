@@ -126,8 +126,8 @@ def test_two_texts_for_one_query_id_make_no_ranked_list(tmp_path: Path, reranker
 
 
 def test_a_batch_that_fails_as_a_whole_is_halved_down_to_the_pair(tmp_path: Path) -> None:
-    """One query, so that all pairs are in one call."""
-    rows = [{"query": "q", "document": f"d {n}"} for n in range(300)]
+    """Queries in turn, so that those of a half are not those that come first."""
+    rows = [{"query": f"q{n % 3}", "document": f"d {n}"} for n in range(300)]
     for n in (0, 123, 124, 299):
         rows[n]["document"] += POISON
     given = write_jsonl(tmp_path / "in.jsonl", rows)
@@ -138,6 +138,7 @@ def test_a_batch_that_fails_as_a_whole_is_halved_down_to_the_pair(tmp_path: Path
     assert [row["row"] for row in named] == [0, 123, 124, 299]
     assert {row["error"] for row in named} == {"ScoringError"}
     found = read_parts(tmp_path / "out" / "scores")
+    assert [row["row"] for row in found] == sorted(set(range(300)) - {0, 123, 124, 299})
     with Reranker(scorer=Quick()) as quick:
         expected = one_by_one(quick, [rows[row["row"]] for row in found])
     assert [row["score"] for row in found] == expected

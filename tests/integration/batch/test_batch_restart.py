@@ -175,6 +175,30 @@ def _margins(rows: list[Row]) -> list[float]:
     return [row["logit"] for row in rows]
 
 
+def test_a_disk_without_room_leaves_no_half_part(tmp_path: Path) -> None:
+    """A limit on the size of files stands for it: writing fails in the middle of a part."""
+    given = write_jsonl(tmp_path / "in.jsonl", made_rows(500, seed=2))
+    out = tmp_path / "out"
+    program = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))\n"
+        "from batch_scorers import Quick; from shared_core import Reranker\n"
+        "from shared_core.batch import run_batch\n"
+        f"run_batch({str(given)!r}, {str(out)!r}, reranker=Reranker(scorer=Quick()), measure=False)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        check=False,
+        timeout=PATIENCE,
+        cwd=Path(__file__).parent,
+    )
+    assert b"File too large" in done.stderr
+    assert not list((out / "scores").iterdir())
+    with Reranker(scorer=Quick()) as reranker:
+        assert run_batch(given, out, reranker=reranker, measure=False).pairs == 500
+    assert len(read_parts(out / "scores")) == 500
+
+
 def test_sigterm_ends_it_as_a_stop_and_not_as_a_failure(tmp_path: Path) -> None:
     given = write_jsonl(tmp_path / "in.jsonl", made_rows(2000, seed=2, per_query=8))
     out = tmp_path / "out"

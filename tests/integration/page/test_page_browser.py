@@ -189,6 +189,30 @@ def test_a_file_is_ranked_and_a_bad_one_is_named(page: Browser, tmp_path: Path) 
     assert page.run("return !!document.querySelector('#qr-results [role=alert]')")
 
 
+def test_the_best_part_of_a_long_document_is_marked(page: Browser, tiny: Reranker) -> None:
+    filler = "Venus is hot, and its clouds are thick. " * 30
+    document = f"{filler}Mars looks red. {filler}".strip()
+    page.click("#qr-long label:nth-of-type(2)")
+    page.find("#qr-window-tokens input")
+    page.write("#qr-window-tokens input", "64")
+    rank(page, "Which planet looks red?", [document, "Ice is cold."])
+    expected = tiny.rerank(
+        "Which planet looks red?",
+        [document, "Ice is cold."],
+        long_documents="windows",
+        window_tokens=64,
+    )
+    (one,) = [one for one in expected if one.window is not None]
+    marked = page.run("return document.querySelector('#qr-results mark').textContent")
+    assert marked == document[slice(*(one.window or (0, 0)))]
+    assert any("best part: characters" in facts for facts in page.texts("#qr-results .qr-facts"))
+    page.click("#qr-long label:nth-of-type(1)")
+    page.click("#qr-rank")
+    page.wait(
+        lambda: page.run("return !document.querySelector('#qr-results mark')"), "it judged whole"
+    )
+
+
 def test_it_speaks_the_language_of_the_browser_and_changes_it(url: str) -> None:
     with browser("zh-CN") as page:
         page.size(390, 844, phone=True)

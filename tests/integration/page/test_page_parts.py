@@ -102,6 +102,25 @@ def test_a_long_document_shows_its_beginning_and_opens_by_itself() -> None:
     assert "details" not in {tag for tag, _ in Read(ranking_html(ranking(0), "en")).tags}
 
 
+def test_the_best_window_is_marked_and_said() -> None:
+    """A card of it shows where it begins; the rest of the document is there, too."""
+    text = f"{'before ' * 100}<b>the part</b> that counts{' after' * 100}"
+    start, end = text.index("<b>"), text.index(" after")
+    one = RankedDocument(0, 0.9, 2.0, text, 300, False, window=(start, end))
+    made = ranking_html(Ranking("q", "i", "tiny", 1, 0.1, [one]), "en")
+    assert "<mark>&lt;b&gt;the part&lt;/b&gt; that counts</mark>" in made
+    read = Read(made)
+    assert f"best part: characters {start + 1}–{end} of {len(text):,}" in read.text
+    assert "…<b>the part</b> that counts…" in read.text
+    assert text in read.text
+    assert read.classes("qr-cut") == 0
+    assert "<mark>" not in ranking_html(ranking(0), "en")
+    data = Ranking("q", "i", "tiny", 1, 0.1, [one])
+    assert json.loads(as_json([data]))["results"][0]["window"] == [start, end]
+    (row,) = csv.DictReader(io.StringIO(as_csv([data]), newline=""))
+    assert row["window"] == f"{start}:{end}"
+
+
 def test_a_comparison_says_how_far_each_document_is_from_its_place_in_the_first() -> None:
     read = Read(comparison_html(ranking(0, 1, 2), ranking(2, 1), "en"))
     assert read.classes("qr-column") == 2
@@ -127,6 +146,7 @@ def test_downloads_hold_the_ranking() -> None:
         "document": "plain",
         "n_tokens": "1234",
         "truncated": "False",
+        "window": "",
         "query": "a query",
         "instruction": "an instruction",
         "model": "tiny",

@@ -1,0 +1,206 @@
+"""What windows gain over truncation on long documents, and what they cost.
+
+A question is ranked against long documents, one of which holds its answer at a known place::
+
+    python benchmarks/long_documents.py                          # made of the demo's passages
+    python benchmarks/long_documents.py --squad xquad.es.json    # articles, in SQuAD's format
+
+Made documents are passages of `examples/data` joined until they have about ``--tokens`` tokens; the
+passage that answers the question is put in at each depth in turn. Articles are the paragraphs of a
+SQuAD file in their order. ``--estimate FILE…`` compares the estimate of tokens with a tokenizer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+
+from corpus import load_passages, load_questions
+
+from shared_core import Reranker
+from shared_core.long_documents.meters import estimate_tokens
+
+DEPTHS = (0, 25, 50, 75, 100)
+Count = Callable[[str], int]
+
+
+class Case(NamedTuple):
+    """A question with documents: the right one, once for each place of the answer, and others."""
+
+    query: str
+    right: dict[int, str]
+    wrong: list[str]
+
+
+class Way(NamedTuple):
+    """One way to judge long documents."""
+
+    name: str
+    max_length: int
+    window_tokens: int | None
+
+
+def made_cases(count: Count, n_tokens: int, n_documents: int, limit: int) -> list[Case]:
+    """Return English questions of the demo, whose answers lie in documents made of passages."""
+    chance = random.Random(0)
+    passages = {
+        one.id: one.text for one in load_passages() if one.text.isascii() or "’" in one.text
+    }
+    questions = [
+        one for one in load_questions() if one.language == "en" and one.relevant in passages
+    ]
+
+    def filler(without: str) -> list[str]:
+        texts = [text for id_, text in passages.items() if id_ != without]
+        chance.shuffle(texts)
+        found, size = [], 0
+        for text in texts:
+            found.append(text)
+            size += count(text)
+            if size >= n_tokens:
+                break
+        return found
+
+    cases = []
+    for question in questions[:limit]:
+        around = filler(question.relevant)
+        needle = passages[question.relevant]
+        right = {}
+        for depth in DEPTHS:
+            place = round(len(around) * depth / 100)
+            right[depth] = "\n\n".join([*around[:place], needle, *around[place:]])
+        wrong = ["\n\n".join(filler(question.relevant)) for _ in range(n_documents - 1)]
+        cases.append(Case(question.text, right, wrong))
+    return cases
+
+
+def article_cases(path: Path, n_documents: int, limit: int) -> list[Case]:
+    """Return questions on the articles of a SQuAD file; the depth is the answering paragraph's."""
+    chance = random.Random(0)
+    articles = json.loads(path.read_text("utf-8"))["data"]
+    texts = ["\n\n".join(part["context"] for part in one["paragraphs"]) for one in articles]
+    cases = []
+    for number, article in enumerate(articles):
+        for place, part in enumerate(article["paragraphs"]):
+            question = chance.choice(part["qas"])["question"]
+            others = [text for other, text in enumerate(texts) if other != number]
+            depth = round(100 * place / max(1, len(article["paragraphs"]) - 1))
+            wrong = chance.sample(others, n_documents - 1)
+            cases.append(Case(question, {depth: texts[number]}, wrong))
+    chance.shuffle(cases)
+    return cases[:limit]
+
+
+def measure(model: str, way: Way, cases: Sequence[Case]) -> dict[str, object]:
+    """Return reciprocal ranks by depth, tokens per question, and seconds."""
+    ranks: dict[int, list[float]] = {}
+    tokens: list[int] = []
+    holds: list[bool] = []
+    options = {"window_tokens": way.window_tokens} if way.window_tokens else {}
+    long = "windows" if way.window_tokens else "truncate"
+    with Reranker(model, dtype="float32", max_length=way.max_length) as reranker:
+        reranker.score("warm up", ["warm up"])
+        began = time.perf_counter()
+        for case in cases:
+            documents = [*case.right.values(), *case.wrong]
+            ranked = reranker.rerank(case.query, documents, long_documents=long, **options)  # type: ignore[arg-type]
+            by_index = {one.index: one for one in ranked}
+            wrong = [by_index[n].logit or 0.0 for n in range(len(case.right), len(documents))]
+            cost = [by_index[n].total_tokens or 0 for n in range(len(documents))]
+            tokens.append(sum(cost[len(case.right) :]) + cost[0])
+            for place, depth in enumerate(case.right):
+                margin = by_index[place].logit or 0.0
+                rank = 1 + sum(other >= margin for other in wrong)
+                ranks.setdefault(depth, []).append(1 / rank)
+        seconds = time.perf_counter() - began
+    everything = [one for found in ranks.values() for one in found]
+    return {
+        "way": way.name,
+        "mrr": statistics.mean(everything),
+        "hit": statistics.mean(one == 1 for one in everything),
+        "by_depth": {depth: statistics.mean(ranks[depth]) for depth in sorted(ranks)},
+        "tokens": statistics.mean(tokens),
+        "seconds": seconds,
+        "holds": holds,
+    }
+
+
+def print_table(rows: Sequence[dict[str, object]], n_cases: int, n_documents: int) -> None:
+    """Print the results as a Markdown table."""
+    depths = list(rows[0]["by_depth"])  # type: ignore[call-overload]
+    chance = sum(1 / place for place in range(1, n_documents + 1)) / n_documents
+    print(f"\n{n_cases} questions, {n_documents} documents each; by chance MRR {chance:.3f}\n")
+    head = ["", "MRR", "hit@1", *(f"at {depth} %" for depth in depths), "tokens", "seconds"]
+    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
+    for row in rows:
+        by_depth: dict[int, float] = row["by_depth"]  # type: ignore[assignment]
+        cells = [row["way"], f"{row['mrr']:.3f}", f"{row['hit']:.3f}"]
+        cells += [f"{by_depth[depth]:.3f}" for depth in depths]
+        cells += [f"{row['tokens']:,.0f}", f"{row['seconds']:.0f}"]
+        print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
+def compare_estimate(paths: Sequence[Path], count: Count) -> None:
+    """Print how the estimate of tokens compares with a tokenizer's count, by file."""
+    print(
+        "| file | paragraphs | estimate / tokens, mean | least | too low in |\n|---|---|---|---|---|"
+    )
+    for path in paths:
+        articles = json.loads(path.read_text("utf-8"))["data"]
+        texts = [part["context"] for one in articles for part in one["paragraphs"]]
+        pairs = zip(estimate_tokens(texts), map(count, texts), strict=True)
+        shares = [estimated / counted for estimated, counted in pairs]
+        low = statistics.mean(share < 1 for share in shares)
+        cells = f"{len(texts)} | {statistics.mean(shares):.2f} | {min(shares):.2f} | {low:.1%}"
+        print(f"| {path.name} | {cells} |", flush=True)
+
+
+def main() -> None:
+    """Parse the command line, and measure."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--squad", type=Path, help="articles instead of made documents")
+    parser.add_argument("--tokens", type=int, default=1500, help="of a made document")
+    parser.add_argument("--documents", type=int, default=10, help="per question")
+    parser.add_argument("--limit", type=int, default=48, help="questions at most")
+    parser.add_argument("--max-length", type=int, nargs="*", default=[512, 8192])
+    parser.add_argument("--windows", type=int, nargs="*", default=[128, 256, 512])
+    parser.add_argument("--estimate", type=Path, nargs="+", help="SQuAD files; nothing is ranked")
+    parser.add_argument("--tokenizer", default=None, help="a tokenizer.json, for --estimate")
+    given = parser.parse_args()
+
+    from tokenizers import Tokenizer
+
+    bundled = Path(__file__).parents[1] / "shared_core" / "tiny" / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(given.tokenizer or bundled))
+
+    def count(text: str) -> int:
+        return len(tokenizer.encode(f" {text}", add_special_tokens=False).ids)
+
+    if given.estimate:
+        compare_estimate(given.estimate, count)
+        return
+    if given.squad:
+        cases = article_cases(given.squad, given.documents, given.limit)
+    else:
+        cases = made_cases(count, given.tokens, given.documents, given.limit)
+    lengths = [count(text) for case in cases for text in (*case.right.values(), *case.wrong)]
+    print(f"documents of {min(lengths):,} to {max(lengths):,} tokens, median "
+          f"{statistics.median(lengths):,.0f}")  # fmt: skip
+    ways = [Way(f"truncate, max_length {one}", one, None) for one in given.max_length]
+    ways += [Way(f"windows of {one}", 8192, one) for one in given.windows]
+    rows = [measure(given.model, way, cases) for way in ways]
+    print_table(rows, len(cases), given.documents)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""`evaluate` with real models: the order is the reranker's, the figures are ir-measures'."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+import ir_measures
+import pytest
+
+from shared_core import Reranker, RerankError, ScoringError
+from shared_core.evaluation import MEASURES, Dataset, Progress, evaluate
+from shared_core.evaluation.first_stage import bm25
+
+TIME = re.compile(r'<section id="time">.*?</section>', re.DOTALL)
+
+
+def test_the_figures_are_those_of_the_rerankers_own_order(
+    tiny: Reranker, demo: Dataset, tmp_path: Path
+) -> None:
+    report = evaluate(tiny, demo, top_n=8, out=tmp_path)
+    candidates = bm25(demo, 8).candidates
+    (system,) = report.systems
+    for query, text in demo.queries.items():
+        ids = [document for document, _ in candidates[query]]
+        ranked = tiny.rerank(text, [demo.documents[one] for one in ids])
+        assert [one for one, _ in system.order[query]] == [ids[one.index] for one in ranked]
+    judgements = [
+        ir_measures.Qrel(query, document, grade)
+        for query, grades in demo.relevant.items()
+        for document, grade in grades.items()
+    ]
+    measures = [ir_measures.parse_measure(name) for name in MEASURES]
+    for name, figures in (("first_stage", report.before_figures), ("A", system.figures)):
+        run = list(ir_measures.read_trec_run(str(tmp_path / "runs" / f"{name}.run")))
+        for measure, value in ir_measures.calc_aggregate(measures, judgements, run).items():
+            assert figures[str(measure)].mean == pytest.approx(value, abs=1e-12)
+    lines = [json.loads(line) for line in (tmp_path / "queries.jsonl").open(encoding="utf-8")]
+    assert [line["query"] for line in lines] == list(demo.queries)
+    assert fmean(line["figures"]["A"]["RR@10"] for line in lines) == system.figures["RR@10"].mean
+
+
+def test_the_same_seed_gives_the_same_bytes(tiny: Reranker, demo: Dataset, tmp_path: Path) -> None:
+    """All but the times, which are in a file and a section of their own."""
+    for name in ("one", "two"):
+        evaluate(tiny, demo, top_n=6, out=tmp_path / name, seed=5)
+    for name in ("report.json", "queries.jsonl", "runs/A.run", "runs/first_stage.run"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    first, second = (
+        (tmp_path / name / "report.html").read_text("utf-8") for name in ("one", "two")
+    )
+    assert len(TIME.findall(first)) == 1
+    assert TIME.sub("", first) == TIME.sub("", second)
+
+
+def test_known_scores_are_not_computed_again(tiny: Reranker, demo: Dataset, tmp_path: Path) -> None:
+    """And from the same scores come the same bytes, times and all."""
+    first = evaluate(tiny, demo, top_n=6, out=tmp_path)
+    scores = (tmp_path / "results.jsonl").read_bytes()
+    page = (tmp_path / "report.html").read_bytes()
+    seen: list[Progress] = []
+    second = evaluate(tiny, demo, top_n=6, out=tmp_path, on_progress=seen.append)
+    assert seen == [Progress("A", 12, 12, 12)]
+    assert (tmp_path / "results.jsonl").read_bytes() == scores
+    assert (tmp_path / "report.html").read_bytes() == page
+    assert second.to_dict() == first.to_dict()
+
+
+def test_scores_are_kept_for_what_they_depend_on(
+    tiny: Reranker, checkpoint: Path, demo: Dataset, tmp_path: Path
+) -> None:
+    """Another text, instruction or model is scored; another seed or measure is not."""
+    few = demo.sample(3, seed=0)
+    query, text = next(iter(few.queries.items()))
+
+    def scored(reranker: Reranker, data: Dataset, **options: object) -> int:
+        seen: list[Progress] = []
+        evaluate(  # type: ignore[call-overload, unused-ignore]
+            reranker, data, top_n=4, out=tmp_path, on_progress=seen.append, **options
+        )
+        return seen[-1].total - seen[-1].known
+
+    assert scored(tiny, few) == 3
+    assert scored(tiny, few, seed=9, measures=["AP"]) == 0
+    assert scored(tiny, few, instructions=["Find the passage"]) == 3
+    changed = replace(few, queries={**few.queries, query: text + " Please?"})
+    assert scored(tiny, changed) == 1
+    with Reranker(str(checkpoint), dtype="float32", device="cpu") as other:
+        assert scored(other, few) == 3
+    with Reranker("tiny", dtype="float32", device="cpu", max_length=200) as shorter:
+        assert scored(shorter, few) == 3
+    with Reranker("tiny", dtype="float32", device="cpu", max_batch_tokens=1000) as slower:
+        assert scored(slower, few) == 0
+
+
+def test_a_model_that_changed_under_its_name_is_noticed(
+    tiny: Reranker, demo: Dataset, tmp_path: Path
+) -> None:
+    """What is on the disk says otherwise than the model does now."""
+    evaluate(tiny, demo.sample(2, seed=0), top_n=4, out=tmp_path)
+    path = tmp_path / "results.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        line["logits"][0] += 3.0
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(ScoringError, match="does not score as it did when the results were begun"):
+        evaluate(tiny, demo.sample(4, seed=0), top_n=4, out=tmp_path)
+
+
+def test_instructions_are_compared_on_the_same_candidates(tiny: Reranker, demo: Dataset) -> None:
+    task = "Given a question, find the passage that answers it"
+    report = evaluate(tiny, demo, top_n=6, instructions=[None, task])
+    first, second = report.systems
+    assert (first.letter, second.letter) == ("A", "B")
+    assert second.instruction == task
+    assert first.instruction.startswith("Given a web search query")
+    for query in demo.queries:
+        assert {one for one, _ in first.order[query]} == {one for one, _ in second.order[query]}
+    assert first.order != second.order
+    pairs = [(one.first, one.second) for one in report.comparisons if one.measure == "RR@10"]
+    assert pairs == [("first stage", "A"), ("first stage", "B"), ("A", "B")]
+    compared = report.comparison("RR@10", "A", "B")
+    assert compared.difference.estimate.mean == pytest.approx(
+        second.figures["RR@10"].mean - first.figures["RR@10"].mean
+    )
+    assert compared.p_corrected >= compared.difference.p
+
+
+def test_models_are_compared_and_a_random_one_loses(
+    tiny: Reranker, checkpoint: Path, demo_folder: Path
+) -> None:
+    with Reranker(str(checkpoint), dtype="float32", device="cpu") as random:
+        report = evaluate(
+            {"tiny": tiny, "random": random}, demo_folder, queries=30, top_n=6, seed=1
+        )
+        assert not random.is_loaded  # unloaded after its turn: it was not loaded before
+    assert tiny.is_loaded
+    compared = report.comparison("nDCG@10", "A", "B")
+    assert compared.difference.estimate.mean < 0
+    assert compared.p_corrected < 0.05
+
+
+def test_several_queries_at_once_score_alike_and_are_not_timed(
+    tiny: Reranker, demo: Dataset
+) -> None:
+    one = evaluate(tiny, demo, top_n=4).systems[0]
+    several = evaluate(tiny, demo, top_n=4, queries_at_once=5).systems[0]
+    assert one.timing is not None
+    assert several.timing is None
+    for query in demo.queries:
+        logits = dict(several.order[query])
+        assert dict(one.order[query]) == pytest.approx(logits, abs=1e-4)
+    assert one.tokens_per_query == several.tokens_per_query
+
+
+class Refusing:
+    """A scorer that fails on one query."""
+
+    def score(self, query: str, documents: Sequence[str], *, instruction: str) -> list[float]:
+        if "Mercury" in query:
+            raise RuntimeError("no")
+        return [float(len(one)) for one in documents]
+
+
+def test_a_query_that_cannot_be_scored_is_named_and_never_counted(tmp_path: Path) -> None:
+    documents = {"d1": "tea", "d2": "mercury tea"}
+    queries = {"q1": "tea", "q2": "Mercury tea", "q3": "more tea"}
+    data = Dataset("made", documents, queries, {query: {"d1": 1} for query in queries})
+    with pytest.raises(RerankError, match="query q2: Refusing failed: RuntimeError: no"):
+        evaluate(Reranker(scorer=Refusing()), data, out=tmp_path)
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 1
+    passing = Reranker(scorer=Refusing(), on_error="passthrough")
+    with pytest.raises(ScoringError, match="q2 was passed through unscored"):
+        evaluate(passing, data)
+
+
+def test_queries_without_candidates_and_without_right_ones_count_as_nothing(
+    tiny: Reranker,
+) -> None:
+    documents = {"d1": "tea is hot", "d2": "ice is cold"}
+    queries = {"q1": "tea", "q2": "zzz", "q3": "ice"}
+    relevant = {"q1": {"d1": 1}, "q2": {"d2": 1}, "q3": {"d1": 1}}
+    data = Dataset("made", documents, queries, relevant)
+    report = evaluate(tiny, data)
+    assert report.right == (3, 1)
+    assert report.ceiling["nDCG@10"] == pytest.approx(1 / 3)
+    assert report.systems[0].values["nDCG@10"] == {"q1": 1.0, "q2": 0.0, "q3": 0.0}
+    assert "the other 2 count against every system" in report.html()
+    hopeless = replace(data, relevant={query: {"gone": 1} for query in data.queries})
+    assert evaluate(tiny, hopeless).systems[0].suggestion is None
+
+
+def test_wrong_arguments_are_refused_before_anything_is_scored(
+    tiny: Reranker, demo: Dataset
+) -> None:
+    for options, said in (
+        ({"top_n": 0}, "top_n=0"),
+        ({"keep": 1.5}, "keep=1.5"),
+        ({"measures": ["nope@1"]}, "is no measure"),
+        ({"instructions": ["a", "a"]}, "an instruction is there twice"),
+        ({"instructions": []}, "nothing to evaluate"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            evaluate(tiny, demo, **options)  # type: ignore[arg-type, unused-ignore]
