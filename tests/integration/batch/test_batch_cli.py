@@ -214,3 +214,28 @@ def test_the_plan_of_what_is_left_after_a_stop(tmp_path: Path, reranker: Reranke
     assert 10 <= plan.pairs_left == plan.rows_left < 80
     assert plan.pairs_per_second is not None
     assert plan.seconds_left is not None
+
+
+@pytest.mark.parametrize(
+    ("missing", "flags", "extra"), [("pyarrow", "", "batch"), ("ray", "'--ray', 'local'", "ray")]
+)
+def test_a_missing_extra_is_named(missing: str, flags: str, extra: str, tmp_path: Path) -> None:
+    given = write_jsonl(tmp_path / "in.jsonl", ROWS[:5])
+    program = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        f"sys.argv = ['x', 'batch', {str(given)!r}, {str(tmp_path / 'out')!r}, {flags}]\n"
+        "from shared_core.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 2
+    assert f'pip install "qwen3-rerank[{extra}]"' in " ".join(done.stderr.split())
+
+
+def test_importing_it_loads_neither_torch_nor_ray() -> None:
+    program = "import sys, shared_core.batch, shared_core.cli.batch; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert not {"torch", "ray", "transformers"} & set(done.stdout.split())
