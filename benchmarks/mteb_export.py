@@ -1,6 +1,6 @@
 """Writes a task of MTEB as `qwen3-rerank evaluate` reads it: a BEIR folder and a TREC run file.
 
-    pip install "mteb>=2.1"                                    # and bm25s, PyStemmer for bm25s
+    pip install "mteb[bm25s]>=2.1"
     python benchmarks/mteb_export.py AskUbuntuDupQuestions OUT/
     python benchmarks/mteb_export.py NFCorpus OUT/ --first-stage bm25s --top-n 10
 
