@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from shared_core.errors import ConfigurationError
-from shared_core.scorers.projection import joined
+from shared_core.scorers.projection import filled_up, joined
 
 _ROWS_HINT = 512
 _WEIGHT_LIMIT = 127
@@ -61,11 +61,12 @@ class Int8:
         scale = x_float.abs().amax(dim=1, keepdim=True).clamp_(min=1e-12).div_(limit)
         # Conversion to uint8 cuts the fraction off, so adding a half rounds.
         shifted = torch.addcmul(torch.tensor(limit + 1.5), x_float, scale.reciprocal())
+        rounded = filled_up(shifted.to(torch.uint8))
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
-            shifted.to(torch.uint8), 1.0, limit + 1, self._weight, self._scale, self._zero_points,
+            rounded, 1.0, limit + 1, self._weight, self._scale, self._zero_points,
             None, 1.0, 0, torch.float32, "none", [], "",
         )  # fmt: skip
-        y = y.mul_(scale)
+        y = y[: len(x)].mul_(scale)
         return (y if self._bias is None else y.add_(self._bias)).to(x.dtype)
 
 

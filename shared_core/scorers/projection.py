@@ -18,6 +18,7 @@ Projection = Callable[[Tensor], Tensor]
 
 # The number of rows that packed weights are laid out for; others are nearly as fast.
 _ROWS_HINT = 512
+_ROWS_MULTIPLE = 16
 
 
 def project(*layers: nn.Linear) -> Projection:
@@ -58,9 +59,18 @@ class Packed:
     def __call__(self, x: Tensor) -> Tensor:
         """Return the outputs, Shape (t, o)."""
         y: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x.contiguous(), self._weight, self._bias, "none", [], ""
+            filled_up(x), self._weight, self._bias, "none", [], ""
         )
-        return y
+        return y[: len(x)]
+
+
+def filled_up(x: Tensor) -> Tensor:
+    """Return the rows and as many of zeros as make their number a multiple of 16.
+
+    oneDNN compiles and keeps a kernel for every number of rows that it meets, up to 1,024 of them.
+    """
+    missing = -len(x) % _ROWS_MULTIPLE
+    return F.pad(x, (0, 0, 0, missing)) if missing else x.contiguous()
 
 
 @functools.cache
