@@ -104,7 +104,6 @@ def measure(model: str, way: Way, cases: Sequence[Case]) -> dict[str, object]:
     """Return reciprocal ranks by depth, tokens per question, and seconds."""
     ranks: dict[int, list[float]] = {}
     tokens: list[int] = []
-    holds: list[bool] = []
     options = {"window_tokens": way.window_tokens} if way.window_tokens else {}
     long = "windows" if way.window_tokens else "truncate"
     with Reranker(model, dtype="float32", max_length=way.max_length) as reranker:
@@ -130,7 +129,6 @@ def measure(model: str, way: Way, cases: Sequence[Case]) -> dict[str, object]:
         "by_depth": {depth: statistics.mean(ranks[depth]) for depth in sorted(ranks)},
         "tokens": statistics.mean(tokens),
         "seconds": seconds,
-        "holds": holds,
     }
 
 
@@ -151,9 +149,8 @@ def print_table(rows: Sequence[dict[str, object]], n_cases: int, n_documents: in
 
 def compare_estimate(paths: Sequence[Path], count: Count) -> None:
     """Print how the estimate of tokens compares with a tokenizer's count, by file."""
-    print(
-        "| file | paragraphs | estimate / tokens, mean | least | too low in |\n|---|---|---|---|---|"
-    )
+    print("| file | paragraphs | estimate / tokens, mean | least | too low in |")
+    print("|---|---|---|---|---|")
     for path in paths:
         articles = json.loads(path.read_text("utf-8"))["data"]
         texts = [part["context"] for one in articles for part in one["paragraphs"]]

@@ -58,7 +58,7 @@ class Judge:
     async def aready(self) -> None:
         """Await what `meter` would block for, where the backend can be awaited."""
         prepared = getattr(self._scorer, "prepared", None)
-        if self.is_async and callable(prepared):
+        if hasattr(self._scorer, "token_meter") and callable(prepared):
             await prepared()
 
     def close(self) -> None:

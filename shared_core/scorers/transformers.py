@@ -49,7 +49,7 @@ class TransformersScorer:
                 self._loaded = load_model(self._options)
             return self._loaded
 
-    def meter(self) -> EncoderMeter:
+    def token_meter(self) -> EncoderMeter:
         """Return what measures documents; it does not wait for a forward in progress."""
         return EncoderMeter((self._loaded or self.load()).encoder)
 

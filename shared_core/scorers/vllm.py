@@ -105,10 +105,10 @@ class VllmScorer:
         """Return what `score_many` does, from any event loop; cancelling it aborts its requests."""
         return await asyncio.wrap_future(self._submit(requests, show_progress))
 
-    def meter(self) -> EncoderMeter:
+    def token_meter(self) -> EncoderMeter:
         """Return what measures documents, from any thread but the engine's."""
         host = self._get_host()
-        return asyncio.run_coroutine_threadsafe(host.meter(), host.loop).result()
+        return asyncio.run_coroutine_threadsafe(host.token_meter(), host.loop).result()
 
     def unload(self) -> None:
         """End the engine, after the calls in progress; the next call starts another."""
@@ -184,8 +184,8 @@ class _Host:
         finally:
             self._leave()
 
-    async def meter(self) -> EncoderMeter:
-        """See `VllmScorer.meter`."""
+    async def token_meter(self) -> EncoderMeter:
+        """See `VllmScorer.token_meter`."""
         loaded = await self._enter()
         self._leave()
         return EncoderMeter(loaded.encoder)

@@ -113,7 +113,7 @@ class RemoteScorer:
         logger.debug("%s: %s", self._setup.url, self._setup.template)
         return self._setup
 
-    def meter(self) -> TokenMeter:
+    def token_meter(self) -> TokenMeter:
         """Return what measures documents: the tokenizer at hand, else an estimate.
 
         For threads without an event loop; on one, await `prepared` before.

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-ROWS = 24_000
-ROW_BYTES = 10_000  # 240 MB in all
-GROWTH = 96 << 20
+ROWS = 15_000
+ROW_BYTES = 10_000  # 150 MB in all
+GROWTH = 64 << 20
 SMALL = 3_000
 
 # The scorer is quick, so that all there is to see is reading, dividing, grouping and writing.

@@ -30,8 +30,8 @@ from tiny_server import tiny_server
 from shared_core import Reranker
 from shared_core.batch import BatchError, BatchProgress, RayOptions, run_batch
 
-ROWS = made_rows(600, seed=11, per_query=12)
-BLOCK = 25
+ROWS = made_rows(400, seed=11, per_query=8)
+BLOCK = 20
 PATIENCE = 150  # seconds
 SECRET = "sk-do-not-write-me-anywhere"
 
