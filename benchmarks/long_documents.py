@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
@@ -47,6 +47,14 @@ class Way(NamedTuple):
     name: str
     max_length: int
     window_tokens: int | None
+
+
+class Found(NamedTuple):
+    """Reciprocal ranks by depth, tokens of every question, seconds of all."""
+
+    ranks: dict[int, list[float]]
+    tokens: list[int]
+    seconds: float
 
 
 def made_cases(count: Count, n_tokens: int, n_documents: int, limit: int) -> list[Case]:
@@ -100,51 +108,47 @@ def article_cases(path: Path, n_documents: int, limit: int) -> list[Case]:
     return cases[:limit]
 
 
-def measure(model: str, way: Way, cases: Sequence[Case]) -> dict[str, object]:
-    """Return reciprocal ranks by depth, tokens per question, and seconds."""
-    ranks: dict[int, list[float]] = {}
-    tokens: list[int] = []
-    options = {"window_tokens": way.window_tokens} if way.window_tokens else {}
-    long = "windows" if way.window_tokens else "truncate"
+def measure(model: str, way: Way, cases: Sequence[Case]) -> Found:
+    """Rank all cases one way."""
+    found = Found({}, [], 0.0)
+    options: dict[str, Any] = {}
+    if way.window_tokens is not None:
+        options = {"long_documents": "windows", "window_tokens": way.window_tokens}
     with Reranker(model, dtype="float32", max_length=way.max_length) as reranker:
         reranker.score("warm up", ["warm up"])
         began = time.perf_counter()
         for case in cases:
             documents = [*case.right.values(), *case.wrong]
-            ranked = reranker.rerank(case.query, documents, long_documents=long, **options)  # type: ignore[arg-type]
+            ranked = reranker.rerank(case.query, documents, **options)
             by_index = {one.index: one for one in ranked}
-            wrong = [by_index[n].logit or 0.0 for n in range(len(case.right), len(documents))]
-            cost = [by_index[n].total_tokens or 0 for n in range(len(documents))]
-            tokens.append(sum(cost[len(case.right) :]) + cost[0])
+            wrong = [by_index[place] for place in range(len(case.right), len(documents))]
+            tokens = [one.total_tokens or 0 for one in (by_index[0], *wrong)]
+            found.tokens.append(sum(tokens))
             for place, depth in enumerate(case.right):
                 margin = by_index[place].logit or 0.0
-                rank = 1 + sum(other >= margin for other in wrong)
-                ranks.setdefault(depth, []).append(1 / rank)
-        seconds = time.perf_counter() - began
-    everything = [one for found in ranks.values() for one in found]
-    return {
-        "way": way.name,
-        "mrr": statistics.mean(everything),
-        "hit": statistics.mean(one == 1 for one in everything),
-        "by_depth": {depth: statistics.mean(ranks[depth]) for depth in sorted(ranks)},
-        "tokens": statistics.mean(tokens),
-        "seconds": seconds,
-    }
+                rank = 1 + sum((one.logit or 0.0) >= margin for one in wrong)
+                found.ranks.setdefault(depth, []).append(1 / rank)
+        return found._replace(seconds=time.perf_counter() - began)
 
 
-def print_table(rows: Sequence[dict[str, object]], n_cases: int, n_documents: int) -> None:
-    """Print the results as a Markdown table."""
-    depths = list(rows[0]["by_depth"])  # type: ignore[call-overload]
+def print_head(cases: Sequence[Case], n_documents: int) -> list[int]:
+    """Print the head of the table of results; return the depths that it has columns for."""
+    depths = sorted({depth for case in cases for depth in case.right})
     chance = sum(1 / place for place in range(1, n_documents + 1)) / n_documents
-    print(f"\n{n_cases} questions, {n_documents} documents each; by chance MRR {chance:.3f}\n")
+    print(f"{len(cases)} questions, {n_documents} documents each; by chance MRR {chance:.3f}\n")
     head = ["", "MRR", "hit@1", *(f"at {depth} %" for depth in depths), "tokens", "seconds"]
-    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
-    for row in rows:
-        by_depth: dict[int, float] = row["by_depth"]  # type: ignore[assignment]
-        cells = [row["way"], f"{row['mrr']:.3f}", f"{row['hit']:.3f}"]
-        cells += [f"{by_depth[depth]:.3f}" for depth in depths]
-        cells += [f"{row['tokens']:,.0f}", f"{row['seconds']:.0f}"]
-        print(f"| {' | '.join(map(str, cells))} |", flush=True)
+    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True)
+    return depths
+
+
+def print_row(name: str, found: Found, depths: Sequence[int]) -> None:
+    """Print one row of it."""
+    everything = [one for ranks in found.ranks.values() for one in ranks]
+    hits = statistics.mean(one == 1 for one in everything)
+    cells = [name, f"{statistics.mean(everything):.3f}", f"{hits:.3f}"]
+    cells += [f"{statistics.mean(found.ranks[depth]):.3f}" for depth in depths]
+    cells += [f"{statistics.mean(found.tokens):,.0f}", f"{found.seconds:.0f}"]
+    print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def compare_estimate(paths: Sequence[Path], count: Count) -> None:
@@ -166,11 +170,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--squad", type=Path, help="articles instead of made documents")
-    parser.add_argument("--tokens", type=int, default=1500, help="of a made document")
-    parser.add_argument("--documents", type=int, default=10, help="per question")
-    parser.add_argument("--limit", type=int, default=48, help="questions at most")
-    parser.add_argument("--max-length", type=int, nargs="*", default=[512, 8192])
-    parser.add_argument("--windows", type=int, nargs="*", default=[128, 256, 512])
+    parser.add_argument("--tokens", type=int, default=800, help="of a made document")
+    parser.add_argument("--documents", type=int, default=8, help="per question")
+    parser.add_argument("--limit", type=int, default=40, help="questions at most")
+    parser.add_argument("--max-length", type=int, nargs="*", default=[256, 8192])
+    parser.add_argument("--windows", type=int, nargs="*", default=[64, 128, 256])
     parser.add_argument("--estimate", type=Path, nargs="+", help="SQuAD files; nothing is ranked")
     parser.add_argument("--tokenizer", default=None, help="a tokenizer.json, for --estimate")
     given = parser.parse_args()
@@ -195,8 +199,9 @@ def main() -> None:
           f"{statistics.median(lengths):,.0f}")  # fmt: skip
     ways = [Way(f"truncate, max_length {one}", one, None) for one in given.max_length]
     ways += [Way(f"windows of {one}", 8192, one) for one in given.windows]
-    rows = [measure(given.model, way, cases) for way in ways]
-    print_table(rows, len(cases), given.documents)
+    depths = print_head(cases, given.documents)
+    for way in ways:
+        print_row(way.name, measure(given.model, way, cases), depths)
 
 
 if __name__ == "__main__":

@@ -106,12 +106,15 @@ def identity(reranker: Reranker) -> dict[str, Any]:
     scorer = _custom_scorer(reranker)
     if scorer is not None:
         return {"scorer": f"{type(scorer).__module__}.{type(scorer).__qualname__}"}
+    # What is at its default is left out, so that an option that is new changes no key.
     told = {
         name: value
-        for name, value in options.model_dump(mode="python").items()
+        for name, value in options.model_dump(mode="python", exclude_defaults=True).items()
         if name not in _NOT_SCORES
     }
-    told["dialect"] = told["dialect"] if isinstance(told["dialect"], str) else _class(options)
+    told["model"] = options.model
+    if not isinstance(options.dialect, str):
+        told["dialect"] = _class(options)
     if options.is_remote:
         return {name: told[name] for name in told if name not in ("device", "dtype", "hub")}
     told["device"], told["dtype"] = _computes_in(options)

@@ -37,7 +37,7 @@ class LongChoice:
                 scale=2,
                 min_width=150,
             )
-        self.way.change(
+        self.way.input(
             lambda way: gr.update(visible=way == "windows"),
             [self.way],
             [self.tokens],

@@ -103,7 +103,9 @@ def test_an_example_shows_the_ranking_of_the_reranker(page: Browser, tiny: Reran
     asked = [one for one in page.requested() if not one.startswith(("data:", "blob:", "chrome"))]
     assert asked
     assert [one for one in asked if not one.startswith("http://127.0.0.1:")] == []
-    assert page.complaints() == []
+    # Opening the page anew ends the streams of the page before, which Gradio reports as two errors.
+    ended = ("AbortError: signal is aborted", "Connection errored out.")
+    assert [one for one in page.complaints() if not any(end in one for end in ended)] == []
 
 
 def test_text_stays_text(page: Browser) -> None:
