@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from shared_core.bench.contestants import OURS, RECIPE, Contestant
+from shared_core.bench.imports import import_times
 from shared_core.bench.players.base import Setup
 from shared_core.bench.process import ContestantError, WorkerProcess, can_import
 from shared_core.bench.summary import spread
@@ -17,11 +17,6 @@ from shared_core.bench.workloads import Workload
 from shared_core.encoding import PairEncoder
 from shared_core.prompt import DEFAULT_INSTRUCTION
 
-_IMPORTS = [
-    ("langchain_qwen3_rerank", "langchain_core.documents"),
-    ("llama_index_qwen3_rerank", "llama_index.core.schema"),
-]
-_TIME_IMPORT = "import time; a = time.perf_counter(); import {}; print(time.perf_counter() - a)"
 _ADAPTER_DOCUMENTS = 200
 _ADAPTER_CALLS = 30
 
@@ -39,15 +34,15 @@ def around(
     """Return the figures beside the model.
 
     ``tokenising``: seconds by workload. ``adapters``: µs per document that a framework's call takes
-    over a `Reranker`'s own, with a backend that costs nothing. ``imports``: seconds in a fresh
-    interpreter, and the ratio to what the framework imports anyway. ``loading``: seconds to read
-    the checkpoint, and of the first call after it, for this library and the model card's recipe.
+    over a `Reranker`'s own, with a backend that costs nothing. ``imports``: see
+    `shared_core.bench.imports`. ``loading``: seconds to read the checkpoint, and of the first call
+    after it, for this library and the model card's recipe.
     """
     say("around the model: tokenising, adapters, imports, loading")
     return {
         "tokenising": {one.name: _tokenising_seconds(one, encoder) for one in workloads},
         "adapters": _adapters(),
-        "imports": _imports(turns),
+        "imports": import_times(turns),
         "loading": _loading(everybody, setup, turns, timeout),
     }
 
@@ -123,28 +118,6 @@ def _llama_index_call(reranker: Any, texts: list[str]) -> Callable[[], Any]:
         for text in texts
     ]
     return lambda: adapter.postprocess_nodes(nodes, query_str="question")
-
-
-def _imports(turns: int) -> dict[str, dict[str, Any]]:
-    found = {}
-    for ours, theirs in _IMPORTS:
-        if not can_import(sys.executable, theirs.partition(".")[0]):
-            continue
-        _import_seconds(ours)  # compiles what was not compiled yet
-        pairs = [(_import_seconds(ours), _import_seconds(theirs)) for _ in range(turns)]
-        found[ours] = {
-            "beside": theirs,
-            "seconds": statistics.median(mine for mine, _ in pairs),
-            "their_seconds": statistics.median(other for _, other in pairs),
-            "ratio": spread([mine / other for mine, other in pairs]).model_dump(),
-        }
-    return found
-
-
-def _import_seconds(module: str) -> float:
-    command = [sys.executable, "-c", _TIME_IMPORT.format(module)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-    return float(done.stdout)
 
 
 def _loading(

@@ -87,7 +87,7 @@ def _table(group: Sequence[Row]) -> str:
     lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
     for row in group:
         batch = f", batch {row.variant['batch']}" if "batch" in row.variant else ""
-        within = "" if row.largest_difference is None else f"{row.largest_difference:.1g}"
+        within = row.closeness
         cells = [
             f"{row.name}{batch}",
             f"{row.seconds.median:.3g} ({row.seconds.low:.3g}–{row.seconds.high:.3g})",
@@ -119,8 +119,8 @@ def around_lines(result: Result, everything: Sequence[Row]) -> list[str]:
         lines.append(f"- {name} adapter: {spread['median']:.1f} µs a document over `Reranker`.")
     for name, one in result.around.get("imports", {}).items():
         lines.append(
-            f"- `import {name}`: {one['seconds']:.2f} s, {one['ratio']['median']:.2f} × "
-            f"`import {one['beside']}`."
+            f"- `{name}`: {one['seconds']:.3f} s, {_ratio(Spread(**one['ratio']))} × "
+            f"`{one['beside']}`, {one['their_seconds']:.3f} s."
         )
     for name, one in result.around.get("loading", {}).items():
         lines.append(

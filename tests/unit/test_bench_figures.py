@@ -9,7 +9,8 @@ import pytest
 
 from shared_core.bench.agreement import differences
 from shared_core.bench.contestants import contestants
-from shared_core.bench.markdown import put
+from shared_core.bench.imports import import_times
+from shared_core.bench.markdown import around_lines, put
 from shared_core.bench.result import ContestantFacts, ModelFacts, Result, Sample, WorkloadFacts
 from shared_core.bench.shapes import make_checkpoint, shape_of, true_shape
 from shared_core.bench.summary import rows
@@ -112,6 +113,42 @@ def test_ratios_are_of_calls_of_the_same_round() -> None:
     )
     assert found[0].faster["ours"].median == 3.0  # of 4, 1 and 3; the medians' own would be 2
     assert "ours" not in found[1].faster
+
+
+def test_an_import_is_shown_beside_the_framework_s_own() -> None:
+    found = result()
+    found.around = {
+        "imports": {
+            "import ours": {
+                "beside": "import theirs",
+                "seconds": 0.125,
+                "their_seconds": 0.25,
+                "ratio": {"median": 0.5, "low": 0.4, "high": 0.625},
+            }
+        }
+    }
+    assert around_lines(found, []) == [
+        "- `import ours`: 0.125 s, 0.50 (0.40–0.62) × `import theirs`, 0.250 s."
+    ]
+
+
+def test_imports_are_timed_compiled_whatever_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module that was not read as source is one that was compiled before."""
+    from shared_core.bench import imports
+
+    log = tmp_path / "log"
+    source = f"import os; open({str(log)!r}, 'a').write(f'{{os.path.exists(__cached__)}} ')"
+    (tmp_path / "ours.py").write_text(source)
+    (tmp_path / "theirs.py").write_text(source)
+    monkeypatch.setattr(imports, "_BESIDE", {"json": {"import ours": "import theirs"}})
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    found = import_times(2)
+    assert found["import ours"]["beside"] == "import theirs"
+    assert log.read_text().split() == ["True"] * 6
+    assert not list(tmp_path.rglob("*.pyc"))
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,24 @@ def test_an_adapter_loads_neither_torch_nor_the_other_framework(
     assert not modules_after(f"import {package}; {package}.Qwen3Rerank").intersection(foreign)
 
 
+def test_importing_the_langchain_package_loads_nothing_until_a_name_is_asked_for() -> None:
+    loaded = modules_after("import langchain_qwen3_rerank as p; dir(p)")
+    assert not loaded.intersection({*HEAVY, "pydantic", "shared_core"})
+    assert {"langchain_core", "shared_core"} <= modules_after(
+        "from langchain_qwen3_rerank import Qwen3Rerank"
+    )
+
+
+def test_the_names_of_the_langchain_package_are_listed_and_stay_what_they_are() -> None:
+    code = """
+import langchain_qwen3_rerank as package
+assert set(package.__all__) <= set(dir(package)), dir(package)
+first = package.Qwen3Rerank
+assert package.Qwen3Rerank is first is vars(package)["Qwen3Rerank"]
+"""
+    modules_after(code)
+
+
 @pytest.mark.parametrize(
     "package", ["shared_core", "langchain_qwen3_rerank", "llama_index_qwen3_rerank"]
 )

@@ -42,7 +42,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     arguments = [part for name in WORKLOADS[:2] for part in ("--workload", name)]
     arguments += ["--rounds", "2", "--batch", "1", "--batch", "3"]
     arguments += ["--ours", "wrong=instruction=Find a recipe for soup"]
-    arguments += ["--ours", "broken=max_batch_tokens=0"]
+    arguments += ["--ours", "broken=max_batch_tokens=0", "--ours", "int8=quantize=int8"]
     arguments += ["--output", "small.json", "--plots", "plots", "--markdown", "page.md"]
     done = bench(folder, *arguments)
     assert done.returncode == 0, done.stderr
@@ -57,7 +57,8 @@ def result(ran: tuple[Path, str]) -> Result:
 def test_everybody_who_can_takes_every_turn(result: Result) -> None:
     turns = {(one.workload, one.contestant, one.round) for one in result.samples}
     playing = [one.name for one in result.contestants if one.status == "ran"]
-    assert playing == ["model card's recipe", "sentence-transformers", "ours", "ours: wrong"]
+    everybody = ["model card's recipe", "sentence-transformers", "ours", "ours: wrong"]
+    assert playing == [*everybody, "ours: int8"]
     assert turns == {(w, c, r) for w in WORKLOADS[:2] for c in playing for r in range(2)}
     tried = {
         one.variant.get("batch") for one in result.samples if not one.contestant.startswith("ours")
@@ -72,10 +73,23 @@ def test_scores_agree_and_a_wrong_contestant_is_marked(
     assert agrees == {
         (workload, who): who != "ours: wrong"
         for workload in WORKLOADS[:2]
-        for who in ("model card's recipe", "sentence-transformers", "ours", "ours: wrong")
+        for who in (
+            *("model card's recipe", "sentence-transformers"),
+            *("ours", "ours: wrong", "ours: int8"),
+        )
     }
     assert "DISAGREES" in ran[1]
-    assert max(one.largest for one in result.agreements if one.agrees) < 1e-5
+    exact = [one for one in result.agreements if one.contestant != "ours: int8"]
+    assert max(one.largest for one in exact if one.agrees) < 1e-5
+    assert {one.order for one in exact} == {None}
+
+
+def test_eight_bits_are_held_to_the_order(result: Result, ran: tuple[Path, str]) -> None:
+    """Their scores are further off than float32 may be, and that is not what is claimed."""
+    found = [one for one in result.agreements if one.contestant == "ours: int8"]
+    assert all(one.largest > 1e-4 and one.order is not None for one in found)
+    for shown in (ran[1], (ran[0] / "page.md").read_text("utf-8")):
+        assert shown.count("τ ") == len(found) == 2
 
 
 def test_who_is_missing_or_broken_is_named_and_the_others_go_on(result: Result) -> None:
@@ -132,7 +146,11 @@ def test_what_surrounds_the_model_is_measured(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     around = json.loads((tmp_path / "around.json").read_text())["around"]
     assert set(around["adapters"]) == {"langchain", "llama-index"}
-    assert set(around["imports"]) == {"langchain_qwen3_rerank", "llama_index_qwen3_rerank"}
+    assert set(around["imports"]) == {
+        *("import langchain_qwen3_rerank", "from langchain_qwen3_rerank import Qwen3Rerank"),
+        *("import llama_index_qwen3_rerank", "from llama_index_qwen3_rerank import Qwen3Rerank"),
+    }
+    assert "`from langchain_core.documents import BaseDocumentCompressor`, " in done.stdout
     assert set(around["loading"]) == {"ours"}
     assert around["tokenising"]["1x3@20-30"] > 0
     assert "Tokenising" in done.stdout
