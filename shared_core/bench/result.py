@@ -11,7 +11,8 @@ Status = Literal["ran", "absent", "failed"]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    # Of scores that are missing or no numbers the difference is infinite, which JSON has no word for.
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), ser_json_inf_nan="strings")
 
 
 class ModelFacts(_Part):
@@ -86,6 +87,8 @@ class Agreement(_Part):
     Attributes:
         largest: The largest difference of P(yes).
         correlation: Of the margins with the reference's; ``None`` where either has no spread.
+        order: Kendall's tau of the order with the reference's, of who is asked to be inexact.
+        agrees: By ``order`` where it is asked for, else by the others; ``None`` if nothing tells.
     """
 
     workload: str
@@ -93,7 +96,8 @@ class Agreement(_Part):
     reference: str
     largest: float
     correlation: float | None
-    agrees: bool
+    order: float | None = None
+    agrees: bool | None
 
 
 class Result(_Part):

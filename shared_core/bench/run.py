@@ -55,7 +55,7 @@ def run(plan: Plan, say: Callable[[str], None]) -> Result:
     workloads = [make_workload(name, encoder) for name in plan.workloads]
     setup = Setup(str(plan.folder), plan.dtype, plan.device, max_length=8192)
     started = datetime.datetime.now(datetime.timezone.utc)
-    turns = Turns(plan.everybody, setup, shape, say, plan.timeout)
+    turns = Turns(plan.everybody, setup, shape, say, plan.timeout, trained=not plan.random)
     turns.run(workloads, plan.rounds)
     beside = {}
     if plan.around_turns:

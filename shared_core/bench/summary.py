@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from shared_core.bench.agreement import is_lossy
 from shared_core.bench.result import ContestantFacts, Result, Sample, WorkloadFacts
 
 
@@ -31,6 +32,7 @@ class Row(BaseModel):
         share_of_peak: Matrix products that the workload needs (common prefixes once), at the
             measured peak, as a share of the time.
         agrees: Whether the scores are right; ``None`` if nobody could tell.
+        lossy: Whether it was asked to be inexact; then ``order``, Kendall's tau, is what counts.
     """
 
     workload: str
@@ -49,7 +51,21 @@ class Row(BaseModel):
     share_of_peak: float | None
     agrees: bool | None
     largest_difference: float | None
+    lossy: bool = False
+    order: float | None = None
     faster: dict[str, Spread] = {}
+
+    @property
+    def closeness(self) -> str:
+        """How close the scores are: the order's tau of who is lossy, else the largest difference.
+
+        Results of before tau was taken lack it.
+        """
+        if self.lossy and self.order is not None:
+            return f"τ {self.order:.2f}"
+        if self.largest_difference is None:
+            return ""
+        return f"{self.largest_difference:.1g}" + (", no τ" if self.lossy else "")
 
 
 def rows(result: Result) -> list[Row]:
@@ -115,6 +131,8 @@ def _row(
         ),
         None,
     )
+    lossy = is_lossy(contestant.settings)
+    judged = agreement is not None and not (lossy and agreement.order is None)
     share = workload.product_flops / result.peak_flops / middle if result.peak_flops else None
     return Row(
         workload=workload.name,
@@ -131,8 +149,10 @@ def _row(
         documents_per_second=workload.documents / middle,
         over_weights=peak - base - result.model.weight_bytes,
         share_of_peak=share,
-        agrees=agreement.agrees if agreement else None,
+        agrees=agreement.agrees if agreement and judged else None,
         largest_difference=agreement.largest if agreement else None,
+        lossy=lossy,
+        order=agreement.order if agreement else None,
     )
 
 

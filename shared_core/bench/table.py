@@ -77,9 +77,9 @@ def ratio(value: Spread | None) -> str:
 def verdict(row: Row) -> str:
     """Return whether the scores are right, in a few letters."""
     if row.agrees is None:
-        return "?"
+        return f"? {row.closeness}".rstrip()
     mark = "ok" if row.agrees else "[bold red]DISAGREES[/]"
-    return f"{mark} {row.largest_difference:.1g}"
+    return f"{mark} {row.closeness}"
 
 
 def _shown(row: Row) -> str:

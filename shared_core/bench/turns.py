@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 
-from shared_core.bench.agreement import differences
+from shared_core.bench.agreement import compare, is_lossy
 from shared_core.bench.contestants import Contestant
 from shared_core.bench.players.base import Setup
 from shared_core.bench.process import ContestantError, WorkerProcess
@@ -37,6 +37,7 @@ class Turns:
         shape: Of the checkpoint, for the products measured beside.
         say: Called with a line for each thing done.
         timeout: Seconds that one call may take.
+        trained: Whether the checkpoint's values are.
     """
 
     def __init__(
@@ -46,7 +47,10 @@ class Turns:
         shape: Shape,
         say: Callable[[str], None],
         timeout: float,
+        *,
+        trained: bool,
     ) -> None:
+        self._trained = trained
         self._setup, self._shape, self._say, self._timeout = setup, shape, say, timeout
         self._playing = [one for one in everybody if not one.absent]
         self._processes: dict[str, WorkerProcess] = {}
@@ -92,7 +96,7 @@ class Turns:
                 for contestant in self._playing:
                     name = contestant.name
                     variants[name] = self._worth_it(name, workload.name, variants[name])
-        self._compare(workload.name)
+        self._compare(workload.name, [len(one.documents) for one in workload.requests])
 
     def _take_turn(
         self, contestant: Contestant, workload: Workload, number: int, variants: list[Variant]
@@ -199,7 +203,7 @@ class Turns:
             if "cache" in variant or seconds.get(str(dict(variant)), 0.0) <= _GIVE_UP * best
         ]
 
-    def _compare(self, workload: str) -> None:
+    def _compare(self, workload: str, documents: Sequence[int]) -> None:
         """Hold everybody's scores against those of the recipe, or of the first one there is."""
         scored = [one for one in self._playing if (workload, one.name) in self._scores]
         if not scored:
@@ -207,24 +211,21 @@ class Turns:
         first = next((one for one in scored if one.kind == "recipe"), scored[0])
         reference = self._scores[workload, first.name][0]
         for one in scored:
-            found = [
-                differences(scores, reference, self._setup.dtype)
-                for scores in self._scores[workload, one.name]
-            ]
-            correlations = [correlation for _, correlation, _ in found if correlation is not None]
-            agreement = Agreement(
-                workload=workload,
-                contestant=one.name,
-                reference=first.name,
-                largest=max(largest for largest, _, _ in found),
-                correlation=min(correlations, default=None),
-                agrees=all(agrees for _, _, agrees in found),
+            agreement = compare(
+                self._scores[workload, one.name],
+                reference,
+                documents,
+                dtype=self._setup.dtype,
+                lossy=is_lossy(one.settings),
+                trained=self._trained,
+                names=(workload, one.name, first.name),
             )
             self.agreements.append(agreement)
-            mark = "agrees" if agreement.agrees else "DISAGREES"
+            mark = {True: "agrees", False: "DISAGREES", None: "has no order to compare"}
             self._say(
-                f"{workload}  {one.name} {mark} with {first.name}: P(yes) within "
+                f"{workload}  {one.name} {mark[agreement.agrees]} with {first.name}: P(yes) within "
                 f"{agreement.largest:.2g}, correlation {agreement.correlation}"
+                + (f", order τ {agreement.order:.2f}" if agreement.order is not None else "")
             )
 
     def _measure_products(self) -> None:
