@@ -19,7 +19,7 @@ from shared_core.errors import ConfigurationError
 from shared_core.scorers.projection import filled_up, joined
 
 _ROWS_HINT = 512
-_WEIGHT_LIMIT = 127
+_INPUT_LIMIT = 127
 
 
 def project_int8(*layers: nn.Linear) -> Int8:
@@ -33,7 +33,7 @@ def project_int8(*layers: nn.Linear) -> Int8:
         raise ConfigurationError(
             f'quantize="int8" is for CPUs, the model is on {weight.device}: there bfloat16 is fast'
         )
-    return Int8(weight, bias, input_limit())
+    return Int8(weight, bias, weight_limit())
 
 
 class Int8:
@@ -42,28 +42,27 @@ class Int8:
     Args:
         weight: Shape (o, i), any floating dtype.
         bias: Shape (o,).
-        limit: The largest quantised input, `input_limit` of this CPU.
+        limit: The largest quantised weight, `weight_limit` of this CPU.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, limit: int) -> None:
         weight = weight.float()
-        scale = weight.abs().amax(dim=1).clamp_(min=1e-12) / _WEIGHT_LIMIT
+        scale = weight.abs().amax(dim=1).clamp_(min=1e-12) / limit
         rounded = (weight / scale[:, None]).round_().to(torch.int8)
         self._weight = torch.ops.onednn.qlinear_prepack(rounded, [_ROWS_HINT, weight.shape[1]])
         self._scale = scale
         self._zero_points = torch.zeros(len(scale), dtype=torch.int64)
         self._bias = None if bias is None else bias.float()
-        self._limit = limit
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the outputs, Shape (t, o), in the dtype of ``x``."""
-        limit, x_float = self._limit, x.float()
-        scale = x_float.abs().amax(dim=1, keepdim=True).clamp_(min=1e-12).div_(limit)
+        x_float = x.float()
+        scale = x_float.abs().amax(dim=1, keepdim=True).clamp_(min=1e-12).div_(_INPUT_LIMIT)
         # Conversion to uint8 cuts the fraction off, so adding a half rounds.
-        shifted = torch.addcmul(torch.tensor(limit + 1.5), x_float, scale.reciprocal())
+        shifted = torch.addcmul(torch.tensor(_INPUT_LIMIT + 1.5), x_float, scale.reciprocal())
         rounded = filled_up(shifted.to(torch.uint8))
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
-            rounded, 1.0, limit + 1, self._weight, self._scale, self._zero_points,
+            rounded, 1.0, _INPUT_LIMIT + 1, self._weight, self._scale, self._zero_points,
             None, 1.0, 0, torch.float32, "none", [], "",
         )  # fmt: skip
         y = y[: len(x)].mul_(scale)
@@ -71,16 +70,17 @@ class Int8:
 
 
 @functools.cache
-def input_limit() -> int:
-    """Return the largest quantised input whose products this CPU sums without overflow.
+def weight_limit() -> int:
+    """Return the largest quantised weight whose products this CPU sums without overflow.
 
-    CPUs without VNNI instructions add pairs of products in 16 bits, which eight-bit inputs
-    overflow; 63 and below cannot. The worst case is computed once, to see.
+    CPUs without VNNI instructions add pairs of products in 16 bits, which eight-bit inputs times
+    eight-bit weights overflow; up to 64 cannot. So weights lose a bit there, and not inputs, which
+    have larger outliers. The worst case is computed once, to see.
 
     Raises:
         ConfigurationError: This torch or this CPU has no such products.
     """
-    for limit in (127, 63):
+    for limit in (127, 64):
         weight = torch.ones(64, 256)
         x = torch.ones(16, 256)
         try:
