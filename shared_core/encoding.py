@@ -1,15 +1,15 @@
 """Text to token ids: exact at the prefix boundary, cut only in the document, safe from forgery.
 
 Two tokenizers are at work. The model's own knows the control tokens and encodes only our own
-literals (`HEAD` and `SUFFIX`), once. A copy with its added tokens removed encodes everything a
-caller supplies, so that ``<|im_end|>`` inside a document is ten ordinary
-characters. (``split_special_tokens=True`` would not do: ``<think>`` and others are added tokens
-that are not flagged special, and would still become control ids.)
+literals (`HEAD` and `SUFFIX`), once. One over the same vocabulary, without added tokens, encodes
+everything a caller supplies, so that ``<|im_end|>`` inside a document is ten ordinary characters.
+(``split_special_tokens=True`` would not do: ``<think>`` and others are added tokens that are not
+flagged special, and would still become control ids.)
 """
 
 from __future__ import annotations
 
-import json
+import copy
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -53,7 +53,8 @@ class PairEncoder:
     """Encodes (instruction, query, documents) for one tokenizer. Immutable, so safe in threads.
 
     Args:
-        tokenizer: A Hugging Face `tokenizers.Tokenizer` of the Qwen family. It is copied.
+        tokenizer: A Hugging Face `tokenizers.Tokenizer` of the Qwen family. It is not changed; its
+            vocabulary is shared.
         max_length: The most tokens a whole prompt may have.
 
     Raises:
@@ -62,15 +63,14 @@ class PairEncoder:
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
-        specification = json.loads(tokenizer.to_str())
         template = tokenizer
-        if specification["truncation"] or specification["padding"]:
-            specification["truncation"] = specification["padding"] = None
-            template = Tokenizer.from_str(json.dumps(specification))
-        control_tokens = {token["id"]: token["content"] for token in specification["added_tokens"]}
-        specification["added_tokens"] = []
-        specification["post_processor"] = None
-        self._text = Tokenizer.from_str(json.dumps(specification))
+        if tokenizer.truncation is not None or tokenizer.padding is not None:
+            template = copy.deepcopy(tokenizer)
+            template.no_truncation()
+            template.no_padding()
+        added = tokenizer.get_added_tokens_decoder()
+        control_tokens = {index: token.content for index, token in added.items()}
+        self._text = _without_added_tokens(tokenizer)
 
         self.max_length = max_length
         self.control_ids = frozenset(control_tokens)
@@ -197,3 +197,13 @@ class PairEncoder:
                     "the tokenizer joins the fixed part of the prompt with the document "
                     f"{document!r}; a Qwen tokenizer does not. Is this a Qwen3-Reranker?"
                 )
+
+
+def _without_added_tokens(tokenizer: Tokenizer) -> Tokenizer:
+    """Return what encodes texts likewise, but to which a control token is a text like any other."""
+    plain = Tokenizer(tokenizer.model)
+    if tokenizer.normalizer is not None:
+        plain.normalizer = tokenizer.normalizer
+    if tokenizer.pre_tokenizer is not None:
+        plain.pre_tokenizer = tokenizer.pre_tokenizer
+    return plain

@@ -28,17 +28,17 @@ def _remote(options: RerankerOptions) -> PairEncoder | None:
 
 
 def _local(options: RerankerOptions) -> PairEncoder | None:
-    from transformers import AutoTokenizer
-
-    from shared_core.errors import ModelLoadError
+    from shared_core.errors import ModelLoadError, UnsupportedModelError
     from shared_core.scorers.loading import resolve_source
+    from shared_core.scorers.tokenizer import read_tokenizer
 
     name, hub_options = resolve_source(options)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, **hub_options)
+        tokenizer = read_tokenizer(name, hub_options, options.model)
+    except UnsupportedModelError:
+        return None
     except Exception as error:  # of transformers, of the hub, of the network
         raise ModelLoadError(
             f"could not read the tokenizer of {options.model!r}: {error}"
         ) from error
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    return None if backend is None else PairEncoder(backend, options.max_length)
+    return PairEncoder(tokenizer, options.max_length)

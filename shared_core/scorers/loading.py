@@ -18,7 +18,6 @@ from packaging.version import Version
 from torch import Tensor
 from transformers import (
     AutoConfig,
-    AutoTokenizer,
     Qwen3ForCausalLM,
     Qwen3ForSequenceClassification,
 )
@@ -29,6 +28,7 @@ from shared_core.options import DEFAULT_MODEL, RerankerOptions
 from shared_core.scorers.backbone import Backbone
 from shared_core.scorers.int8 import project_int8
 from shared_core.scorers.projection import project
+from shared_core.scorers.tokenizer import read_tokenizer
 
 logger = logging.getLogger("qwen3_rerank")
 
@@ -73,7 +73,7 @@ def load_model(options: RerankerOptions) -> LoadedModel:
     try:
         config = AutoConfig.from_pretrained(source, **hub_options)
         architecture = check_config(config, options.model)
-        tokenizer = AutoTokenizer.from_pretrained(source, **hub_options)
+        tokenizer = read_tokenizer(source, hub_options, options.model)
         model, report = architecture.from_pretrained(
             source,
             config=config,
@@ -92,11 +92,7 @@ def load_model(options: RerankerOptions) -> LoadedModel:
             "and pass the folder or local_files_only=True."
         ) from error
     check_report(report, options.model)
-    if not getattr(tokenizer, "is_fast", False):
-        raise UnsupportedModelError(
-            f"{options.model!r} has no fast tokenizer (tokenizer.json is missing)"
-        )
-    encoder = PairEncoder(tokenizer.backend_tokenizer, bounded_length(config, options.max_length))
+    encoder = PairEncoder(tokenizer, bounded_length(config, options.max_length))
     margin_weight = _margin_weight(model, encoder)
     transformer = model.model.to(device).eval().requires_grad_(False)
     if options.quantize == "int8":

@@ -16,7 +16,8 @@ os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 import torch
 from huggingface_hub import snapshot_download
 from safetensors import safe_open
-from transformers import AutoConfig, AutoTokenizer, Qwen3ForCausalLM
+from tokenizers import Tokenizer
+from transformers import AutoConfig, Qwen3ForCausalLM
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.platforms import current_platform
 from vllm.v1.engine.async_llm import AsyncLLM
@@ -26,7 +27,6 @@ from shared_core.errors import (
     ConfigurationError,
     ModelLoadError,
     RerankError,
-    UnsupportedModelError,
 )
 from shared_core.options import RerankerOptions
 from shared_core.prompt import NO, YES
@@ -37,6 +37,7 @@ from shared_core.scorers.loading import (
     choose_dtype,
     resolve_source,
 )
+from shared_core.scorers.tokenizer import read_tokenizer
 
 # vLLM's own on a CPU is 128 tokens: less than most queries' prompts, of which nothing was shared.
 _CPU_BLOCK_SIZE = 32
@@ -57,7 +58,7 @@ class Checkpoint:
     """What was read of a checkpoint before the engine is started with its folder."""
 
     arguments: dict[str, Any]
-    tokenizer: Any
+    tokenizer: Tokenizer
     encoder: PairEncoder
 
 
@@ -75,19 +76,15 @@ def read_checkpoint(options: RerankerOptions) -> Checkpoint:
         folder = source if Path(source).is_dir() else _download(source, hub_options)
         config = AutoConfig.from_pretrained(folder)
         architecture = check_config(config, options.model)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = read_tokenizer(folder, {}, options.model)
         weights = _weight_names(Path(folder))
     except RerankError:
         raise
     except Exception as error:  # transformers, safetensors and the hub have errors of their own
         raise ModelLoadError(f"could not load {options.model!r}: {error}") from error
-    if not getattr(tokenizer, "is_fast", False):
-        raise UnsupportedModelError(
-            f"{options.model!r} has no fast tokenizer (tokenizer.json is missing)"
-        )
     is_causal = architecture is Qwen3ForCausalLM
     _check_head(weights, config, is_causal, options.model)
-    encoder = PairEncoder(tokenizer.backend_tokenizer, bounded_length(config, options.max_length))
+    encoder = PairEncoder(tokenizer, bounded_length(config, options.max_length))
     overrides: dict[str, Any] = {"head_dtype": "float32"}
     if is_causal:
         _ = encoder.yes_id, encoder.no_id  # raises unless each is one token
@@ -135,7 +132,7 @@ def start_engine(options: RerankerOptions, checkpoint: Checkpoint) -> LoadedEngi
     encoder = checkpoint.encoder
     limit = engine.model_config.max_model_len
     if limit < encoder.max_length:  # engine_args may say so
-        encoder = PairEncoder(checkpoint.tokenizer.backend_tokenizer, limit)
+        encoder = PairEncoder(checkpoint.tokenizer, limit)
     return LoadedEngine(engine, encoder)
 
 
