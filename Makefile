@@ -13,7 +13,7 @@ HAS_VLLM := $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m))
 # Small models on few cores: more threads per process only wait for one another.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: help demo serve bench test test-vllm test-real lint format clean
+.PHONY: help demo serve bench test test-vllm test-real test-gpu lint format clean
 
 help:
 	@echo "make demo [MODEL=Qwen/Qwen3-Reranker-0.6B]  retrieve, rerank, compare"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench [MODEL=…] [BENCH='--workload …']  this library beside its peers, in turn: docs/performance.md"
 	@echo "make test                                   lint, types and all tests"
 	@echo "make test-vllm                              backend=\"vllm\" against real engines, in .venv-vllm (Linux, x86-64)"
+	@echo "make test-gpu                               scores on a CUDA device (needs one, and torch for it)"
 	@echo "make test-real [MODEL=…]                    golden scores of the real 0.6B (needs its weights)"
 	@echo "make lint | format | clean"
 
@@ -62,6 +63,10 @@ test-vllm: $(VLLM_BIN)/.ready
 test-real: $(BIN)/.dev
 	QWEN3_RERANK_REAL_MODEL="$(if $(filter tiny,$(MODEL)),Qwen/Qwen3-Reranker-0.6B,$(MODEL))" \
 	$(BIN)/python -m pytest -m real_weights
+
+# With whatever torch finds the device: the development constraints pin a build for CPUs.
+test-gpu:
+	$(PYTHON) -m pytest tests/gpu
 
 lint: $(BIN)/.dev
 	@status=0; \

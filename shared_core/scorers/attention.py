@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -46,48 +47,89 @@ class Tile:
     hidden: Tensor
 
 
-def plan_tiles(
-    spans: Sequence[Span], n_tokens: int, n_heads: int, device: torch.device
-) -> list[Tile]:
-    """Return the tiles in which every position of the spans attends.
+class Attention(Protocol):
+    """Which tokens of a pack attend to which, planned once for all layers, and the product."""
+
+    tokens_first: bool
+    """Whether queries, keys and values are wanted with all heads of a token side by side."""
+
+    def plan(self, spans: Sequence[Span], n_tokens: int) -> Any:
+        """Return how every position of the spans, which cover all t tokens, attends."""
+
+    def plan_last(self, spans: Sequence[Span]) -> Any:
+        """Return how the last position of each span attends: as many queries as spans."""
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, plan: Any) -> Tensor:
+        """Return the mixed values of each query, Shape (q, g · r · d).
+
+        Args:
+            query: Rotated queries times 1/√d, Shape (g, q, r, d).
+            key: Rotated keys, Shape (g, t, d).
+            value: Values, Shape (g, t, d).
+            plan: Of those queries.
+        """
+
+
+class TiledAttention:
+    """Attention by plain batched products over tiles.
 
     Args:
-        spans: The spans.
-        n_tokens: Tokens of the pack, t.
         n_heads: Query heads.
-        device: Where the tiles are needed.
+        device: Where it is computed.
     """
-    tiles = []
-    most_elements = _most_elements(device)
-    for batch in _batches(spans, n_heads, most_elements, _TILE_ROWS):
-        longest, most_keys = batch[0].length, max(span.end_position for span in batch)
-        fitting = most_elements // (len(batch) * n_heads * most_keys)
-        step = min(max(fitting, _LEAST_TILE_ROWS), _TILE_ROWS)
-        for start in range(0, longest, step):
-            rows = torch.arange(start, min(start + step, longest))
-            starts = torch.tensor([[span.start] for span in batch])
-            lengths = torch.tensor([[span.length] for span in batch])
-            queries = torch.where(rows < lengths, starts + rows, n_tokens)
-            tiles.append(_tile(batch, queries, rows.expand(len(batch), -1), device))
-    return tiles
 
+    tokens_first = False
 
-def plan_last(spans: Sequence[Span], n_heads: int, device: torch.device) -> list[Tile]:
-    """Return the tiles in which the last position of each span attends, and no other.
+    def __init__(self, n_heads: int, device: torch.device) -> None:
+        self._n_heads, self._device = n_heads, device
+        self._most_elements = _CPU_TILE_ELEMENTS if device.type == "cpu" else _TILE_ELEMENTS
 
-    Their ``queries`` are indices into ``spans``, since only so many queries are computed.
-    """
-    place = {span.start: index for index, span in enumerate(spans)}
-    tiles = []
-    for batch in _batches(spans, n_heads, _most_elements(device), 1):
-        queries = torch.tensor([[place[span.start]] for span in batch])
-        rows = torch.tensor([[span.length - 1] for span in batch])
-        tiles.append(_tile(batch, queries, rows, device))
-    return tiles
+    def plan(self, spans: Sequence[Span], n_tokens: int) -> list[Tile]:
+        """Return the tiles in which every position of the spans attends."""
+        tiles = []
+        for batch in _batches(spans, self._n_heads, self._most_elements, _TILE_ROWS):
+            longest, most_keys = batch[0].length, max(span.end_position for span in batch)
+            fitting = self._most_elements // (len(batch) * self._n_heads * most_keys)
+            step = min(max(fitting, _LEAST_TILE_ROWS), _TILE_ROWS)
+            for start in range(0, longest, step):
+                rows = torch.arange(start, min(start + step, longest))
+                starts = torch.tensor([[span.start] for span in batch])
+                lengths = torch.tensor([[span.length] for span in batch])
+                queries = torch.where(rows < lengths, starts + rows, n_tokens)
+                tiles.append(_tile(batch, queries, rows.expand(len(batch), -1), self._device))
+        return tiles
 
+    def plan_last(self, spans: Sequence[Span]) -> list[Tile]:
+        """Return the tiles in which the last position of each span attends, and no other.
 
-def _most_elements(device: torch.device) -> int:
-    return _CPU_TILE_ELEMENTS if device.type == "cpu" else _TILE_ELEMENTS
+        Their ``queries`` are indices into ``spans``, since only so many queries are computed.
+        """
+        place = {span.start: index for index, span in enumerate(spans)}
+        tiles = []
+        for batch in _batches(spans, self._n_heads, self._most_elements, 1):
+            queries = torch.tensor([[place[span.start]] for span in batch])
+            rows = torch.tensor([[span.length - 1] for span in batch])
+            tiles.append(_tile(batch, queries, rows, self._device))
+        return tiles
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, plan: list[Tile]) -> Tensor:
+        """Return the mixed values of each query; see `Attention.__call__`."""
+        g, t, r, d = query.shape
+        # The last row is scratch: what comes of padding goes there.
+        out = query.new_empty(t + 1, g, r, d)
+        for tile in plan:
+            n, q = tile.queries.shape
+            k = tile.keys.shape[1]
+            rows = tile.queries.reshape(-1)
+            queries = query.index_select(1, rows.clamp(max=t - 1))
+            keys = key.index_select(1, tile.keys.reshape(-1)).view(g * n, k, d)
+            values = value.index_select(1, tile.keys.reshape(-1)).view(g * n, k, d)
+            weights = torch.bmm(queries.view(g * n, q * r, d), keys.transpose(1, 2)).float()
+            weights.view(g, n, q, r, k).masked_fill_(tile.hidden, float("-inf"))
+            weights = torch.softmax(weights, dim=-1).to(value.dtype)
+            mixed = torch.bmm(weights, values).view(g, n * q, r, d)
+            out.index_copy_(0, rows, mixed.transpose(0, 1))
+        return out[:t].view(t, g * r * d)
 
 
 def _batches(
@@ -125,29 +167,3 @@ def _tile(batch: Sequence[Span], queries: Tensor, rows: Tensor, device: torch.de
     first = torch.tensor([[span.first_position] for span in batch])
     hidden = torch.arange(keys.shape[1]) > (first + rows)[:, :, None]
     return Tile(queries.to(device), keys.to(device), hidden[:, :, None].to(device))
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor, tiles: Sequence[Tile], out: Tensor) -> None:
-    """Write the attention of every tile's queries to their keys into ``out``.
-
-    Args:
-        query: Rotated queries times 1/√d, Shape (g, t, r, d).
-        key: Rotated keys, Shape (g, t, d).
-        value: Values, Shape (g, t, d).
-        tiles: What to compute.
-        out: Where to, Shape (t + 1, g, r, d); its last row is scratch.
-    """
-    g, _, r, d = query.shape
-    for tile in tiles:
-        n, q = tile.queries.shape
-        k = tile.keys.shape[1]
-        # Padding reads some token or other; what comes of it goes to the scratch row.
-        rows = tile.queries.reshape(-1)
-        queries = query.index_select(1, rows.clamp(max=query.shape[1] - 1))
-        keys = key.index_select(1, tile.keys.reshape(-1)).view(g * n, k, d)
-        values = value.index_select(1, tile.keys.reshape(-1)).view(g * n, k, d)
-        weights = torch.bmm(queries.view(g * n, q * r, d), keys.transpose(1, 2)).float()
-        weights.view(g, n, q, r, k).masked_fill_(tile.hidden, float("-inf"))
-        weights = torch.softmax(weights, dim=-1).to(value.dtype)
-        mixed = torch.bmm(weights, values).view(g, n * q, r, d)
-        out.index_copy_(0, rows, mixed.transpose(0, 1))

@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # its usual name
 from transformers import Qwen3Model
 
-from shared_core.scorers.attention import Tile, attend, plan_last, plan_tiles
+from shared_core.scorers.attention import Attention
+from shared_core.scorers.flash import choose_attention
 from shared_core.scorers.packing import Pack
 from shared_core.scorers.projection import Projection
 from shared_core.scorers.rotation import Rotation, rotate_layer
@@ -52,10 +53,16 @@ class Backbone:
         model: The transformer. Its projections are taken out of it, layer by layer.
         project: Makes one projection of several linear layers over the same input.
         rotate: Turn the residual stream, for the sake of projections in few bits.
+        attention: How tokens attend; chosen by device and dtype without one.
     """
 
     def __init__(
-        self, model: Qwen3Model, project: Callable[..., Projection], *, rotate: bool = False
+        self,
+        model: Qwen3Model,
+        project: Callable[..., Projection],
+        *,
+        rotate: bool = False,
+        attention: Attention | None = None,
     ) -> None:
         config: Any = model.config
         self._embedding: Tensor = model.embed_tokens.weight
@@ -68,6 +75,9 @@ class Backbone:
         self._h = int(config.num_attention_heads)
         self._g = int(config.num_key_value_heads)
         self._f = int(config.intermediate_size)
+        self._attention = attention or choose_attention(
+            self.device, self.dtype, self._h, self._g, self._d
+        )
         self._stream = Rotation(int(config.hidden_size), self.device) if rotate else None
         heads = Rotation(self._d, self.device)
         self._layers = []
@@ -106,20 +116,20 @@ class Backbone:
         positions = torch.tensor([pack.position_ids], device=device)
         last = torch.tensor([span.stop - 1 for span in pack.document_spans], device=device)
         cos, sin = self._angles(positions)
-        tiles = plan_tiles(pack.spans, t, self._h, device)
+        plan = self._attention.plan(pack.spans, t)
         residual = F.embedding(ids, self._embedding).float()
         if self._stream is not None:
             residual = self._stream.turn(residual)
         for layer in self._layers[:-1]:
             query, key, value = self._qkv(layer, residual, cos, sin)
-            mixed = self._attend(query, key, value, tiles)
+            mixed = self._attention(query, key, value, plan)
             self._feed_forward(layer, residual, mixed)
 
         layer = self._layers[-1]
         query, key, value = self._qkv(layer, residual, cos, sin)
         residual = residual[last]
-        tiles = plan_last(pack.document_spans, self._h, device)
-        mixed = self._attend(query[:, last], key, value, tiles)
+        plan = self._attention.plan_last(pack.document_spans)
+        mixed = self._attention(query[:, last], key, value, plan)
         self._feed_forward(layer, residual, mixed)
         if self._stream is not None:
             residual = self._stream.turn_back(residual)
@@ -146,9 +156,7 @@ class Backbone:
         """Return queries (g, t, r, d), keys and values (g, t, d) of all tokens."""
         t, g, d = len(residual), self._g, self._d
         r = self._h // g
-        query = residual.new_empty(g, t, r, d, dtype=self.dtype)
-        key = residual.new_empty(g, t, d, dtype=self.dtype)
-        value = torch.empty_like(key)
+        query, key, value = self._empty(t, r), self._empty(t), self._empty(t)
         for rows in self._chunks(t):
             x = self._normed(residual[rows], layer.input_norm).to(self.dtype)
             heads = layer.qkv(x).view(-1, (r + 2) * g, d)
@@ -159,6 +167,12 @@ class Backbone:
             value[:, rows] = heads[:, -g:].transpose(0, 1)
         return query, key, value
 
+    def _empty(self, t: int, *rest: int) -> Tensor:
+        """Return room for what heads compute of t tokens, Shape (g, t, *rest, d)."""
+        if self._attention.tokens_first:
+            return self._embedding.new_empty(t, self._g, *rest, self._d).transpose(0, 1)
+        return self._embedding.new_empty(self._g, t, *rest, self._d)
+
     def _rotated(self, heads: Tensor, weight: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Return normed heads turned by their positions' angles, Shape as given, float32."""
         x = self._normed(heads.float(), weight)
@@ -168,13 +182,6 @@ class Backbone:
         torch.mul(one, cos, out=turned[..., :half]).addcmul_(other, sin, value=-1)
         torch.mul(other, cos, out=turned[..., half:]).addcmul_(one, sin)
         return turned
-
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, tiles: list[Tile]) -> Tensor:
-        """Return the mixed values of each query, Shape (t, g · r · d)."""
-        g, t, r, d = query.shape
-        out = query.new_empty(t + 1, g, r, d)
-        attend(query, key, value, tiles, out)
-        return out[:t].view(t, g * r * d)
 
     def _feed_forward(self, layer: Layer, residual: Tensor, mixed: Tensor) -> None:
         """Add the attention's output and then the MLP's to the residual, in place."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared_core.encoding import EncodedDocument, EncodedGroup
-from shared_core.scorers.attention import Tile, _batches, plan_last, plan_tiles
+from shared_core.scorers.attention import Tile, TiledAttention, _batches
 from shared_core.scorers.packing import Pack, Span, build_pack, plan_packs
 
 lengths = st.lists(st.integers(1, 60), max_size=12)
@@ -150,7 +150,7 @@ def test_every_position_attends_to_its_own_prompt_up_to_itself(
         spans.append(Span(spans[-1].stop, length, before, before.length))
     n_tokens = spans[-1].stop
     seen = {}
-    for tile in plan_tiles(spans, n_tokens, 4, torch.device("cpu")):
+    for tile in TiledAttention(4, torch.device("cpu")).plan(spans, n_tokens):
         seen |= {query: keys for query, keys in _visible(tile) if query != n_tokens}
     assert seen == {
         span.start + row: [
@@ -163,7 +163,7 @@ def test_every_position_attends_to_its_own_prompt_up_to_itself(
         for row in range(span.length)
     }
     last = {}
-    for tile in plan_last(spans, 4, torch.device("cpu")):
+    for tile in TiledAttention(4, torch.device("cpu")).plan_last(spans):
         last |= dict(_visible(tile))
     assert last == {index: seen[span.stop - 1] for index, span in enumerate(spans)}
 
@@ -171,7 +171,7 @@ def test_every_position_attends_to_its_own_prompt_up_to_itself(
 def test_a_long_document_keeps_the_memory_bound() -> None:
     """Its rows are fewer, down to where products become slow."""
     spans = [Span(0, 79), Span(79, 4000, Span(0, 79), 79)]
-    tiles = plan_tiles(spans, 4079, 16, torch.device("cpu"))
+    tiles = TiledAttention(16, torch.device("cpu")).plan(spans, 4079)
     assert max(tile.hidden.numel() * 16 for tile in tiles) <= 2 * 1024 * 1024
     assert sum(tile.queries.numel() for tile in tiles) == 4079
 

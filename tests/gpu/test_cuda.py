@@ -1,0 +1,79 @@
+"""On a CUDA device: the recipe's scores, by the attention that is fast there."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import reference
+import torch
+from checkpoints import write_checkpoint
+from texts import random_text
+from transformers import AutoTokenizer, Qwen3ForCausalLM
+
+from shared_core import Reranker
+from shared_core.scorers.flash import FlashAttention, choose_attention
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(
+        not torch.cuda.is_available(), reason="needs a CUDA device; run `make test-gpu` there"
+    ),
+]
+
+QUERY = "Which planet is known as the Red Planet?"
+SOURCE = random.Random(7)
+DOCUMENTS = [random_text(SOURCE, 80) for _ in range(40)] + ["", "Mars.", "planet " * 900, "Mars."]
+TOLERANCE = {"float32": 1e-5, "bfloat16": 0.04, "float16": 0.01}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Any) -> Path:
+    return write_checkpoint(
+        tmp_path_factory.mktemp("cuda"), small_tokenizer, initializer_range=0.15
+    )
+
+
+@pytest.fixture(scope="module")
+def expected(folder: Path) -> list[float]:
+    """P(yes) by the recipe, in float32 on the CPU."""
+    model = Qwen3ForCausalLM.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return [
+        reference.probability(
+            model, tokenizer, reference.prompt_ids(tokenizer, None, QUERY, document)
+        )
+        for document in DOCUMENTS
+    ]
+
+
+@pytest.mark.parametrize("max_batch_tokens", [1, 700, 100_000], ids=["one", "few", "all"])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_scores_equal_the_recipes(
+    folder: Path, expected: list[float], dtype: str, max_batch_tokens: int
+) -> None:
+    with Reranker(
+        str(folder), dtype=dtype, device="cuda", max_batch_tokens=max_batch_tokens
+    ) as reranker:
+        scores = reranker.score(QUERY, DOCUMENTS)
+    largest = max(abs(one - other) for one, other in zip(scores, expected, strict=True))
+    assert largest < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("shape", [(16, 8, 128), (32, 8, 128), (4, 2, 32)], ids=str)
+def test_the_kernel_of_this_torch_agrees_and_is_used(
+    dtype: torch.dtype, shape: tuple[int, int, int]
+) -> None:
+    assert isinstance(choose_attention(torch.device("cuda"), dtype, *shape), FlashAttention)
+
+
+def test_memory_goes_back(folder: Path) -> None:
+    reranker = Reranker(str(folder), device="cuda")
+    before = torch.cuda.memory_allocated()
+    reranker.score(QUERY, DOCUMENTS)
+    assert torch.cuda.memory_allocated() > before
+    reranker.close()
+    assert torch.cuda.memory_allocated() <= before
