@@ -11,10 +11,16 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from shared_core import DEFAULT_MODEL, RerankError
-from shared_core.cli import model_options as options
+from shared_core import RerankError
 from shared_core.cli.batch_show import Bar, print_plan, print_summary
 from shared_core.cli.common import fail, in_words, reranker_of
+from shared_core.cli.model_options import (
+    MaxLength,
+    ModelOptions,
+    Quantize,
+    ServerOptions,
+    with_options,
+)
 from shared_core.cli.rank_output import Stopped, Stopping
 
 if TYPE_CHECKING:
@@ -30,6 +36,7 @@ def _column(name: str) -> Any:
     return typer.Option(metavar="NAME", help=name, rich_help_panel=_INPUT)
 
 
+@with_options
 def batch(
     given: Annotated[
         list[str],
@@ -145,14 +152,10 @@ def batch(
             rich_help_panel=_WORKERS,
         ),
     ] = None,
-    model: options.Model = DEFAULT_MODEL,
-    backend: options.BackendName = "auto",
-    device: options.Device = None,
-    dtype: options.DtypeName = "auto",
-    max_length: Annotated[
-        int, typer.Option(min=1, help="Tokens of a whole prompt.", rich_help_panel="The model")
-    ] = 8192,
-    quantize: options.QuantizeName = None,
+    *,
+    here: ModelOptions,
+    max_length: MaxLength = 8192,
+    quantize: Quantize = None,
     long_documents: Annotated[
         str, typer.Option(help="truncate or windows.", rich_help_panel=_LONG)
     ] = "truncate",
@@ -168,13 +171,7 @@ def batch(
             rich_help_panel=_LONG,
         ),
     ] = None,
-    base_url: options.BaseUrl = None,
-    api_key: options.ApiKey = None,
-    dialect: options.Dialect = "auto",
-    template: options.Template = "auto",
-    tokenizer: options.Tokenizer = None,
-    header: options.Header = None,
-    timeout: options.Timeout = 60.0,
+    server: ServerOptions,
     max_concurrency: Annotated[
         int,
         typer.Option(
@@ -228,17 +225,8 @@ def batch(
             "measure": measure,
         }
         reranker = reranker_of(
-            model,
-            header,
-            base_url=base_url,
-            api_key=api_key,
-            dialect=dialect,
-            template=template,
-            tokenizer=tokenizer,
-            backend=backend,
-            device=device,
-            dtype=dtype,
-            timeout=timeout,
+            here,
+            server,
             instruction=instruction,
             max_length=max_length,
             engine_args=_json_object(engine_args),

@@ -10,25 +10,16 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from shared_core import DEFAULT_MODEL, RerankError
-from shared_core.cli import model_options as options
+from shared_core import RerankError
 from shared_core.cli.check_table import print_report
 from shared_core.cli.common import fail, in_words, reranker_of
+from shared_core.cli.model_options import ModelOptions, ServerOptions, with_options
 
 
+@with_options
 def check(
-    model: options.Model = DEFAULT_MODEL,
-    backend: options.BackendName = "auto",
-    device: options.Device = None,
-    dtype: options.DtypeName = "auto",
-    quantize: options.QuantizeName = None,
-    base_url: options.BaseUrl = None,
-    api_key: options.ApiKey = None,
-    dialect: options.Dialect = "auto",
-    template: options.Template = "auto",
-    tokenizer: options.Tokenizer = None,
-    header: options.Header = None,
-    timeout: options.Timeout = 60.0,
+    here: ModelOptions,
+    server: ServerOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
 ) -> None:
     """Look for all that is known to go wrong with a model or a server.
@@ -37,21 +28,7 @@ def check(
     fix. 2: they could not be had, or the command was misspelt.
     """
     try:
-        reranker = reranker_of(
-            model,
-            header,
-            base_url=base_url,
-            api_key=api_key,
-            dialect=dialect,
-            template=template,
-            tokenizer=tokenizer,
-            backend=backend,
-            device=device,
-            dtype=dtype,
-            quantize=quantize,
-            timeout=timeout,
-        )
-        with reranker:
+        with reranker_of(here, server) as reranker:
             report = reranker.check()
     except (RerankError, ValidationError, ValueError) as error:
         fail(in_words(error))

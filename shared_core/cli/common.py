@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, NoReturn
 
 import typer
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from shared_core import Reranker
+from shared_core.cli.model_options import LongDocumentOptions, ModelOptions, ServerOptions
 
 
 def headers_of(given: Sequence[str]) -> dict[str, str]:
@@ -24,13 +26,23 @@ def headers_of(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def reranker_of(model: str, header: Sequence[str] | None, **options: Any) -> Reranker:
+def reranker_of(
+    *groups: ModelOptions | ServerOptions | LongDocumentOptions, **others: Any
+) -> Reranker:
     """Return a reranker with the options of a command line, which `Reranker` checks.
+
+    Args:
+        *groups: Options that commands share.
+        **others: More of them, and those that go before what is in the groups.
 
     Raises:
         ValidationError, ConfigurationError: One of them is wrong.
     """
-    return Reranker(model, headers=headers_of(header or ()), **options)
+    options: dict[str, Any] = {}
+    for group in groups:
+        options |= asdict(group)
+    options |= others
+    return Reranker(headers=headers_of(options.pop("header") or ()), **options)
 
 
 def in_words(error: Exception) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +15,16 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from shared_core import DEFAULT_MODEL, Reranker, RerankError
-from shared_core.cli import model_options as options
 from shared_core.cli.common import fail, in_words, reranker_of
 from shared_core.cli.evaluate_show import Bar, print_report
+from shared_core.cli.model_options import (
+    LongDocumentOptions,
+    MaxLength,
+    ModelOptions,
+    Quantize,
+    ServerOptions,
+    with_options,
+)
 from shared_core.cli.rank_output import Stopped, Stopping
 
 if TYPE_CHECKING:
@@ -29,6 +37,7 @@ HERE = "local"
 DEFAULT = "default"
 
 
+@with_options
 def evaluate(
     dataset: Annotated[
         str,
@@ -141,25 +150,15 @@ def evaluate(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the figures as JSON, not as tables.")
     ] = False,
-    backend: options.BackendName = "auto",
-    device: options.Device = None,
-    dtype: options.DtypeName = "auto",
+    *,
+    here: ModelOptions,
     revision: Annotated[
         str | None, typer.Option(help="Of the hub.", rich_help_panel="The model")
     ] = None,
-    max_length: Annotated[
-        int, typer.Option(min=1, help="Tokens of a whole prompt.", rich_help_panel="The model")
-    ] = 8192,
-    quantize: options.QuantizeName = None,
-    long_documents: options.LongDocuments = "truncate",
-    window_tokens: options.WindowTokens = 1024,
-    window_overlap: options.WindowOverlap = None,
-    api_key: options.ApiKey = None,
-    dialect: options.Dialect = "auto",
-    template: options.Template = "auto",
-    tokenizer: options.Tokenizer = None,
-    header: options.Header = None,
-    timeout: options.Timeout = 60.0,
+    max_length: MaxLength = 8192,
+    quantize: Quantize = None,
+    long: LongDocumentOptions,
+    server: ServerOptions,
 ) -> None:
     """Does it help on my data? Rerank the candidates of a first stage, and compare the figures.
 
@@ -191,23 +190,13 @@ def evaluate(
             rerankers = {
                 name: stack.enter_context(
                     reranker_of(
-                        one,
-                        header if url is not None else None,
-                        base_url=url,
-                        api_key=api_key if url is not None or dialect != "auto" else None,
-                        dialect=dialect if url is not None or not base_url else "auto",
-                        template=template,
-                        tokenizer=tokenizer,
-                        backend=backend,
-                        device=device,
-                        dtype=dtype,
+                        here,
+                        _server(server, url, alone=not base_url),
+                        long,
+                        model=one,
+                        quantize=quantize if url is None else None,
                         revision=revision,
                         max_length=max_length,
-                        quantize=quantize if url is None else None,
-                        long_documents=long_documents,
-                        window_overlap=window_overlap,
-                        window_tokens=window_tokens,
-                        timeout=timeout,
                     )
                 )
                 for name, one, url in _pairs(model or [DEFAULT_MODEL], base_url or [])
@@ -269,6 +258,21 @@ def _pairs(models: Sequence[str], urls: Sequence[str]) -> list[tuple[str, str, s
     if len(set(pairs)) < len(pairs):
         raise typer.BadParameter("the same model is there twice", param_hint="--model")
     return pairs
+
+
+def _server(given: ServerOptions, url: str | None, *, alone: bool) -> ServerOptions:
+    """Return what one reranker is told of its server; the model here gets no secrets.
+
+    Without an address, a dialect stands for a hosted service, unless there are addresses of others.
+    """
+    if url is not None:
+        return replace(given, base_url=url)
+    return replace(
+        given,
+        header=None,
+        api_key=given.api_key if given.dialect != "auto" else None,
+        dialect=given.dialect if alone else "auto",
+    )
 
 
 def _named(rerankers: dict[str, Reranker]) -> Reranker | dict[str, Reranker]:

@@ -12,9 +12,15 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from shared_core import DEFAULT_MODEL, RankedDocument, RankingOptions, RerankError
-from shared_core.cli import model_options as options
+from shared_core import RankedDocument, RankingOptions, RerankError
 from shared_core.cli.common import fail, in_words, reranker_of
+from shared_core.cli.model_options import (
+    LONG_DOCUMENTS,
+    LongDocumentOptions,
+    ModelOptions,
+    ServerOptions,
+    with_options,
+)
 from shared_core.cli.rank_input import STDIN, RankJob, name_of, read_source
 from shared_core.cli.rank_output import (
     Stopped,
@@ -39,6 +45,7 @@ _INPUT = "What is read"
 _OUTPUT = "What is written"
 
 
+@with_options
 def rank(
     texts: Annotated[
         list[str] | None,
@@ -107,15 +114,14 @@ def rank(
         float | None,
         typer.Option(min=0.0, max=1.0, help="Drop documents with a score below this."),
     ] = None,
-    long_documents: options.LongDocuments = "truncate",
-    window_tokens: options.WindowTokens = 1024,
-    window_overlap: options.WindowOverlap = None,
+    *,
+    long: LongDocumentOptions,
     return_window: Annotated[
         bool,
         typer.Option(
             "--return-window",
             help="Write the best part alone for such a document.",
-            rich_help_panel=options.LONG_DOCUMENTS,
+            rich_help_panel=LONG_DOCUMENTS,
         ),
     ] = False,
     out: Annotated[
@@ -143,18 +149,8 @@ def rank(
             "--no-documents", help="Write index and score alone.", rich_help_panel=_OUTPUT
         ),
     ] = False,
-    model: options.Model = DEFAULT_MODEL,
-    backend: options.BackendName = "auto",
-    device: options.Device = None,
-    dtype: options.DtypeName = "auto",
-    quantize: options.QuantizeName = None,
-    base_url: options.BaseUrl = None,
-    api_key: options.ApiKey = None,
-    dialect: options.Dialect = "auto",
-    template: options.Template = "auto",
-    tokenizer: options.Tokenizer = None,
-    header: options.Header = None,
-    timeout: options.Timeout = 60.0,
+    here: ModelOptions,
+    server: ServerOptions,
 ) -> None:
     """Order documents by how well they answer a query.
 
@@ -201,22 +197,10 @@ def rank(
             if not shows_progress:  # nor the bars of the libraries that load a model
                 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
             reranker = reranker_of(
-                model,
-                header,
-                base_url=base_url,
-                api_key=api_key,
-                dialect=dialect,
-                template=template,
-                tokenizer=tokenizer,
-                backend=backend,
-                device=device,
-                dtype=dtype,
-                quantize=quantize,
-                timeout=timeout,
+                here,
+                server,
+                long,
                 instruction=instruction,
-                long_documents=long_documents,
-                window_tokens=window_tokens,
-                window_overlap=window_overlap,
                 show_progress=shows_progress and len(documents) >= _LONG,
             )
             kept = RankingOptions(

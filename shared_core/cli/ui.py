@@ -9,11 +9,12 @@ import typer
 from pydantic import ValidationError
 
 from shared_core import DEFAULT_MODEL, RerankError
-from shared_core.cli import model_options as options
 from shared_core.cli.common import fail, in_words, reranker_of
+from shared_core.cli.model_options import ModelOptions, ServerOptions, with_options
 from shared_core.page import serve_page
 
 
+@with_options
 def ui(
     model: Annotated[
         list[str] | None,
@@ -32,17 +33,9 @@ def ui(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="The port; 0 is any free one.")
     ] = 7860,
-    backend: options.BackendName = "auto",
-    device: options.Device = None,
-    dtype: options.DtypeName = "auto",
-    quantize: options.QuantizeName = None,
-    base_url: options.BaseUrl = None,
-    api_key: options.ApiKey = None,
-    dialect: options.Dialect = "auto",
-    template: options.Template = "auto",
-    tokenizer: options.Tokenizer = None,
-    header: options.Header = None,
-    timeout: options.Timeout = 60.0,
+    *,
+    here: ModelOptions,
+    server: ServerOptions,
 ) -> None:
     """Open a page to try the reranker: paste a question and passages, and see the order change.
 
@@ -60,23 +53,7 @@ def ui(
     try:
         with ExitStack() as stack:
             rerankers = [
-                stack.enter_context(
-                    reranker_of(
-                        name,
-                        header,
-                        base_url=base_url,
-                        api_key=api_key,
-                        dialect=dialect,
-                        template=template,
-                        tokenizer=tokenizer,
-                        backend=backend,
-                        device=device,
-                        dtype=dtype,
-                        quantize=quantize,
-                        timeout=timeout,
-                        cache_size=10_000,
-                    )
-                )
+                stack.enter_context(reranker_of(here, server, model=name, cache_size=10_000))
                 for name in dict.fromkeys(model or [DEFAULT_MODEL])
             ]
             for reranker in rerankers:
