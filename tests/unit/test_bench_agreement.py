@@ -10,8 +10,7 @@ import pytest
 
 from shared_core.bench.agreement import compare, order_kept
 from shared_core.bench.markdown import render
-from shared_core.bench.result import Agreement, ContestantFacts, ModelFacts, Result, Sample
-from shared_core.bench.result import WorkloadFacts as Facts
+from shared_core.bench.result import Agreement, Result
 from shared_core.bench.summary import rows
 from shared_core.bench.table import verdict
 
@@ -71,7 +70,7 @@ def judged(scores: list[list[float]], lossy: bool, documents: list[int]) -> Agre
         dtype="float32",
         lossy=lossy,
         trained=True,
-        names=("w", "ours: int8", "recipe"),
+        names=("reference", "ours: int8", "recipe"),
     )
 
 
@@ -91,45 +90,15 @@ def test_the_worst_call_counts() -> None:
 
 
 def result(agreement: Agreement) -> Result:
-    """Return a result of one contestant in eight bits."""
+    """Return a run of which only the one in eight bits is left, with this agreement."""
+    given = Result.read(REFERENCE)
     name = agreement.contestant
-    return Result(
-        made="2026-01-01",
-        command="qwen3-rerank bench",
-        machine={},
-        versions={},
-        model=ModelFacts(
-            name="m",
-            values="real",
-            dtype="float32",
-            device="cpu",
-            parameters=1,
-            weight_bytes=1,
-            product_flops_per_token=1,
-        ),
-        rounds=1,
-        products={},
-        workloads=[
-            Facts(
-                name="w",
-                queries=1,
-                documents=10,
-                prompt_tokens=1,
-                unique_tokens=1,
-                longest_prompt=1,
-                product_flops=1,
-                attention_flops=1,
-            )
-        ],
-        contestants=[
-            ContestantFacts(
-                name=name, kind="ours", ours=True, settings={"quantize": "int8"}, status="ran"
-            )
-        ],
-        samples=[
-            Sample(workload="w", contestant=name, variant={}, round=0, seconds=1.0, peak_bytes=1)
-        ],
-        agreements=[agreement],
+    return given.model_copy(
+        update={
+            "contestants": [one for one in given.contestants if one.name == name],
+            "samples": [one for one in given.samples if one.contestant == name],
+            "agreements": [agreement],
+        }
     )
 
 
@@ -163,4 +132,3 @@ def test_a_result_of_before_the_order_was_taken_is_read_and_not_judged() -> None
     found = Result.model_validate_json(text)
     assert verdict(rows(found)[0]) == "? 0.1, no τ"
     assert "| 0.1, no τ |" in render(found)
-    assert Result.read(REFERENCE).contestants
