@@ -4,8 +4,8 @@ Only what a reranker needs is computed: no padding, no vocabulary, and in the la
 the last position of each document, where the answer is read. The residual stream, norms, rotations
 and the softmax are float32 whatever the weights are.
 
-Shapes: t tokens, n documents, w width of the model, f width of the MLP, g key-value heads,
-r query heads per key-value head, d width of a head.
+Shapes: t tokens, n documents, w width of the model, g key-value heads, r query heads per key-value
+head, d width of a head.
 
 Source: transformers ``models/qwen3/modeling_qwen3.py``, which the parity tests compare it with.
 """
@@ -23,6 +23,7 @@ from transformers import Qwen3Model
 
 from shared_core.scorers.attention import Attention
 from shared_core.scorers.flash import choose_attention
+from shared_core.scorers.memory import give_back
 from shared_core.scorers.packing import Pack
 from shared_core.scorers.projection import Projection
 from shared_core.scorers.rotation import Rotation, rotate_layer
@@ -74,7 +75,6 @@ class Backbone:
         )
         self._h = int(config.num_attention_heads)
         self._g = int(config.num_key_value_heads)
-        self._f = int(config.intermediate_size)
         self._attention = attention or choose_attention(
             self.device, self.dtype, self._h, self._g, self._d
         )
@@ -85,6 +85,7 @@ class Backbone:
             if self._stream is not None:
                 rotate_layer(layer, self._stream, heads)
             self._layers.append(self._take(layer, project))
+            give_back()
 
     def _take(self, layer: Any, project: Callable[..., Projection]) -> Layer:
         attention, mlp = layer.self_attn, layer.mlp
@@ -159,12 +160,12 @@ class Backbone:
         query, key, value = self._empty(t, r), self._empty(t), self._empty(t)
         for rows in self._chunks(t):
             x = self._normed(residual[rows], layer.input_norm).to(self.dtype)
-            heads = layer.qkv(x).view(-1, (r + 2) * g, d)
-            q = self._rotated(heads[:, : r * g], layer.query_norm, cos[rows], sin[rows])
+            q, k, v = (heads.view(len(x), -1, d) for heads in layer.qkv(x))
+            q = self._rotated(q, layer.query_norm, cos[rows], sin[rows])
+            k = self._rotated(k, layer.key_norm, cos[rows], sin[rows])
             query[:, rows] = q.view(-1, g, r, d).transpose(0, 1)
-            k = self._rotated(heads[:, r * g : -g], layer.key_norm, cos[rows], sin[rows])
             key[:, rows] = k.transpose(0, 1)
-            value[:, rows] = heads[:, -g:].transpose(0, 1)
+            value[:, rows] = v.transpose(0, 1)
         return query, key, value
 
     def _empty(self, t: int, *rest: int) -> Tensor:
@@ -187,7 +188,6 @@ class Backbone:
         """Add the attention's output and then the MLP's to the residual, in place."""
         for rows in self._chunks(len(residual)):
             stream = residual[rows]
-            stream += layer.output(mixed[rows])
-            gate_up = layer.gate_up(self._normed(stream, layer.mlp_norm).to(self.dtype))
-            gate, up = gate_up[:, : self._f], gate_up[:, self._f :]
-            stream += layer.down(F.silu(gate).mul_(up))
+            stream += layer.output(mixed[rows])[0]
+            gate, up = layer.gate_up(self._normed(stream, layer.mlp_norm).to(self.dtype))
+            stream += layer.down(F.silu(gate).mul_(up))[0]

@@ -16,24 +16,24 @@ import torch
 from torch import Tensor, nn
 
 from shared_core.errors import ConfigurationError
-from shared_core.scorers.projection import filled_up, joined
+from shared_core.scorers.projection import Joined, filled_up
 
 _ROWS_HINT = 512
 _INPUT_LIMIT = 127
 
 
-def project_int8(*layers: nn.Linear) -> Int8:
-    """Return the product of the layers in eight bits.
+def project_int8(*layers: nn.Linear) -> Joined:
+    """Return the products of the layers in eight bits; their input is quantised once.
 
     Raises:
         ConfigurationError: The layers are not on a CPU, or it cannot.
     """
-    weight, bias = joined(layers)
-    if weight.device.type != "cpu":
+    device = layers[0].weight.device
+    if device.type != "cpu":
         raise ConfigurationError(
-            f'quantize="int8" is for CPUs, the model is on {weight.device}: there bfloat16 is fast'
+            f'quantize="int8" is for CPUs, the model is on {device}: there bfloat16 is fast'
         )
-    return Int8(weight, bias, weight_limit())
+    return Joined(layers, functools.partial(Int8, limit=weight_limit()))
 
 
 class Int8:

@@ -1,20 +1,23 @@
 """Matrix products with fixed weights, where nearly all of the time goes.
 
-Each takes one linear layer, or several over the same input, whose outputs then lie side by side:
-one product then reads the input once. Shapes: t rows, i inputs, o outputs.
+A projection is one linear layer, or several over the same input. Shapes: t rows, i inputs, o
+outputs.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-Projection = Callable[[Tensor], Tensor]
+Product = Callable[[Tensor], Tensor]
 """A product with fixed weights, Shape (t, i) → (t, o), dtype kept."""
+
+Projection = Callable[[Tensor], tuple[Tensor, ...]]
+"""The products of an input with each of some layers, in their order."""
 
 # The number of rows that packed weights are laid out for; others are nearly as fast.
 _ROWS_HINT = 512
@@ -22,11 +25,46 @@ _ROWS_MULTIPLE = 16
 
 
 def project(*layers: nn.Linear) -> Projection:
-    """Return the product of the layers, in the fastest form of the device that is as exact."""
-    weight, bias = joined(layers)
+    """Return the products of the layers, in the fastest form of the device that is as exact.
+
+    Packed products are as fast one by one, and faster to load. Elsewhere fewer products are better.
+    """
+    weight = layers[0].weight
     if weight.device.type == "cpu" and can_pack(weight.dtype):
-        return Packed(weight, bias)
-    return Dense(weight, bias)
+        return Apart([Packed(*taken(layer)) for layer in layers])
+    return Joined(layers, Dense)
+
+
+class Apart:
+    """Products of one input, one by one."""
+
+    def __init__(self, products: Sequence[Product]) -> None:
+        self._products = products
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs of each, Shapes (t, o)."""
+        return tuple(product(x) for product in self._products)
+
+
+class Joined:
+    """Products of one input as one, which reads it once.
+
+    Args:
+        layers: The layers, which are emptied.
+        product: Makes the product of a weight and a bias.
+    """
+
+    def __init__(
+        self, layers: Sequence[nn.Linear], product: Callable[[Tensor, Tensor | None], Product]
+    ) -> None:
+        self._sizes = [layer.out_features for layer in layers]
+        weights, biases = zip(*(taken(layer) for layer in layers), strict=True)
+        bias = None if biases[0] is None else torch.cat(biases)
+        self._product = product(weights[0] if len(layers) == 1 else torch.cat(weights), bias)
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs of each, Shapes (t, o); they share memory."""
+        return torch.split(self._product(x), self._sizes, dim=1)
 
 
 class Dense:
@@ -85,15 +123,11 @@ def can_pack(dtype: torch.dtype) -> bool:
     return bool(torch.allclose(packed.float(), F.linear(x, weight).float(), rtol=1e-2, atol=1e-4))
 
 
-def joined(layers: tuple[nn.Linear, ...]) -> tuple[Tensor, Tensor | None]:
-    """Return the weights of the layers as one, Shape (o, i), and their bias; empties the layers.
+def taken(layer: nn.Linear) -> tuple[Tensor, Tensor | None]:
+    """Return a layer's weight, Shape (o, i), and bias, and leave it none.
 
-    So that no more than one layer is in memory twice.
+    So that no more than a projection is in memory twice.
     """
-    weights = [layer.weight.detach() for layer in layers]
-    biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
-    for layer in layers:
-        layer.weight = nn.Parameter(weights[0].new_empty(0), requires_grad=False)
-    if len(layers) == 1:
-        return weights[0], biases[0] if biases else None
-    return torch.cat(weights), torch.cat(biases) if biases else None
+    weight, bias = layer.weight.detach(), layer.bias
+    layer.weight = nn.Parameter(weight.new_empty(0), requires_grad=False)
+    return weight, None if bias is None else bias.detach()

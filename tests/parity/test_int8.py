@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from shared_core.encoding import EncodedDocument, EncodedGroup
 from shared_core.scorers.backbone import Backbone
 from shared_core.scorers.int8 import Int8, project_int8, weight_limit
 from shared_core.scorers.packing import Pack, build_pack
-from shared_core.scorers.projection import Dense, can_pack, joined, project
+from shared_core.scorers.projection import Dense, Joined, Projection, can_pack, project
 
 QUERY = "Which planet is known as the Red Planet?"
 
@@ -56,8 +57,8 @@ def test_a_rotated_model_computes_what_it_did(hidden_size: int, attention_bias: 
     """Whatever power of two divides the width: the rotation alone changes nothing."""
     overrides = {"hidden_size": hidden_size, "attention_bias": attention_bias}
 
-    def exact(*layers: nn.Linear) -> Dense:
-        return Dense(*joined(layers))
+    def exact(*layers: nn.Linear) -> Joined:
+        return Joined(layers, Dense)
 
     pack = make_pack()
     plain = Backbone(make_model(**overrides), exact).last_hidden(pack)
@@ -66,18 +67,21 @@ def test_a_rotated_model_computes_what_it_did(hidden_size: int, attention_bias: 
     torch.testing.assert_close(rotated, plain, rtol=1e-4, atol=1e-4)
 
 
-def test_packed_products_are_those_of_the_layers() -> None:
-    """Several layers side by side, with and without bias, whatever the number of rows."""
+@pytest.mark.parametrize(
+    "make", [project, lambda *layers: Joined(layers, Dense)], ids=["packed", "joined"]
+)
+def test_projections_are_the_products_of_their_layers(make: Callable[..., Projection]) -> None:
+    """With and without bias, whatever the number of rows."""
     torch.manual_seed(0)
     for bias in (False, True):
         layers = [nn.Linear(48, 24, bias=bias), nn.Linear(48, 40, bias=bias)]
         for n_rows in (1, 7, 600):
             x = torch.randn(n_rows, 48)
-            expected = torch.cat([layer(x) for layer in layers], dim=1)
+            expected = tuple(layer(x) for layer in layers)
             copies = [nn.Linear(48, 24, bias=bias), nn.Linear(48, 40, bias=bias)]
             for copy, layer in zip(copies, layers, strict=True):
                 copy.load_state_dict(layer.state_dict())
-            torch.testing.assert_close(project(*copies)(x), expected, rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(make(*copies)(x), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_packing_is_used_where_torch_can() -> None:
