@@ -11,7 +11,7 @@ Status = Literal["ran", "absent", "failed"]
 
 
 class _Part(BaseModel):
-    # Of scores that are missing or no numbers the difference is infinite, which JSON has no word for.
+    # Where scores are missing or no numbers, the difference is infinite: JSON has no word for it.
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), ser_json_inf_nan="strings")
 
 

@@ -22,6 +22,6 @@ def give_back() -> None:
 @functools.cache
 def _trim() -> Callable[[int], Any] | None:
     try:
-        return ctypes.CDLL(None).malloc_trim  # type: ignore[no-any-return]
+        return ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):  # not glibc, or no C library at hand
         return None
