@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from shared_core import RerankError
-from shared_core.cli.batch_show import Bar, print_plan, print_summary
+from shared_core.cli.batch_show import BatchBar, print_plan, print_summary
 from shared_core.cli.common import fail, in_words, reranker_of
 from shared_core.cli.model_options import (
     MaxLength,
@@ -236,7 +236,7 @@ def batch(
             max_concurrency=max_concurrency,
             **({} if window_tokens is None else {"window_tokens": window_tokens}),
         )
-        with Stopping(), reranker, Bar(console) as bar:
+        with Stopping(), reranker, BatchBar(console) as bar:
 
             def begin(plan: BatchPlan) -> None:
                 if as_json:

@@ -8,56 +8,44 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from typing_extensions import Self
+
+from shared_core.cli.bar import Bar
 
 if TYPE_CHECKING:
     from shared_core.batch import BatchPlan, BatchProgress, BatchSummary
 
-_SECONDS_BETWEEN_LINES = 30.0  # where the progress goes to a file
 
-
-class Bar:
-    """Shows how far a batch is: a bar on a terminal, a line now and then elsewhere.
+class BatchBar(Bar):
+    """Shows how far a batch is.
 
     Args:
         console: Where.
     """
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._pairs = 0
-        self._begun = self._said = time.monotonic()
-        self._progress = Progress(
+        super().__init__(
+            console,
             TextColumn("scoring"),
             BarColumn(),
             TaskProgressColumn(),
             TextColumn("{task.fields[said]}"),
             TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
+            visible=False,
         )
-        self._task = self._progress.add_task("", total=None, said="", visible=False)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        self._pairs = 0
+        self._begun = time.monotonic()
 
     def begin(self, plan: BatchPlan) -> None:
         """Take the size of what is to be done from a plan."""
         self._pairs = plan.pairs_left
-        self._begun = self._said = time.monotonic()
-        self._progress.update(self._task, total=max(1, plan.pairs_left), visible=True)
+        self._begun = time.monotonic()
+        self.update(total=max(1, plan.pairs_left), visible=True)
 
     def show(self, progress: BatchProgress) -> None:
         """Show how far it is."""
-        now = time.monotonic()
-        speed = progress.pairs / max(now - self._begun, 1e-9)
+        speed = progress.pairs / max(time.monotonic() - self._begun, 1e-9)
         left = max(0, self._pairs - progress.pairs) / speed if speed else 0
         said = (
             f"{progress.pairs:,} pairs, {speed:,.1f}/s, block {progress.blocks_done} of "
@@ -65,10 +53,7 @@ class Bar:
         )
         said += f", {progress.errors} errors" if progress.errors else ""
         said += f", {progress.deaths} workers replaced" if progress.deaths else ""
-        self._progress.update(self._task, completed=progress.pairs, said=said)
-        if not self._console.is_terminal and now - self._said >= _SECONDS_BETWEEN_LINES:
-            self._said = now
-            self._console.print(said, highlight=False, soft_wrap=True)
+        self.update(line=said, completed=progress.pairs, said=said)
 
 
 def print_plan(plan: BatchPlan, console: Console) -> None:

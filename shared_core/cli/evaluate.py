@@ -16,7 +16,7 @@ from rich.console import Console
 
 from shared_core import DEFAULT_MODEL, Reranker, RerankError
 from shared_core.cli.common import fail, in_words, reranker_of
-from shared_core.cli.evaluate_show import Bar, print_report
+from shared_core.cli.evaluate_show import EvaluationBar, print_report
 from shared_core.cli.model_options import (
     LongDocumentOptions,
     MaxLength,
@@ -186,7 +186,7 @@ def evaluate(
         data = read_dataset(dataset, split=split)
         if only is not None:
             data = data.only(_ids(only))
-        with Stopping(), ExitStack() as stack, Bar(console) as bar:
+        with Stopping(), ExitStack() as stack, EvaluationBar(console) as bar:
             rerankers = {
                 name: stack.enter_context(
                     reranker_of(

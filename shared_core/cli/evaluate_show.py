@@ -2,62 +2,44 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from typing_extensions import Self
+
+from shared_core.cli.bar import Bar
 
 if TYPE_CHECKING:
     from shared_core.evaluation import Progress as Done
     from shared_core.evaluation import Report
 
-_SECONDS_BETWEEN_LINES = 30.0  # where the progress goes to a file
 
-
-class Bar:
-    """Shows how far the scoring is: a bar on a terminal, a line now and then elsewhere.
+class EvaluationBar(Bar):
+    """Shows how far the scoring is.
 
     Args:
         console: Where.
     """
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._said = time.monotonic()
-        self._progress = Progress(
+        super().__init__(
+            console,
             TextColumn("{task.fields[said]}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("queries"),
             TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
+            said="first stage",
         )
-        self._task = self._progress.add_task("", total=None, said="first stage")
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
 
     def show(self, done: Done) -> None:
         """Show how far it is."""
         said = f"system {done.system}" + (f", {done.known} known" if done.known else "")
-        self._progress.update(self._task, completed=done.done, total=done.total, said=said)
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._said >= _SECONDS_BETWEEN_LINES:
-            self._said = now
-            self._console.print(
-                f"{said}: {done.done} of {done.total} queries", highlight=False, soft_wrap=True
-            )
+        line = f"{said}: {done.done} of {done.total} queries"
+        self.update(line=line, completed=done.done, total=done.total, said=said)
 
 
 def print_report(report: Report, out: Path, console: Console) -> None:
