@@ -90,13 +90,16 @@ def test_the_worst_call_counts() -> None:
 
 
 def result(agreement: Agreement) -> Result:
-    """Return a run of which only the one in eight bits is left, with this agreement."""
+    """Return a run of which only one workload in eight bits is left, with this agreement."""
     given = Result.read(REFERENCE)
-    name = agreement.contestant
+    name, workload = agreement.contestant, agreement.workload
     return given.model_copy(
         update={
             "contestants": [one for one in given.contestants if one.name == name],
-            "samples": [one for one in given.samples if one.contestant == name],
+            "workloads": [one for one in given.workloads if one.name == workload],
+            "samples": [
+                one for one in given.samples if one.contestant == name and one.workload == workload
+            ],
             "agreements": [agreement],
         }
     )
