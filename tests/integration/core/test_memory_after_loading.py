@@ -33,7 +33,7 @@ print(mebibytes() - before)
 
 
 def test_they_are_in_memory_once(tmp_path: Path, small_tokenizer: Any) -> None:
-    """Without giving freed memory back, it was 1.27 times the weights, and 1.6 with the 0.6B."""
+    """Without giving freed memory back, it was 1.27 times the weights."""
     config = random_config(
         len(small_tokenizer),
         hidden_size=1024,
