@@ -3,8 +3,8 @@
 Shapes: t tokens of the pack, g key-value heads, r query heads per key-value head, d width of a
 head; n spans of a tile, q query and k key positions of a span.
 
-Plain batched products are used throughout: they run on every device, keep the softmax in float32,
-and were several times faster than ``scaled_dot_product_attention`` on CPUs at these shapes.
+The product here is the plain one, which runs on every device and keeps the softmax in float32. CPUs
+and CUDA have faster ones in ``block_attention.py`` and ``flash.py``.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from torch import Tensor
 from shared_core.scorers.packing import Span
 
 # The attention weights of a tile are kept under this many elements, which bounds the memory of
-# attention whatever the length and the number of documents; on a CPU they stay in its cache.
+# attention whatever the length and the number of documents.
 _TILE_ELEMENTS = 16 * 1024 * 1024
-_CPU_TILE_ELEMENTS = 2 * 1024 * 1024
 # Spans whose lengths differ by less than this share are padded into one batched product.
 _PADDING_SHARE = 0.15
 # Query positions of one product over a long span, at most; fewer waste less above the diagonal, and
@@ -76,13 +75,15 @@ class TiledAttention:
     Args:
         n_heads: Query heads.
         device: Where it is computed.
+        most_elements: Attention weights of a tile, at most.
     """
 
     tokens_first = False
 
-    def __init__(self, n_heads: int, device: torch.device) -> None:
-        self._n_heads, self._device = n_heads, device
-        self._most_elements = _CPU_TILE_ELEMENTS if device.type == "cpu" else _TILE_ELEMENTS
+    def __init__(
+        self, n_heads: int, device: torch.device, most_elements: int = _TILE_ELEMENTS
+    ) -> None:
+        self._n_heads, self._device, self._most_elements = n_heads, device, most_elements
 
     def plan(self, spans: Sequence[Span], n_tokens: int) -> list[Tile]:
         """Return the tiles in which every position of the spans attends."""

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from shared_core.scorers.attention import Attention, TiledAttention
+from shared_core.scorers.block_attention import BlockAttention
 from shared_core.scorers.packing import Span
 
 logger = logging.getLogger("qwen3_rerank")
@@ -143,7 +144,9 @@ def cuda_kernel(
 def choose_attention(
     device: torch.device, dtype: torch.dtype, n_heads: int, n_kv_heads: int, head_width: int
 ) -> Attention:
-    """Return the kernel's attention where there is one that agrees with the plain one, or that."""
+    """Return the fastest attention of the device: the kernel's only if it agrees with the plain."""
+    if device.type == "cpu":
+        return BlockAttention()
     plain = TiledAttention(n_heads, device)
     if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
         return plain

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import reference
+import torch
 from checkpoints import write_checkpoint, write_converted_checkpoint
 from texts import random_text
 from transformers import AutoTokenizer, Qwen3ForCausalLM
 
 from shared_core import Reranker
+from shared_core.scorers import attention, backbone, block_attention
 from shared_core.scorers import transformers as packed
+from shared_core.scorers.attention import TiledAttention
+from shared_core.scorers.block_attention import BlockAttention
 
+CPU = torch.device("cpu")
 QUERY = "Which planet is known as the Red Planet?"
 INSTRUCTIONS = (None, "Rank by how well the document names a planet")
 TOLERANCE = 1e-5
@@ -135,16 +141,38 @@ def test_a_converted_classifier_scores_as_its_source(
     assert largest_difference(scores, expected[None]) < TOLERANCE
 
 
-def test_long_documents_and_long_queries_are_exact_across_tiles(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Row blocks, batches of like length and their padding change nothing."""
-    from shared_core.scorers import attention
+def small_tiles(patch: pytest.MonkeyPatch) -> None:
+    """Attention as on devices without a kernel of their own, in tiles of a few rows."""
+    patch.setattr(attention, "_TILE_ROWS", 7)
+    patch.setattr(backbone, "choose_attention", lambda *_: TiledAttention(4, CPU, 20_000))
 
-    monkeypatch.setattr(attention, "_CPU_TILE_ELEMENTS", 20_000)
-    monkeypatch.setattr(attention, "_TILE_ROWS", 7)
+
+def small_blocks(patch: pytest.MonkeyPatch) -> None:
+    """Blocks of a few rows, one head at a time."""
+    patch.setattr(block_attention, "_MOST_ROWS", 7)
+    patch.setattr(block_attention, "_FUSED_KEYS", 10**9)
+    patch.setattr(block_attention, "_MOST_ELEMENTS", 5_000)
+    patch.setattr(backbone, "choose_attention", lambda *_: BlockAttention())
+
+
+def fused(patch: pytest.MonkeyPatch) -> None:
+    """Every span by the fused kernel."""
+    patch.setattr(block_attention, "_FUSED_KEYS", 1)
+    patch.setattr(block_attention, "_FUSED_SHARE", 1.0)
+
+
+def as_it_is(_: pytest.MonkeyPatch) -> None:
+    """As everybody has it."""
+
+
+@pytest.mark.parametrize("kind", [small_tiles, small_blocks, fused, as_it_is])
+def test_long_documents_and_long_queries_are_exact(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, kind: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    """Wherever attention is divided, the longest document is long enough for the fused kernel."""
+    kind(monkeypatch)
     query = "red planet " * 120
-    documents = ["Mars " * 300, "Mars " * 299, "Venus " * 280, "Saturn", "Jupiter"]
+    documents = ["Mars " * 300, "Mars " * 299, "Venus " * 1700, "Saturn", "Jupiter"]
     model = Qwen3ForCausalLM.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     with Reranker(str(folder), dtype="float32") as reranker:

@@ -15,18 +15,19 @@ import torch
 from checkpoints import random_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packs import packs, random_heads, random_pack
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # its usual name
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import Qwen3Model
 
-from shared_core.encoding import EncodedDocument, EncodedGroup
 from shared_core.scorers import flash
 from shared_core.scorers.attention import Attention, TiledAttention
 from shared_core.scorers.backbone import Backbone
+from shared_core.scorers.block_attention import BlockAttention
 from shared_core.scorers.flash import FlashAttention, choose_attention, cuda_kernel, tried
-from shared_core.scorers.packing import Pack, build_pack
+from shared_core.scorers.packing import Pack
 from shared_core.scorers.projection import project
 
 CPU = torch.device("cpu")
@@ -66,34 +67,6 @@ def kernel(
     return mixed
 
 
-def pack_of(lengths: list[list[int]], prefix_lengths: list[int], n_shared: int) -> Pack:
-    """Return the pack of groups of documents; ids are drawn, prefixes begin alike."""
-    source = torch.Generator().manual_seed(sum(prefix_lengths))
-
-    def ids(n: int) -> list[int]:
-        return torch.randint(0, 300, (n,), generator=source).tolist()
-
-    shared = ids(n_shared)
-    groups = [
-        EncodedGroup(
-            prefix_ids=[*shared, *ids(prefix)],
-            documents=[EncodedDocument(ids(n), n + prefix, False) for n in group],
-        )
-        for group, prefix in zip(lengths, prefix_lengths, strict=True)
-    ]
-    return build_pack(groups, [(g, d) for g, some in enumerate(lengths) for d in range(len(some))])
-
-
-packs = st.integers(1, 4).flatmap(
-    lambda n: st.builds(
-        pack_of,
-        st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=5), min_size=n, max_size=n),
-        st.lists(st.integers(1, 20), min_size=n, max_size=n),
-        st.integers(0, 15),
-    )
-)
-
-
 @given(packs, st.sampled_from([1, 50, 10**6]), st.sampled_from([(4, 2), (2, 2), (6, 1)]))
 @settings(max_examples=60, deadline=None)
 def test_it_computes_what_plain_products_do(
@@ -101,9 +74,8 @@ def test_it_computes_what_plain_products_do(
 ) -> None:
     """However few keys a call may gather."""
     h, g = heads
-    t, d, source = len(pack.ids), 16, torch.Generator().manual_seed(1)
-    query = torch.randn(g, t, h // g, d, generator=source)
-    key, value = torch.randn(g, t, d, generator=source), torch.randn(g, t, d, generator=source)
+    t = len(pack.ids)
+    query, key, value = random_heads(t, g, h // g)
     last = query[:, [span.stop - 1 for span in pack.document_spans]]
     mixed = []
     with pytest.MonkeyPatch.context() as patch:
@@ -118,7 +90,7 @@ def test_it_computes_what_plain_products_do(
 
 def test_no_call_gathers_more_keys_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flash, "_MOST_KEYS", 100)
-    pack = pack_of([[30] * 9, [90], [5]], [25, 25, 25], 0)
+    pack = random_pack([[30] * 9, [90], [5]], [25, 25, 25], 0)
     calls = FlashAttention(CPU, kernel).plan(pack.spans, len(pack.ids))
     assert [len(call.keys) for call in calls] == [
         25 + 55,
@@ -173,10 +145,15 @@ def test_a_kernel_that_is_not_there_is_not_used(caplog: pytest.LogCaptureFixture
     assert "no flash attention on cpu" in caplog.text
 
 
-def test_cpus_and_float32_have_plain_products() -> None:
-    for device, dtype in (("cpu", torch.bfloat16), ("cuda", torch.float32), ("mps", torch.float16)):
+def test_other_devices_and_float32_have_plain_products() -> None:
+    for device, dtype in (("cuda", torch.float32), ("mps", torch.float16)):
         chosen = choose_attention(torch.device(device), dtype, 16, 8, 128)
         assert isinstance(chosen, TiledAttention)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+def test_cpus_have_blocks(dtype: torch.dtype) -> None:
+    assert isinstance(choose_attention(CPU, dtype, 16, 8, 128), BlockAttention)
 
 
 class OneDevice(TorchDispatchMode):
@@ -198,7 +175,7 @@ class OneDevice(TorchDispatchMode):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
 def test_a_forward_stays_on_its_device(dtype: torch.dtype) -> None:
     """And nothing is read from it in the middle, which a device without data refuses."""
-    pack = pack_of([[20, 30, 30], [7]], [9, 12], 5)
+    pack = random_pack([[20, 30, 30], [7]], [9, 12], 5)
     device = torch.device("meta")
     model = Qwen3Model(random_config(300)).to(device, dtype)
     attention: Attention = (

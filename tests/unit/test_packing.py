@@ -171,8 +171,8 @@ def test_every_position_attends_to_its_own_prompt_up_to_itself(
 def test_a_long_document_keeps_the_memory_bound() -> None:
     """Its rows are fewer, down to where products become slow."""
     spans = [Span(0, 79), Span(79, 4000, Span(0, 79), 79)]
-    tiles = TiledAttention(16, torch.device("cpu")).plan(spans, 4079)
-    assert max(tile.hidden.numel() * 16 for tile in tiles) <= 2 * 1024 * 1024
+    tiles = TiledAttention(16, torch.device("cpu"), 2**21).plan(spans, 4079)
+    assert max(tile.hidden.numel() * 16 for tile in tiles) <= 2**21
     assert sum(tile.queries.numel() for tile in tiles) == 4079
 
 
