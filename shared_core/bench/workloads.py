@@ -44,6 +44,7 @@ class Recipe:
 RECIPES = {
     "reference": Recipe(1, 16, 50, 246),
     "rag-10": Recipe(1, 10, 60, 500),
+    "rag-20": Recipe(1, 20, 60, 500),
     "rag-50": Recipe(1, 50, 60, 500),
     "rag-200": Recipe(1, 200, 60, 500),
     "many-queries": Recipe(64, 8, 60, 150),
