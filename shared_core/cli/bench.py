@@ -28,8 +28,8 @@ def bench(
     workload: Annotated[
         list[str] | None,
         typer.Option(
-            help="reference, rag-10, rag-50, rag-200, many-queries, one-query, long, chinese, "
-            "long-query, or QUERIESxDOCUMENTS@SHORTEST-LONGEST."
+            help="reference, rag-10, rag-20, rag-50, rag-200, many-queries, one-query, long, "
+            "chinese, long-query, or QUERIESxDOCUMENTS@SHORTEST-LONGEST."
         ),
     ] = None,
     model: Annotated[str, typer.Option(help="A folder, a hub name, or tiny.")] = "tiny",
