@@ -132,27 +132,29 @@ class _Prompts:
     """
 
     def __init__(self, key: Tensor, value: Tensor, plan: BlockPlan) -> None:
-        g, _, d = key.shape
-        longest = max(part.span.end_position for part in plan.parts)
-        self._sources = (key, value)
-        self._copies = tuple(
-            plan.take(name, g * longest * d, key).view(g, longest, d) for name in ("keys", "values")
-        )
+        self._sources, self._plan = {"keys": key, "values": value}, plan
+        self._longest = max(part.span.end_position for part in plan.parts)
         self._in_front: Span | None = None
 
-    def up_to(self, span: Span) -> tuple[Tensor, Tensor]:
+    def up_to(self, span: Span) -> tuple[Tensor, ...]:
         """Return the keys and values that the last token of a span sees, each Shape (g, k, d)."""
-        # As many tokens in front of it in the pack as in its prompt: they are the same.
-        if span.start == span.first_position:
-            key, value = self._sources
-            return key[:, : span.stop], value[:, : span.stop]
+        if _lies_whole(span):
+            return tuple(source[:, : span.stop] for source in self._sources.values())
         missing = [span] if self._in_front is span.before else list(span.chain())
-        for source, copy in zip(self._sources, self._copies, strict=True):
+        copies = []
+        for name, source in self._sources.items():
+            g, _, d = source.shape
+            copy = self._plan.take(name, g * self._longest * d, source).view(g, self._longest, d)
             for part in missing:
                 copy[:, part.first_position : part.end_position] = source[:, part.start : part.stop]
+            copies.append(copy[:, : span.end_position])
         self._in_front = span.before
-        keys, values = self._copies
-        return keys[:, : span.end_position], values[:, : span.end_position]
+        return tuple(copies)
+
+
+def _lies_whole(span: Span) -> bool:
+    """Whether a pack begins with the span's prompt: as many tokens are in front of it in both."""
+    return span.start == span.first_position
 
 
 def _is_long(span: Span) -> bool:
@@ -165,8 +167,11 @@ def _is_long(span: Span) -> bool:
 def _fused(query: Tensor, keys: Tensor, values: Tensor, span: Span, out: Tensor) -> None:
     """Write the mixed values of a whole span to their places in ``out``, Shape (t, g, r, d)."""
     g, k, d = keys.shape
-    queries = torch.cat([query[:, part.start : part.stop] for part in span.chain()], dim=1)
-    r = queries.shape[2]
+    if _lies_whole(span):
+        queries = query[:, : span.stop]
+    else:
+        queries = torch.cat([query[:, part.start : part.stop] for part in span.chain()], dim=1)
+    r = query.shape[2]
     mixed = F.scaled_dot_product_attention(
         queries.transpose(1, 2),
         keys[:, None].expand(g, r, k, d),
