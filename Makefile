@@ -30,8 +30,9 @@ $(BIN)/.runtime: pyproject.toml constraints-dev.txt requirements-examples.txt
 	$(BIN)/python -m pip install --quiet -e ".[langchain,llama-index,local,cli,serve,ui,evaluate,ray,bench]" -r requirements-examples.txt
 	@touch $@
 
-$(BIN)/.dev: $(BIN)/.runtime requirements-dev.txt
+$(BIN)/.dev: $(BIN)/.runtime requirements-dev.txt requirements-tokenizer.txt
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements-tokenizer.txt
 	@touch $@
 
 demo: $(BIN)/.runtime
@@ -51,9 +52,9 @@ test: $(BIN)/.dev
 	$(if $(HAS_VLLM),$(MAKE) --no-print-directory test-vllm || status=1;) \
 	exit $$status
 
-$(VLLM_BIN)/.ready: requirements-vllm.txt
+$(VLLM_BIN)/.ready: requirements-vllm.txt requirements-tokenizer.txt
 	test -x $(VLLM_BIN)/python || $(PYTHON) -m venv .venv-vllm
-	$(VLLM_BIN)/python -m pip install --quiet --no-deps -r requirements-vllm.txt
+	$(VLLM_BIN)/python -m pip install --quiet --no-deps -r requirements-vllm.txt -r requirements-tokenizer.txt
 	$(VLLM_BIN)/python -m pip install --quiet --no-deps -e .
 	@touch $@
 

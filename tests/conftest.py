@@ -13,21 +13,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from checkpoints import BUNDLED, write_checkpoint, write_converted_checkpoint
+from support.qwen3_tokenizer import qwen3_tokenizer_folder
 from transformers import AutoTokenizer
 
 from shared_core import Reranker
 
-REAL_TOKENIZER = Path(
-    os.environ.get("QWEN3_TOKENIZER", Path(__file__).parents[2] / "shared/data/qwen3_tokenizer")
-)
-
 
 @pytest.fixture(scope="session")
-def real_tokenizer() -> Any:
-    """The Qwen3 tokenizer of 151,669 tokens, where it is at hand."""
-    if not (REAL_TOKENIZER / "tokenizer.json").exists():
-        pytest.skip("no Qwen3 tokenizer here: set QWEN3_TOKENIZER to a folder with its files")
-    return AutoTokenizer.from_pretrained(REAL_TOKENIZER)
+def real_tokenizer(pytestconfig: pytest.Config) -> Any:
+    """The Qwen3 tokenizer of 151,669 tokens, kept in pytest's cache from one run to the next."""
+    cache = pytestconfig.cache.mkdir("qwen3_tokenizer")
+    return AutoTokenizer.from_pretrained(qwen3_tokenizer_folder(cache))
 
 
 @pytest.fixture(scope="session")
