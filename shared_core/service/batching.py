@@ -2,9 +2,9 @@
 
 One task hands batches to the model, each of about one forward's tokens. What arrives while one is
 being scored waits for the next; when nothing is, a request waits a few milliseconds for company. A
-request too large for one batch is scored slice by slice, in turn with the others, so that a
-thousand documents do not keep everybody waiting, and a client that hangs up costs no more than the
-batch in progress.
+submission too large for one batch is scored slice by slice, in turn with the others
+(fair_queue.py), so that a thousand documents or queries do not keep everybody waiting, and a client
+that hangs up costs no more than the batch in progress.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import asyncio
 import contextlib
 import math
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from shared_core.errors import ClosedError
 from shared_core.scorers.base import Scored, ScoreRequest
+from shared_core.service.fair_queue import FairQueue, Job, Submission
 from shared_core.service.metrics import Metrics
 
 Score = Callable[[Sequence[ScoreRequest]], Awaitable[list[list[Scored]]]]
@@ -35,28 +35,11 @@ class QueueFullError(Exception):
         self.retry_after = retry_after
 
 
-@dataclass(slots=True, eq=False)
-class _Job:
-    """One query with distinct documents, of which the first ``next`` were handed out."""
-
-    request: ScoreRequest
-    answer: asyncio.Future[list[Scored]]
-    arrived: float
-    prefix_bytes: int
-    document_bytes: list[int]
-    scored: dict[int, Scored] = field(default_factory=dict)
-    next: int = 0
-
-    @property
-    def has_more(self) -> bool:
-        return self.next < len(self.request.documents)
-
-
 @dataclass(slots=True)
 class _Slice:
     """Documents ``start … stop`` of a job, to be scored now."""
 
-    job: _Job
+    job: Job
     start: int
     stop: int
 
@@ -95,7 +78,7 @@ class Scheduler:
         self._max_queue = max_queue
         self._max_documents = max_documents
         self._parallel = parallel
-        self._waiting: deque[_Job] = deque()
+        self._waiting = FairQueue()
         self._arrived = asyncio.Event()
         self._submissions = 0
         self._documents = 0
@@ -120,8 +103,14 @@ class Scheduler:
         self._waiting.clear()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def submit(self, requests: Sequence[ScoreRequest]) -> list[list[Scored]]:
+    async def submit(
+        self, requests: Sequence[ScoreRequest], key: str | None = None
+    ) -> list[list[Scored]]:
         """Return one `Scored` per document of each request; cancelled, free the place at once.
+
+        Args:
+            requests: What to score; they share one turn.
+            key: Who sent them: keys take turns.
 
         Raises:
             QueueFullError: There is no room.
@@ -140,7 +129,7 @@ class Scheduler:
             if not job.request.documents:
                 job.answer.set_result([])
         try:
-            self._waiting.extend(waiting)
+            self._waiting.add(key, waiting)
             if waiting:
                 self._arrived.set()
             answers = await asyncio.gather(*(job.answer for job in jobs))
@@ -154,11 +143,10 @@ class Scheduler:
             for request, job, scored in zip(requests, jobs, answers, strict=True)
         ]
 
-    def _forget(self, jobs: Sequence[_Job]) -> None:
+    def _forget(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             job.answer.cancel()
-        dropped = set(map(id, jobs))
-        self._waiting = deque(job for job in self._waiting if id(job) not in dropped)
+        self._waiting.remove(jobs)
 
     def _count(self, submissions: int, documents: int) -> None:
         self._submissions += submissions
@@ -201,7 +189,8 @@ class Scheduler:
         while self._waiting and self._estimate_of_waiting() < self.budget:
             left = None
             if len(self._batches) < self._parallel:
-                left = self._waiting[0].arrived + self._wait - time.monotonic()
+                oldest = min(job.arrived for job in self._waiting)
+                left = oldest + self._wait - time.monotonic()
                 if left <= 0:
                     return
             self._arrived.clear()
@@ -223,36 +212,50 @@ class Scheduler:
         """Return the next batch: about one budget of tokens, at most half of it per turn."""
         slices: dict[int, _Slice] = {}
         room = float(self.budget)
-        while self._waiting:
-            job = self._waiting.popleft()
-            if job.answer.done():
-                continue
-            size = 0.0 if id(job) in slices else self._prefix_cost(job)
-            if slices and size + self._cost(job.document_bytes[job.next]) > room:
-                self._waiting.appendleft(job)
+        while (submission := self._waiting.first()) is not None:
+            share = min(room, self.budget / 2) if self._waiting.is_shared else room
+            spent = self._fill(slices, submission, share, room)
+            if not spent:
                 break
-            share = min(room, self.budget / 2) if self._waiting else room
-            part = slices.setdefault(id(job), _Slice(job, job.next, job.next))
-            if part.start == 0 and part.stop == 0:
-                self._metrics.queue_seconds.observe(time.monotonic() - job.arrived)
-            while job.has_more:
-                cost = self._cost(job.document_bytes[job.next])
-                if part.stop > part.start and size + cost > share:
-                    break
-                size += cost
-                job.next += 1
-                part.stop = job.next
-            room -= size
-            if job.has_more:
-                self._waiting.append(job)
+            room -= spent
+            self._waiting.end_turn()
         if slices:
             self._metrics.batch_fill.observe((self.budget - room) / self.budget)
         return list(slices.values())
 
+    def _fill(
+        self, slices: dict[int, _Slice], submission: Submission, share: float, room: float
+    ) -> float:
+        """Add one turn of a submission to a batch, and return its estimated tokens.
+
+        Its first document is taken if there is room for it, or nothing else in the batch; more of
+        them as long as they fit into its share.
+        """
+        spent = 0.0
+        while submission:
+            job = submission[0]
+            if job.answer.done():
+                submission.popleft()
+                continue
+            while job.has_more:
+                cost = self._cost(job.document_bytes[job.next])
+                if id(job) not in slices:
+                    cost += self._prefix_cost(job)
+                if slices and spent + cost > (share if spent else room):
+                    return spent
+                if job.next == 0:
+                    self._metrics.queue_seconds.observe(time.monotonic() - job.arrived)
+                part = slices.setdefault(id(job), _Slice(job, job.next, job.next))
+                spent += cost
+                job.next += 1
+                part.stop = job.next
+            submission.popleft()
+        return spent
+
     def _cost(self, document_bytes: int) -> float:
         return _SUFFIX_TOKENS + self._tokens_per_byte * document_bytes
 
-    def _prefix_cost(self, job: _Job) -> float:
+    def _prefix_cost(self, job: Job) -> float:
         return _HEAD_TOKENS + self._tokens_per_byte * job.prefix_bytes
 
     async def _score_batch(self, batch: list[_Slice]) -> None:
@@ -278,7 +281,7 @@ class Scheduler:
         for part, scored in zip(batch, answers, strict=True):
             self._add(part, scored)
 
-    def _fail(self, job: _Job, error: Exception) -> None:
+    def _fail(self, job: Job, error: Exception) -> None:
         self._metrics.errors.labels(type(error).__name__).inc()
         if not job.answer.done():
             job.answer.set_exception(error)
@@ -311,9 +314,9 @@ class Scheduler:
         self._documents_per_second = rate if not known else known + 0.2 * (rate - known)
 
 
-def _job(request: ScoreRequest, answer: asyncio.Future[list[Scored]], now: float) -> _Job:
+def _job(request: ScoreRequest, answer: asyncio.Future[list[Scored]], now: float) -> Job:
     distinct = list(dict.fromkeys(request.documents))
-    return _Job(
+    return Job(
         ScoreRequest(request.query, request.instruction, distinct),
         answer,
         now,

@@ -166,9 +166,18 @@ class Service:
         return ScoreRequest(query, task, documents)
 
     async def score(
-        self, requests: Sequence[ScoreRequest], windows: Windows | None = None
+        self,
+        requests: Sequence[ScoreRequest],
+        windows: Windows | None = None,
+        *,
+        key: str | None = None,
     ) -> list[list[Scored]]:
         """Return one `Scored` per document of each request; others may share the forwards.
+
+        Args:
+            requests: Queries with their documents, which share one turn in the queue.
+            windows: What to split long documents into.
+            key: Names the API key that asks: keys take turns.
 
         Raises:
             RefusedError: Limits are exceeded, the queue is full, or these texts cannot be scored.
@@ -176,9 +185,9 @@ class Service:
         self._check_limits(requests)
         try:
             if windows is None:
-                return await self._scheduler.submit(requests)
+                return await self._scheduler.submit(requests, key)
             plan = await self._planned(requests, windows)
-            return plan.fold(await self._scheduler.submit(plan.requests))
+            return plan.fold(await self._scheduler.submit(plan.requests, key))
         except QueueFullError as error:
             raise RefusedError(
                 429, str(error), headers={"Retry-After": str(error.retry_after)}

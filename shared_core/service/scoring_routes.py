@@ -55,7 +55,7 @@ class Call:
         except ValidationError as error:
             raise RefusedError(422, in_words(error)) from None
         started = time.perf_counter()
-        answers = await self.service.score(requests, windows)
+        answers = await self.service.score(requests, windows, key=self._key)
         self._audit(requests, answers, time.perf_counter() - started)
         return answers
 

@@ -251,3 +251,61 @@ def test_a_full_queue_says_how_long_to_wait() -> None:
         return full.value.retry_after
 
     assert 4 <= asyncio.run(main()) <= 60
+
+
+async def _noted_batches(
+    submissions: Sequence[tuple[str | None, Sequence[ScoreRequest]]],
+) -> list[list[str]]:
+    """Return the queries of each batch, of submissions that all wait when the first begins."""
+    batches: list[list[str]] = []
+
+    async def score(requests: Sequence[ScoreRequest]) -> list[list[Scored]]:
+        batches.append([one.query for one in requests])
+        await asyncio.sleep(0)
+        return [[Scored(float(len(text))) for text in one.documents] for one in requests]
+
+    scheduler = Scheduler(score, Metrics("0", "m"), wait=0, max_queue=99, max_documents=99999)
+    scheduler.budget = 1000
+    waiting = [asyncio.create_task(scheduler.submit(sent, key)) for key, sent in submissions]
+    await asyncio.sleep(0)
+    scheduler.start()
+    for task, (_, sent) in zip(waiting, submissions, strict=True):
+        answers = await task
+        assert [[one.logit for one in scored] for scored in answers] == [
+            [len(text) for text in one.documents] for one in sent
+        ]
+    await scheduler.stop()
+    return batches
+
+
+def _pairs(name: str, count: int) -> list[ScoreRequest]:
+    return [ScoreRequest(f"{name} {i}", "", [f"document {i}"]) for i in range(count)]
+
+
+def _first_with(batches: Sequence[Sequence[str]], name: str) -> int:
+    return next(i for i, batch in enumerate(batches) if any(x.startswith(name) for x in batch))
+
+
+def test_a_submission_of_many_queries_has_one_turn() -> None:
+    sent = [(None, _pairs("many", 300)), (None, _pairs("few", 2))]
+    batches = asyncio.run(_noted_batches(sent))
+    assert len(batches) > 20
+    assert _first_with(batches, "few") == 0
+    assert max(map(len, batches)) <= 14  # 60 tokens of prompt and 10 of document make 14 a batch
+
+
+def test_keys_take_turns_before_submissions_do() -> None:
+    """Forty submissions of a key leave half of each batch to a key with one."""
+    busy = [("key 1", _pairs(f"busy{i}", 20)) for i in range(40)]
+    batches = asyncio.run(_noted_batches([*busy, ("key 2", _pairs("calm", 28))]))
+    calm = [sum(x.startswith("calm") for x in batch) for batch in batches]
+    assert min(calm[:4]) >= 6  # of 13
+    order = [_first_with(batches, f"busy{i} ") for i in range(40)]
+    assert order == sorted(order)
+    assert order[-1] < len(batches) / 2, "the submissions of a key take turns, too"
+
+
+def test_turns_without_other_submissions_fill_the_batch() -> None:
+    batches = asyncio.run(_noted_batches([("key 1", _pairs("many", 60))]))
+    assert [len(batch) for batch in batches[:-1]] == [len(batches[0])] * (len(batches) - 1)
+    assert len(batches[0]) in (13, 14)
