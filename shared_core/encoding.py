@@ -104,6 +104,11 @@ class PairEncoder:
         """The vocabulary index of "no" (2152 in Qwen3)."""
         return self.single_token_id(NO)
 
+    @property
+    def answer_ids(self) -> tuple[int, int]:
+        """The ids of "yes" and "no"."""
+        return self.yes_id, self.no_id
+
     def encode(self, instruction: str, query: str, documents: Sequence[str]) -> EncodedGroup:
         """Return the ids of one query's prompts, the shared prefix once.
 

@@ -16,27 +16,21 @@ import torch
 import transformers
 from packaging.version import Version
 from torch import Tensor
-from transformers import (
-    AutoConfig,
-    Qwen3ForCausalLM,
-    Qwen3ForSequenceClassification,
-)
+from transformers import Qwen3ForCausalLM, Qwen3ForSequenceClassification
 
 from shared_core.encoding import PairEncoder
-from shared_core.errors import MissingDependencyError, ModelLoadError, UnsupportedModelError
+from shared_core.errors import MissingDependencyError, ModelLoadError, RerankError
 from shared_core.options import DEFAULT_MODEL, RerankerOptions
 from shared_core.scorers.backbone import Backbone
+from shared_core.scorers.checkpoint import open_checkpoint
+from shared_core.scorers.checkpoint_tensors import HEAD, check_missing, check_unread, is_frequency
 from shared_core.scorers.int8 import project_int8
 from shared_core.scorers.projection import project
-from shared_core.scorers.tokenizer import read_tokenizer
 
 logger = logging.getLogger("qwen3_rerank")
 
 TINY = "tiny"
 _TINY_PATH = Path(__file__).parent.parent / "tiny"
-# Rotary scalings that depend on a token's position alone. "dynamic" and "longrope" depend on the
-# length of the sequence, which in a pack is not the length of a prompt.
-_POSITIONAL_ROPE_TYPES = ("default", "linear", "yarn", "llama3")
 _DTYPE_OPTION = "dtype" if Version(transformers.__version__) >= Version("4.56") else "torch_dtype"
 
 
@@ -71,17 +65,16 @@ def load_model(options: RerankerOptions) -> LoadedModel:
     device = torch.device(options.device or ("cpu" if options.quantize else _best_device()))
     dtype = choose_dtype(options.dtype, device)
     try:
-        config = AutoConfig.from_pretrained(source, **hub_options)
-        architecture = check_config(config, options.model)
-        tokenizer = read_tokenizer(source, hub_options, options.model)
-        model, report = architecture.from_pretrained(
-            source,
-            config=config,
+        checkpoint = open_checkpoint(source, hub_options, options.model, options.max_length)
+        model, report = checkpoint.architecture.from_pretrained(
+            checkpoint.folder,
+            config=checkpoint.config,
             output_loading_info=True,
+            local_files_only=True,
+            attn_implementation="eager",  # a config could name one that is downloaded
             **{_DTYPE_OPTION: dtype},
-            **hub_options,
         )
-    except UnsupportedModelError:
+    except RerankError:
         raise
     except (
         Exception
@@ -92,14 +85,13 @@ def load_model(options: RerankerOptions) -> LoadedModel:
             "and pass the folder or local_files_only=True."
         ) from error
     check_report(report, options.model)
-    encoder = PairEncoder(tokenizer, bounded_length(config, options.max_length))
-    margin_weight = _margin_weight(model, encoder)
+    margin_weight = _margin_weight(model, checkpoint.encoder)
     transformer = model.model.to(device).eval().requires_grad_(False)
     if options.quantize == "int8":
         backbone = Backbone(transformer, project_int8, rotate=True)
     else:
         backbone = Backbone(transformer, project)
-    return LoadedModel(backbone, margin_weight.to(device), encoder, device, dtype)
+    return LoadedModel(backbone, margin_weight.to(device), checkpoint.encoder, device, dtype)
 
 
 def resolve_source(options: RerankerOptions) -> tuple[str, dict[str, Any]]:
@@ -137,54 +129,12 @@ def _modelscope_folder(options: RerankerOptions) -> str:
     return str(folder)
 
 
-def check_config(config: Any, name: str) -> Any:
-    """Return the class that reads this checkpoint.
-
-    Raises:
-        UnsupportedModelError: Names what the checkpoint is instead.
-    """
-    if config.model_type != "qwen3":
-        raise UnsupportedModelError(
-            f"{name!r} is a {config.model_type!r} model, not a 'qwen3' one: the yes/no prompt and "
-            "its score are defined for Qwen3-Reranker alone. Use e.g. "
-            f"model={DEFAULT_MODEL!r}, or sentence-transformers for other rerankers."
-        )
-    if "sliding_attention" in (getattr(config, "layer_types", None) or ()):
-        raise UnsupportedModelError(f"{name!r} uses sliding-window attention; rerankers do not")
-    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    rope_type = rope.get("rope_type") or rope.get("type") or "default"
-    if rope_type not in _POSITIONAL_ROPE_TYPES:
-        raise UnsupportedModelError(
-            f"{name!r} scales its rotary positions by {rope_type!r}, which depends on the length "
-            f"of the batch; use one of {', '.join(_POSITIONAL_ROPE_TYPES)}"
-        )
-    architectures = config.architectures or ["Qwen3ForCausalLM"]
-    if "Qwen3ForSequenceClassification" in architectures:
-        if config.num_labels != 1:
-            raise UnsupportedModelError(
-                f"{name!r} is a classifier with {config.num_labels} labels; a converted "
-                "Qwen3-Reranker has one"
-            )
-        return Qwen3ForSequenceClassification
-    if "Qwen3ForCausalLM" in architectures:
-        return Qwen3ForCausalLM
-    raise UnsupportedModelError(
-        f"{name!r} declares the architectures {architectures}; expected Qwen3ForCausalLM or "
-        "Qwen3ForSequenceClassification"
-    )
-
-
 def check_report(report: dict[str, Any], name: str) -> None:
-    """Raise if any weight was not in the checkpoint and is random now."""
+    """Raise if transformers read other tensors than the checkpoint has."""
     absent = sorted(report.get("missing_keys", ()))
-    absent += sorted(str(key) for key in report.get("mismatched_keys", ()))
-    if absent:
-        shown = ", ".join(absent[:4]) + (", …" if len(absent) > 4 else "")
-        raise UnsupportedModelError(
-            f"{name!r} lacks the weights {shown}. They would be newly initialised, and every score "
-            "random. A Qwen3-Reranker is a Qwen3ForCausalLM, or its conversion with a trained "
-            "score.weight; a folder that was only relabelled as a classifier is neither."
-        )
+    check_missing(absent + sorted(str(key) for key in report.get("mismatched_keys", ())), name)
+    unread = (key for key in report.get("unexpected_keys", ()) if key != HEAD)
+    check_unread([key for key in unread if not is_frequency(key)], name)
 
 
 def _margin_weight(
@@ -196,18 +146,6 @@ def _margin_weight(
         return row.float()
     rows: Tensor = model.lm_head.weight.detach()
     return rows[encoder.yes_id].float() - rows[encoder.no_id].float()
-
-
-def bounded_length(config: Any, max_length: int) -> int:
-    limit = int(config.max_position_embeddings)
-    if max_length > limit:
-        logger.warning(
-            "max_length=%d is more than the model's %d positions; using %d",
-            max_length,
-            limit,
-            limit,
-        )
-    return min(max_length, limit)
 
 
 def _best_device() -> str:

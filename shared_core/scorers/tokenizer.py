@@ -1,6 +1,7 @@
 """Reading a checkpoint's tokenizer: the file itself, without the wrapper around it.
 
-transformers' ``AutoTokenizer`` builds the same from the same file, and takes seconds to do so.
+transformers' ``AutoTokenizer`` builds the same from the same file, takes seconds to do so, and may
+run a checkpoint's own code.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer
+from transformers import Qwen2TokenizerFast  # type: ignore[attr-defined]  # not in the stubs
 from transformers.utils.hub import cached_file
 
 from shared_core.errors import UnsupportedModelError
@@ -23,16 +24,19 @@ def read_tokenizer(source: str, hub_options: dict[str, Any], name: str) -> Token
         name: What the caller named it, for messages.
 
     Raises:
-        UnsupportedModelError: It cannot be converted.
+        UnsupportedModelError: There is none.
         Exception: Whatever the hub or the file system raise.
     """
-    path = cached_file(
-        source, "tokenizer.json", _raise_exceptions_for_missing_entries=False, **hub_options
-    )
+
+    def find(file: str) -> str | None:
+        return cached_file(source, file, _raise_exceptions_for_missing_entries=False, **hub_options)
+
+    path = find("tokenizer.json")
     if path is not None:
         return Tokenizer.from_file(str(path))
-    tokenizer = AutoTokenizer.from_pretrained(source, **hub_options)
-    if not getattr(tokenizer, "is_fast", False):
-        raise UnsupportedModelError(f"{name!r} has no fast tokenizer (tokenizer.json is missing)")
-    backend: Tokenizer = tokenizer.backend_tokenizer
+    if find("vocab.json") is None:
+        raise UnsupportedModelError(
+            f"{name!r} has no tokenizer: neither tokenizer.json, nor vocab.json and merges.txt"
+        )
+    backend: Tokenizer = Qwen2TokenizerFast.from_pretrained(source, **hub_options).backend_tokenizer
     return backend

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 # Both are read while vLLM is imported: it logs some sixty lines a start on "INFO", and reports
@@ -14,10 +12,7 @@ os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 
 import torch
-from huggingface_hub import snapshot_download
-from safetensors import safe_open
 from tokenizers import Tokenizer
-from transformers import AutoConfig, Qwen3ForCausalLM
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.platforms import current_platform
 from vllm.v1.engine.async_llm import AsyncLLM
@@ -30,19 +25,11 @@ from shared_core.errors import (
 )
 from shared_core.options import RerankerOptions
 from shared_core.prompt import NO, YES
-from shared_core.scorers.loading import (
-    bounded_length,
-    check_config,
-    check_report,
-    choose_dtype,
-    resolve_source,
-)
-from shared_core.scorers.tokenizer import read_tokenizer
+from shared_core.scorers.checkpoint import open_checkpoint
+from shared_core.scorers.loading import choose_dtype, resolve_source
 
 # vLLM's own on a CPU is 128 tokens: less than most queries' prompts, of which nothing was shared.
 _CPU_BLOCK_SIZE = 32
-# What the engine needs of a checkpoint's folder.
-_FILES = ["*.safetensors", "*.json", "*.txt", "*.jinja"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +41,7 @@ class LoadedEngine:
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Prepared:
     """What was read of a checkpoint before the engine is started with its folder."""
 
     arguments: dict[str, Any]
@@ -62,7 +49,7 @@ class Checkpoint:
     encoder: PairEncoder
 
 
-def read_checkpoint(options: RerankerOptions) -> Checkpoint:
+def read_checkpoint(options: RerankerOptions) -> Prepared:
     """Return the engine's arguments and the encoder, having refused what would score wrongly.
 
     Raises:
@@ -73,29 +60,25 @@ def read_checkpoint(options: RerankerOptions) -> Checkpoint:
     placement = _device_arguments(options.device)
     source, hub_options = resolve_source(options)
     try:
-        folder = source if Path(source).is_dir() else _download(source, hub_options)
-        config = AutoConfig.from_pretrained(folder)
-        architecture = check_config(config, options.model)
-        tokenizer = read_tokenizer(folder, {}, options.model)
-        weights = _weight_names(Path(folder))
+        checkpoint = open_checkpoint(
+            source, hub_options, options.model, options.max_length, reads_quantised=True
+        )
     except RerankError:
         raise
     except Exception as error:  # transformers, safetensors and the hub have errors of their own
         raise ModelLoadError(f"could not load {options.model!r}: {error}") from error
-    is_causal = architecture is Qwen3ForCausalLM
-    _check_head(weights, config, is_causal, options.model)
-    encoder = PairEncoder(tokenizer, bounded_length(config, options.max_length))
+    encoder = checkpoint.encoder
     overrides: dict[str, Any] = {"head_dtype": "float32"}
-    if is_causal:
-        _ = encoder.yes_id, encoder.no_id  # raises unless each is one token
+    if checkpoint.is_causal:
         overrides |= {
             "architectures": ["Qwen3ForSequenceClassification"],
             "classifier_from_token": [NO, YES],
             "is_original_qwen3_reranker": True,
         }
     arguments = {
-        "model": folder,
+        "model": str(checkpoint.folder),
         "runner": "pooling",
+        "trust_remote_code": False,
         "dtype": _dtype(options),
         "max_model_len": encoder.max_length,
         "enable_prefix_caching": True,
@@ -111,10 +94,10 @@ def read_checkpoint(options: RerankerOptions) -> Checkpoint:
     arguments |= options.engine_args
     arguments["hf_overrides"] = overrides | options.engine_args.get("hf_overrides", {})
     _check_arguments(arguments)
-    return Checkpoint(arguments, tokenizer, encoder)
+    return Prepared(arguments, checkpoint.tokenizer, encoder)
 
 
-def start_engine(options: RerankerOptions, checkpoint: Checkpoint) -> LoadedEngine:
+def start_engine(options: RerankerOptions, checkpoint: Prepared) -> LoadedEngine:
     """Return a running engine. Blocks for as long as it takes.
 
     Raises:
@@ -134,11 +117,6 @@ def start_engine(options: RerankerOptions, checkpoint: Checkpoint) -> LoadedEngi
     if limit < encoder.max_length:  # engine_args may say so
         encoder = PairEncoder(checkpoint.tokenizer, limit)
     return LoadedEngine(engine, encoder)
-
-
-def _download(name: str, hub_options: dict[str, Any]) -> str:
-    """Return the folder of a hub checkpoint: the engine itself never asks the network."""
-    return str(snapshot_download(name, allow_patterns=_FILES, **hub_options))
 
 
 def _device_arguments(device: str | None) -> dict[str, Any]:
@@ -187,27 +165,3 @@ def _check_arguments(arguments: dict[str, Any]) -> None:
         raise ConfigurationError(
             f"engine_args: vLLM's AsyncEngineArgs has no {', '.join(map(repr, unknown))}"
         )
-
-
-def _weight_names(folder: Path) -> frozenset[str] | None:
-    """Return the names of all tensors, from the files' headers; ``None`` without safetensors."""
-    names: set[str] = set()
-    for index in folder.glob("*.safetensors.index.json"):
-        names.update(json.loads(index.read_text())["weight_map"])
-    if not names:
-        for path in folder.glob("*.safetensors"):
-            with safe_open(path, framework="pt") as tensors:
-                names.update(tensors.keys())
-    return frozenset(names) or None
-
-
-def _check_head(weights: frozenset[str] | None, config: Any, is_causal: bool, name: str) -> None:
-    """Raise if the head is not in the checkpoint: vLLM would start with one made of noise."""
-    if not is_causal:
-        head = "score.weight"
-    elif config.tie_word_embeddings:
-        head = "model.embed_tokens.weight"
-    else:
-        head = "lm_head.weight"
-    if weights is not None and not {head, head.removeprefix("model.")} & weights:
-        check_report({"missing_keys": [head]}, name)

@@ -1,0 +1,173 @@
+"""The files of a checkpoint: fetched, and refused where they would be read wrongly. No torch.
+
+What is refused here shows in names and in JSON alone: adapters, quantised weights, and folders of
+which one reader would take other weights than the next.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+
+from shared_core.errors import ModelLoadError, UnsupportedModelError
+
+CONFIG = "config.json"
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_INDEX = ".index.json"
+_QUANTISATION_FILES = (
+    "hf_quant_config.json",
+    "quantize_config.json",
+    "quant_config.json",
+    "quantization_config.json",
+)
+_QUANTISATION_KEYS = ("quantization_config", "compression_config")
+
+
+def checkpoint_folder(source: str, hub_options: dict[str, Any]) -> Path:
+    """Return the folder of a checkpoint, whose files are downloaded if it is on the hub.
+
+    Only the files that are read are downloaded, so that the other formats that a repository may
+    have do not matter.
+
+    Args:
+        source: A folder, or a name on the hub.
+        hub_options: Where and how to look there, as for ``from_pretrained``.
+
+    Raises:
+        Exception: Whatever the hub or the file system raise.
+    """
+    if Path(source).is_dir():
+        return Path(source)
+
+    def download(*names: str) -> Path:
+        return Path(snapshot_download(source, allow_patterns=list(names), **hub_options))
+
+    folder = download("*.json", "*.txt")
+    for name in _WEIGHTS:
+        if (folder / (name + _INDEX)).is_file():
+            return download(name, *sorted(set(_weight_map(folder / (name + _INDEX)).values())))
+        if (download(name) / name).is_file():
+            break
+    return folder
+
+
+def read_config(folder: Path, name: str) -> dict[str, Any]:
+    """Return what ``config.json`` says, having refused what is no checkpoint of its own.
+
+    Args:
+        folder: The checkpoint's.
+        name: What the caller named it, for messages.
+
+    Raises:
+        UnsupportedModelError: It is an adapter, or full weights with an adapter beside them.
+        ModelLoadError: The file is missing or damaged.
+    """
+    if (folder / "adapter_config.json").is_file():
+        raise UnsupportedModelError(
+            f"{name!r} has an adapter_config.json in {folder}: an adapter (LoRA) that nobody would "
+            "apply. Merge it into its base model, with peft's "
+            "AutoPeftModelForCausalLM.from_pretrained(…).merge_and_unload().save_pretrained(…), "
+            "and give the folder of the merged weights."
+        )
+    if not (folder / CONFIG).is_file():
+        raise ModelLoadError(
+            f"could not load {name!r}: {folder} has no {CONFIG}. Expected a folder with all files "
+            "of a Qwen3-Reranker: config.json, model.safetensors, tokenizer.json."
+        )
+    return _json_object(folder / CONFIG, name)
+
+
+def quantisation(folder: Path, config: dict[str, Any]) -> str | None:
+    """Return how the weights are quantised, and where that is said; ``None`` if they are not."""
+    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
+        for key in _QUANTISATION_KEYS:
+            if part.get(key):
+                return f"{_method(part[key])} ({key} in {CONFIG})"
+    for file in _QUANTISATION_FILES:
+        if (folder / file).is_file():
+            return f"{_method(_json_object(folder / file, str(folder)))} ({file})"
+    return None
+
+
+def refuse_quantised(folder: Path, config: dict[str, Any], name: str) -> None:
+    """Raise if the weights are quantised: nothing here would scale them."""
+    method = quantisation(folder, config)
+    if method is not None:
+        raise UnsupportedModelError(
+            f'{name!r} is quantised: {method}. backend="transformers" reads weights in float32, '
+            "bfloat16 or float16 and would not scale these. Give the checkpoint that it was made "
+            'of, with quantize="int8" for eight bits on a CPU, or use backend="vllm" if vLLM '
+            "reads this format."
+        )
+
+
+def weight_files(folder: Path, name: str) -> tuple[list[Path], dict[str, str] | None]:
+    """Return the files of the weights, and which tensor an index says is in which of them.
+
+    Without an index there is one file, and ``None``.
+
+    Raises:
+        ModelLoadError: There is none, or not all that the index names.
+        UnsupportedModelError: There are more, of which another reader would take others.
+    """
+    complete = [path for path in (folder / file for file in _WEIGHTS) if path.is_file()]
+    indexed = [path for path in (folder / (file + _INDEX) for file in _WEIGHTS) if path.is_file()]
+    files = complete[:1]
+    weight_map = None
+    if not files and indexed:
+        weight_map = _weight_map(indexed[0])
+        files = sorted({folder / file for file in weight_map.values()})
+        missing = [path.name for path in files if not path.is_file()]
+        if missing:
+            raise ModelLoadError(
+                f"could not load {name!r}: {folder} lacks {', '.join(missing[:4])}, which "
+                f"{indexed[0].name} names. Download it again."
+            )
+    if not files:
+        raise ModelLoadError(
+            f"could not load {name!r}: {folder} has no weights ({', '.join(_WEIGHTS)}, or an "
+            "index of several such files)"
+        )
+    others = {*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")} - set(files)
+    for index in indexed:
+        others |= {folder / file for file in _weight_map(index).values()} - set(files)
+    if others:
+        raise UnsupportedModelError(
+            f"{name!r} has several sets of weights in {folder}: "
+            f"{', '.join(path.name for path in files[:4])}, and "
+            f"{', '.join(sorted(path.name for path in others)[:4])}. Which are meant cannot be "
+            "known, and not every reader takes the same: remove the others, with their index."
+        )
+    return files, weight_map
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    """Return the file of each tensor, of an index."""
+    weight_map = _json_object(index, str(index)).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(
+        isinstance(file, str) and file == Path(file).name for file in weight_map.values()
+    ):
+        raise ModelLoadError(f"{index} is damaged: it has no weight_map of files in its folder")
+    return weight_map
+
+
+def _json_object(path: Path, name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ModelLoadError(f"could not load {name!r}: {path} is damaged: {error}") from error
+    if not isinstance(value, dict):
+        raise ModelLoadError(f"could not load {name!r}: {path} holds no JSON object")
+    return value
+
+
+def _method(value: Any) -> str:
+    described = value.get("quantization", value) if isinstance(value, dict) else value
+    if isinstance(described, dict):
+        for key in ("quant_method", "quant_algo", "quant_type"):
+            if described.get(key):
+                return str(described[key])
+    return "of an unnamed method"
