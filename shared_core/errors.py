@@ -6,7 +6,8 @@
     ├── ConfigurationError   (ValueError)    options that contradict one another
     ├── MissingDependencyError (ImportError) an extra is not installed; names the pip command
     ├── ModelLoadError                       weights or tokenizer could not be read
-    │   └── UnsupportedModelError            they were read and are not a Qwen3 reranker
+    │   ├── UnsupportedModelError            they were read and are not a Qwen3 reranker
+    │   └── HubUnreachableError (ConnectionError) the hub is needed and cannot be reached now
     ├── QueryTooLongError    (ValueError)    instruction and query leave no room for a document
     ├── TextEncodingError    (ValueError)    a text that no tokenizer can encode (lone surrogate)
     ├── DeviceMemoryError    (MemoryError)   one single document does not fit in memory
@@ -47,6 +48,10 @@ class ModelLoadError(RerankError):
 
 class UnsupportedModelError(ModelLoadError):
     """The checkpoint is readable, but scoring with it would be wrong."""
+
+
+class HubUnreachableError(ModelLoadError, ConnectionError):
+    """The hub cannot be reached, and the model is not on this machine."""
 
 
 class QueryTooLongError(RerankError, ValueError):

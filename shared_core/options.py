@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from shared_core.long_documents.options import WindowOptions
+from shared_core.neighbours import did_you_mean
 from shared_core.prompt import DEFAULT_INSTRUCTION
-from shared_core.remote_options import RemoteOptions
+from shared_core.remote_options import RemoteOptions, plain_path
 
 DEFAULT_MODEL = "Qwen/Qwen3-Reranker-0.6B"
+TINY = "tiny"
+"""The bundled demonstration model."""
 
 Instruction = str | Callable[[str], str]
 """The task sentence of the prompt, or a function that returns it for a query."""
@@ -21,6 +25,18 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Quantize = Literal["int8"]
 Hub = Literal["huggingface", "modelscope"]
 OnError = Literal["raise", "passthrough"]
+
+DEVICES = ("cpu", "cuda", "mps", "xpu", "npu", "hpu", "mlu", "musa")
+"""Kinds of devices by torch's names. The first three are tested."""
+_OTHER_DEVICE_NAMES = {
+    "gpu": "cuda",
+    "nvidia": "cuda",
+    "rocm": "cuda",
+    "hip": "cuda",
+    "metal": "mps",
+    "apple": "mps",
+    "ascend": "npu",
+}
 
 
 class RerankerOptions(WindowOptions, RemoteOptions):
@@ -51,9 +67,24 @@ class RerankerOptions(WindowOptions, RemoteOptions):
     @field_validator("model", "cache_dir", "device", mode="before")
     @classmethod
     def _accept_paths_and_devices(cls, value: Any) -> Any:
-        """Accept `pathlib.Path` and `torch.device`, without importing torch."""
-        is_other_spelling = hasattr(value, "__fspath__") or type(value).__name__ == "device"
-        return str(value) if is_other_spelling else value
+        """Accept `pathlib.Path`, "~" and `torch.device`, without importing torch."""
+        return str(value) if type(value).__name__ == "device" else plain_path(value)
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, value: str | None) -> str | None:
+        """Refuse what torch knows no device by, without importing torch."""
+        if value is None or re.fullmatch(rf"({'|'.join(DEVICES)})(:\d+)?", value):
+            return value
+        kind = value.lower().partition(":")[0]
+        if kind in ("auto", "best", ""):
+            raise ValueError(f"device={value!r}: leave device out to take the best one there is")
+        meant = _OTHER_DEVICE_NAMES.get(kind, kind)
+        near = f' Did you mean "{meant}"?' if meant in DEVICES else did_you_mean(kind, DEVICES)
+        raise ValueError(
+            f'device={value!r} is none that torch knows: expected "cpu", "cuda", "cuda:1" (a '
+            f'second GPU) or "mps" (Apple).{near}'
+        )
 
     @field_validator("dtype", mode="before")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
@@ -85,7 +86,7 @@ class RemoteOptions(BaseModel):
     @field_validator("tokenizer", mode="before")
     @classmethod
     def _accept_path(cls, value: Any) -> Any:
-        return str(value) if hasattr(value, "__fspath__") else value
+        return plain_path(value)
 
     @field_validator("api_key")
     @classmethod
@@ -121,6 +122,12 @@ class RemoteOptions(BaseModel):
             f"dialect is a {type(value).__name__}: expected a name, or an object with build and "
             "parse (see shared_core.scorers.remote.dialects.base.Dialect)"
         )
+
+
+def plain_path(value: Any) -> Any:
+    """Return a `pathlib.Path` as a string, with "~" for the home folder spelt out."""
+    text = str(value) if hasattr(value, "__fspath__") else value
+    return os.path.expanduser(text) if isinstance(text, str) and text.startswith("~") else text
 
 
 def without_inputs(error: ValidationError) -> ValidationError:

@@ -29,10 +29,11 @@ def _remote(options: RerankerOptions) -> PairEncoder | None:
 
 def _local(options: RerankerOptions) -> PairEncoder | None:
     from shared_core.errors import ModelLoadError, UnsupportedModelError
+    from shared_core.model_source import locate_model
     from shared_core.scorers.loading import resolve_source
     from shared_core.scorers.tokenizer import read_tokenizer
 
-    name, hub_options = resolve_source(options)
+    name, hub_options = resolve_source(locate_model(options))
     try:
         tokenizer = read_tokenizer(name, hub_options, options.model)
     except UnsupportedModelError:

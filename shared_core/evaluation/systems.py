@@ -148,12 +148,10 @@ def _computes_in(options: RerankerOptions) -> tuple[str, str]:
     """Return the kind of device and the dtype that a model here is computed in."""
     if options.backend == "vllm":
         return options.device or "vllm", options.dtype
-    import torch
+    from shared_core.scorers.devices import choose_device, dtype_of
 
-    from shared_core.scorers.loading import _best_device, choose_dtype
-
-    device = torch.device(options.device or ("cpu" if options.quantize else _best_device()))
-    return device.type, str(choose_dtype(options.dtype, device)).removeprefix("torch.")
+    device = choose_device(options)
+    return device.type, str(dtype_of(options, device)).removeprefix("torch.")
 
 
 def _commit(options: RerankerOptions) -> str | None:

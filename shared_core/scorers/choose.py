@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from shared_core.errors import MissingDependencyError
+from shared_core.model_source import locate_model
 from shared_core.options import RerankerOptions
 from shared_core.scorers.base import Scorer
 
@@ -11,6 +14,7 @@ def make_scorer(options: RerankerOptions) -> Scorer:
     """Return the backend; its model is loaded, or its server asked, on first use.
 
     Raises:
+        ModelLoadError: There is no such model; said before torch is imported.
         MissingDependencyError: The extra that it needs is not installed.
     """
     if options.is_remote:
@@ -20,13 +24,23 @@ def make_scorer(options: RerankerOptions) -> Scorer:
             raise MissingDependencyError("scoring by a server", "remote") from error
         return RemoteScorer(options)
     if options.backend == "vllm":
+        _refuse_without("vllm", feature='backend="vllm"', extra="vllm")
+        options = locate_model(options)
         try:
             from shared_core.scorers.vllm import VllmScorer
         except ModuleNotFoundError as error:
             raise MissingDependencyError('backend="vllm"', "vllm") from error
         return VllmScorer(options)
+    _refuse_without("torch", "transformers", feature="scoring with a local model", extra="local")
+    options = locate_model(options)
     try:
         from shared_core.scorers.transformers import TransformersScorer
     except ModuleNotFoundError as error:
         raise MissingDependencyError("scoring with a local model", "local") from error
     return TransformersScorer(options)
+
+
+def _refuse_without(*packages: str, feature: str, extra: str) -> None:
+    """Raise if a package is not installed, before a hub is asked for what it would read."""
+    if any(find_spec(package) is None for package in packages):
+        raise MissingDependencyError(feature, extra)

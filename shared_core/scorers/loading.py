@@ -20,16 +20,16 @@ from transformers import Qwen3ForCausalLM, Qwen3ForSequenceClassification
 
 from shared_core.encoding import PairEncoder
 from shared_core.errors import MissingDependencyError, ModelLoadError, RerankError
-from shared_core.options import DEFAULT_MODEL, RerankerOptions
+from shared_core.options import DEFAULT_MODEL, TINY, RerankerOptions
 from shared_core.scorers.backbone import Backbone
 from shared_core.scorers.checkpoint import open_checkpoint
 from shared_core.scorers.checkpoint_tensors import HEAD, check_missing, check_unread, is_frequency
+from shared_core.scorers.devices import choose_device, dtype_of
 from shared_core.scorers.int8 import project_int8
 from shared_core.scorers.projection import project
 
 logger = logging.getLogger("qwen3_rerank")
 
-TINY = "tiny"
 _TINY_PATH = Path(__file__).parent.parent / "tiny"
 _DTYPE_OPTION = "dtype" if Version(transformers.__version__) >= Version("4.56") else "torch_dtype"
 
@@ -59,11 +59,12 @@ def load_model(options: RerankerOptions) -> LoadedModel:
     Raises:
         ModelLoadError: Files are missing or unreadable.
         UnsupportedModelError: It is not a Qwen3 reranker with all its weights.
+        ConfigurationError: There is no such device.
         MissingDependencyError: ``hub="modelscope"`` without modelscope installed.
     """
     source, hub_options = resolve_source(options)
-    device = torch.device(options.device or ("cpu" if options.quantize else _best_device()))
-    dtype = choose_dtype(options.dtype, device)
+    device = choose_device(options)
+    dtype = dtype_of(options, device)
     try:
         checkpoint = open_checkpoint(source, hub_options, options.model, options.max_length)
         model, report = checkpoint.architecture.from_pretrained(
@@ -80,9 +81,8 @@ def load_model(options: RerankerOptions) -> LoadedModel:
         Exception
     ) as error:  # transformers, safetensors and the hub each have errors of their own
         raise ModelLoadError(
-            f"could not load {options.model!r}: {error}\nExpected the name of a Qwen3-Reranker on "
-            f'the hub, a folder with its files, or "{TINY}". Without a network, download it once '
-            "and pass the folder or local_files_only=True."
+            f"could not load {options.model!r}: {error}\nWhere files are damaged or were not "
+            "downloaded to their end, download them again."
         ) from error
     check_report(report, options.model)
     margin_weight = _margin_weight(model, checkpoint.encoder)
@@ -125,7 +125,11 @@ def _modelscope_folder(options: RerankerOptions) -> str:
             local_files_only=options.local_files_only,
         )
     except Exception as error:  # modelscope raises its own, requests' and plain ValueErrors
-        raise ModelLoadError(f"could not get {options.model!r} from ModelScope: {error}") from error
+        raise ModelLoadError(
+            f"could not get {options.model!r} from ModelScope: {error}. Where there is a network, "
+            f"download it with: modelscope download --model {options.model} --local_dir FOLDER; "
+            "then give the folder as the model."
+        ) from error
     return str(folder)
 
 
@@ -146,26 +150,3 @@ def _margin_weight(
         return row.float()
     rows: Tensor = model.lm_head.weight.detach()
     return rows[encoder.yes_id].float() - rows[encoder.no_id].float()
-
-
-def _best_device() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    if torch.backends.mps.is_available():
-        return "mps"
-    return "cpu"
-
-
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the dtype; ``"auto"`` is half precision where the device computes in it.
-
-    A CPU without bfloat16 instructions emulates it several times slower than float32.
-    """
-    if name != "auto":
-        return getattr(torch, name)  # type: ignore[no-any-return]  # options allow dtypes only
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    if device.type == "mps":
-        return torch.float16
-    has_bfloat16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return torch.bfloat16 if has_bfloat16() else torch.float32

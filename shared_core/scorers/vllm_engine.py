@@ -26,7 +26,8 @@ from shared_core.errors import (
 from shared_core.options import RerankerOptions
 from shared_core.prompt import NO, YES
 from shared_core.scorers.checkpoint import open_checkpoint
-from shared_core.scorers.loading import choose_dtype, resolve_source
+from shared_core.scorers.devices import dtype_of
+from shared_core.scorers.loading import resolve_source
 
 # vLLM's own on a CPU is 128 tokens: less than most queries' prompts, of which nothing was shared.
 _CPU_BLOCK_SIZE = 32
@@ -149,7 +150,7 @@ def _dtype(options: RerankerOptions) -> str:
     if options.dtype != "auto":
         return options.dtype
     if current_platform.is_cpu():
-        dtype = choose_dtype("auto", torch.device("cpu"))
+        dtype = dtype_of(options, torch.device("cpu"))
     else:
         dtype = current_platform.supported_dtypes[0]  # asked without initialising CUDA
     return str(dtype).removeprefix("torch.")
