@@ -15,6 +15,24 @@ RERANK_ERROR = "rerank_error"
 RELEVANCE_WINDOW = "relevance_window"
 
 
+def check_nodes(nodes: Sequence[NodeWithScore]) -> None:
+    """Raise if something is not a `NodeWithScore`, as retrievers return them.
+
+    Raises:
+        TypeError: Says what it is, and how to make one of it.
+    """
+    for index, node in enumerate(nodes):
+        if isinstance(node, NodeWithScore):
+            continue
+        if isinstance(node, BaseNode):
+            remedy = "wrap each node: NodeWithScore(node=node)"
+        else:
+            remedy = "make one of a text: NodeWithScore(node=TextNode(text=...))"
+        raise TypeError(
+            f"nodes must be NodeWithScore, node {index} is {type(node).__name__}: {remedy}"
+        )
+
+
 def node_texts(nodes: Sequence[NodeWithScore], metadata_mode: MetadataMode) -> list[str]:
     """Return the text of each node, with the metadata that this mode lets a model see."""
     return [node.node.get_content(metadata_mode=metadata_mode) for node in nodes]

@@ -8,7 +8,7 @@ from typing import Any
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from llama_index_qwen3_rerank.component import RerankerComponent
-from llama_index_qwen3_rerank.nodes import node_texts, ranked_nodes
+from llama_index_qwen3_rerank.nodes import check_nodes, node_texts, ranked_nodes
 from llama_index_qwen3_rerank.tracing import dispatcher, reranking
 from shared_core import DEFAULT_INSTRUCTION, RankedDocument
 
@@ -68,6 +68,7 @@ class Qwen3Rerank(RerankerComponent):
         query = self._required(query_bundle)
         if not nodes:
             return []
+        check_nodes(nodes)
         with self._traced(nodes, query) as found:
             texts = node_texts(nodes, self.metadata_mode)
             ranking = self.reranker.rerank(query.query_str, texts, **self._call_options())
@@ -82,6 +83,7 @@ class Qwen3Rerank(RerankerComponent):
         query = self._required(query_bundle)
         if not nodes:
             return []
+        check_nodes(nodes)
         with self._traced(nodes, query) as found:
             texts = node_texts(nodes, self.metadata_mode)
             ranking = await self.reranker.arerank(query.query_str, texts, **self._call_options())

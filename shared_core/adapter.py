@@ -89,7 +89,7 @@ class RerankerHolder(RerankerOptions):
             except ValidationError as error:
                 # pydantic has stored the value already when a check of the whole refuses it.
                 self.__dict__ |= before
-                raise without_inputs(error) from None
+                raise without_inputs(error, type(self).model_fields) from None
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy that shares the model. Values are not checked; ``with_options`` does.

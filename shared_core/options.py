@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from shared_core.errors import ConfigurationError
 from shared_core.long_documents.options import WindowOptions
 from shared_core.neighbours import did_you_mean
 from shared_core.prompt import DEFAULT_INSTRUCTION
@@ -136,6 +137,17 @@ class RankingOptions(BaseModel):
                 f"min_docs={self.min_docs} asks for more documents than top_k={self.top_k} allows"
             )
         return self
+
+
+def ranking_of(*, top_k: int | None, top_n: int | None, **others: Any) -> RankingOptions:
+    """Return the options of one call, in which ``top_n`` is another name of ``top_k``.
+
+    Raises:
+        ValueError: Both are given, or an option is out of range.
+    """
+    if top_k is not None and top_n is not None:
+        raise ConfigurationError("got both top_k and top_n, which are one option: use top_k")
+    return RankingOptions(top_k=top_k if top_n is None else top_n, **others)
 
 
 def resolve_instruction(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -18,6 +18,8 @@ from pydantic import (
 )
 from pydantic.functional_validators import ModelWrapValidatorHandler  # here before 2.10, too
 from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from shared_core.neighbours import did_you_mean
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -59,7 +61,7 @@ class RemoteOptions(BaseModel):
         try:
             return check(data)
         except ValidationError as error:
-            raise without_inputs(error) from None
+            raise without_inputs(error, cls.model_fields) from None
 
     @field_validator("base_url")
     @classmethod
@@ -130,8 +132,8 @@ def plain_path(value: Any) -> Any:
     return os.path.expanduser(text) if isinstance(text, str) and text.startswith("~") else text
 
 
-def without_inputs(error: ValidationError) -> ValidationError:
-    """Return the same error without the values that were refused.
+def without_inputs(error: ValidationError, options: Collection[str]) -> ValidationError:
+    """Return the same error without the values that were refused; a wrong name is told its nearest.
 
     Its text shows none anyway, but ``errors()`` and ``json()``, which web frameworks and error
     trackers report, would: of a misspelt ``api_key`` the key, of a contradiction all options.
@@ -139,6 +141,9 @@ def without_inputs(error: ValidationError) -> ValidationError:
     lines: list[InitErrorDetails] = []
     for line in error.errors(include_url=False, include_input=False):
         message: Any = line["msg"]  # typed as a literal, for no reason that matters here
+        if line["type"] in ("extra_forbidden", "no_such_attribute"):
+            names = [*options, "top_n"] if "top_k" in options else options
+            message = f"there is no such option.{did_you_mean(str(line['loc'][-1]), names)}"
         kind = PydanticCustomError(line["type"], message, line.get("ctx"))
         lines.append({"type": kind, "loc": line["loc"], "input": HIDDEN})
     return ValidationError.from_exception_data(error.title, lines, hide_input=True)

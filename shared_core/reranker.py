@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from shared_core.calls import RankCall
 from shared_core.inputs import make_request, make_requests
-from shared_core.long_documents.options import LongDocuments, windows_of
+from shared_core.long_documents.options import WINDOW_OPTIONS, LongDocuments, windows_of
+from shared_core.neighbours import did_you_mean
 from shared_core.options import (
     DEFAULT_MODEL,
     Backend,
@@ -18,6 +19,7 @@ from shared_core.options import (
     Quantize,
     RankingOptions,
     RerankerOptions,
+    ranking_of,
 )
 from shared_core.ranking import sigmoid
 from shared_core.remote_options import TemplateOption
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pydantic import SecretStr
-    from typing_extensions import Self
+    from typing_extensions import Never, Self
 
     from shared_core.check.report import CheckReport
 
@@ -90,7 +92,8 @@ class Reranker:
             fails, with a warning and `RankedDocument.error` set. `score` always raises.
 
     Raises:
-        ValueError: An option is out of range or unknown; the message names it.
+        ValueError: An option is out of range; the message names it.
+        TypeError: There is no such option; the message names the nearest.
     """
 
     def __init__(
@@ -128,7 +131,9 @@ class Reranker:
         cache_size: int = 0,
         show_progress: bool = False,
         on_error: OnError = "raise",
+        **unknown: Never,
     ) -> None:
+        _refuse_unknown("Reranker", unknown)
         self._options = RerankerOptions(
             model=model,
             backend=backend,
@@ -187,6 +192,7 @@ class Reranker:
         documents: Iterable[str],
         *,
         top_k: int | None = None,
+        top_n: int | None = None,
         instruction: Instruction | None = None,
         score_threshold: float | None = None,
         min_docs: int = 0,
@@ -194,13 +200,14 @@ class Reranker:
         long_documents: LongDocuments | None = None,
         window_tokens: int | None = None,
         window_overlap: int | None = None,
+        **unknown: Never,
     ) -> list[RankedDocument]:
         """Return the documents that matter to the query, best first; ties keep the input order.
 
         Args:
             query: What is asked.
             documents: The texts to order. They are not changed.
-            top_k: How many to keep at most; ``None`` keeps all.
+            top_k: How many to keep at most; ``None`` keeps all. ``top_n`` is its other name.
             instruction: Overrides the reranker's for this call.
             score_threshold: Drop documents with a score below this, in [0, 1].
             min_docs: Keep this many of the best, whatever the threshold says.
@@ -211,8 +218,10 @@ class Reranker:
             TypeError, ValueError: An argument is wrong; nothing was scored.
             RerankError: Scoring failed, unless ``on_error="passthrough"``.
         """
-        ranking = RankingOptions(
+        _refuse_unknown("rerank", unknown)
+        ranking = ranking_of(
             top_k=top_k,
+            top_n=top_n,
             score_threshold=score_threshold,
             min_docs=min_docs,
             return_window=return_window,
@@ -227,6 +236,7 @@ class Reranker:
         document_lists: Iterable[Iterable[str]],
         *,
         top_k: int | None = None,
+        top_n: int | None = None,
         instruction: Instruction | None = None,
         score_threshold: float | None = None,
         min_docs: int = 0,
@@ -234,17 +244,20 @@ class Reranker:
         long_documents: LongDocuments | None = None,
         window_tokens: int | None = None,
         window_overlap: int | None = None,
+        **unknown: Never,
     ) -> list[list[RankedDocument]]:
         """Return one ranking per query, as `rerank` would; queries share forwards.
 
         Args:
             queries: The queries.
             document_lists: The documents of each query, as many lists as queries.
-            top_k, instruction, score_threshold, min_docs, return_window, long_documents,
+            top_k, top_n, instruction, score_threshold, min_docs, return_window, long_documents,
                 window_tokens, window_overlap: As for `rerank`, for every query.
         """
-        ranking = RankingOptions(
+        _refuse_unknown("rerank_many", unknown)
+        ranking = ranking_of(
             top_k=top_k,
+            top_n=top_n,
             score_threshold=score_threshold,
             min_docs=min_docs,
             return_window=return_window,
@@ -262,8 +275,10 @@ class Reranker:
         long_documents: LongDocuments | None = None,
         window_tokens: int | None = None,
         window_overlap: int | None = None,
+        **unknown: Never,
     ) -> list[float]:
         """Return P(yes) of every document, in input order. Always raises on failure."""
+        _refuse_unknown("score", unknown)
         windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
         request = make_request(query, documents, instruction, self._options.instruction)
         return [sigmoid(one.logit) for one in self._runner.run([request], windows)[0]]
@@ -274,6 +289,7 @@ class Reranker:
         documents: Iterable[str],
         *,
         top_k: int | None = None,
+        top_n: int | None = None,
         instruction: Instruction | None = None,
         score_threshold: float | None = None,
         min_docs: int = 0,
@@ -281,10 +297,13 @@ class Reranker:
         long_documents: LongDocuments | None = None,
         window_tokens: int | None = None,
         window_overlap: int | None = None,
+        **unknown: Never,
     ) -> list[RankedDocument]:
         """`rerank` without blocking the event loop."""
-        ranking = RankingOptions(
+        _refuse_unknown("arerank", unknown)
+        ranking = ranking_of(
             top_k=top_k,
+            top_n=top_n,
             score_threshold=score_threshold,
             min_docs=min_docs,
             return_window=return_window,
@@ -299,6 +318,7 @@ class Reranker:
         document_lists: Iterable[Iterable[str]],
         *,
         top_k: int | None = None,
+        top_n: int | None = None,
         instruction: Instruction | None = None,
         score_threshold: float | None = None,
         min_docs: int = 0,
@@ -306,10 +326,13 @@ class Reranker:
         long_documents: LongDocuments | None = None,
         window_tokens: int | None = None,
         window_overlap: int | None = None,
+        **unknown: Never,
     ) -> list[list[RankedDocument]]:
         """`rerank_many` without blocking the event loop."""
-        ranking = RankingOptions(
+        _refuse_unknown("arerank_many", unknown)
+        ranking = ranking_of(
             top_k=top_k,
+            top_n=top_n,
             score_threshold=score_threshold,
             min_docs=min_docs,
             return_window=return_window,
@@ -327,8 +350,10 @@ class Reranker:
         long_documents: LongDocuments | None = None,
         window_tokens: int | None = None,
         window_overlap: int | None = None,
+        **unknown: Never,
     ) -> list[float]:
         """`score` without blocking the event loop."""
+        _refuse_unknown("ascore", unknown)
         windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
         request = make_request(query, documents, instruction, self._options.instruction)
         return [sigmoid(one.logit) for one in (await self._runner.arun([request], windows))[0]]
@@ -390,3 +415,30 @@ class Reranker:
     def __setstate__(self, state: dict[str, Any]) -> None:
         fields = {name: getattr(state["options"], name) for name in RerankerOptions.model_fields}
         self.__init__(scorer=state["scorer"], **fields)  # type: ignore[misc]  # rebuilt on purpose
+
+
+_CALL_OPTIONS = WINDOW_OPTIONS | {"instruction"}
+_RANK_OPTIONS = _CALL_OPTIONS | {*RankingOptions.model_fields, "top_n"}
+_OPTIONS = {
+    "Reranker": frozenset(RerankerOptions.model_fields) | {"scorer"},
+    "score": _CALL_OPTIONS,
+    "ascore": _CALL_OPTIONS,
+}
+
+
+def _refuse_unknown(owner: str, unknown: Mapping[str, object]) -> None:
+    """Raise for keyword arguments that the owner does not have.
+
+    Raises:
+        TypeError: Says who has it, or what was probably meant.
+    """
+    for name in unknown:
+        if owner != "Reranker" and name in _OPTIONS["Reranker"]:
+            hint = " It belongs to the model: give it to Reranker(...)."
+        elif name in _RANK_OPTIONS:
+            hint = f" It belongs to each call: rerank(query, documents, {name}=...)."
+        else:
+            near = _OPTIONS["Reranker"] | _RANK_OPTIONS
+            hint = did_you_mean(name, sorted(_OPTIONS.get(owner, _RANK_OPTIONS)))
+            hint = hint or did_you_mean(name, sorted(near))
+        raise TypeError(f"{owner}() has no option {name!r}.{hint}")

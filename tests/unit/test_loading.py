@@ -10,10 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
-from shared_core import MissingDependencyError, ModelLoadError, Reranker, UnsupportedModelError
+from shared_core import (
+    ConfigurationError,
+    MissingDependencyError,
+    ModelLoadError,
+    Reranker,
+    RerankerOptions,
+    UnsupportedModelError,
+)
 from shared_core.scorers import transformers as scorer_module
+from shared_core.scorers.devices import dtype_of
+from shared_core.scorers.loading import load_model
 
 
 def edited(folder: Path, source: Path, **config: Any) -> Path:
@@ -191,3 +201,28 @@ def test_weights_load_at_first_use_and_once(
     for _ in range(3):
         reranker.score("query", ["document"])
     assert loads == [1]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_cuda_without_a_card_is_told_what_to_do() -> None:
+    with pytest.raises(ConfigurationError, match="Leave device out") as raised:
+        Reranker("tiny", device="cuda").score("query", ["document"])
+    assert "built without CUDA" in str(raised.value) or "nvidia-smi" in str(raised.value)
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="needs a machine that is no Mac")
+def test_mps_without_an_apple_gpu_is_told_what_to_do() -> None:
+    with pytest.raises(ConfigurationError, match="leave device out"):
+        Reranker("tiny", device="mps").score("query", ["document"])
+
+
+def test_the_bundled_model_is_float32_wherever_auto_would_choose_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The README's figures hold on every machine."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    cpu = torch.device("cpu")
+    assert dtype_of(RerankerOptions(model="tiny"), cpu) is torch.float32
+    assert dtype_of(RerankerOptions(model="tiny", dtype="bfloat16"), cpu) is torch.bfloat16
+    assert dtype_of(RerankerOptions(), cpu) is torch.bfloat16
+    assert load_model(RerankerOptions(model="tiny", device="cpu")).dtype is torch.float32

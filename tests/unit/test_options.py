@@ -313,7 +313,7 @@ def test_options_refused_by_a_reranker_are_not_shown_either(options: Any) -> Non
 
 
 def test_an_error_without_inputs_says_the_same() -> None:
-    """Types, places, words and contexts are those of pydantic's own error."""
+    """Types, places, words and contexts are those of pydantic's own error, but for wrong names."""
     options: dict[str, Any] = {
         "max_length": 0,
         "top_k": "many",
@@ -336,9 +336,11 @@ def test_an_error_without_inputs_says_the_same() -> None:
 
     def lines(error: ValidationError) -> list[str]:
         found = json.loads(error.json(include_url=False, include_input=False))
-        return sorted(json.dumps(line, sort_keys=True) for line in found)
+        own = [line | {"msg": ""} if line["loc"] == ["topk"] else line for line in found]
+        return sorted(json.dumps(line, sort_keys=True) for line in own)
 
     assert lines(hidden.value) == lines(plain.value)
+    assert "there is no such option. Did you mean top_k?" in str(hidden.value)
     assert hidden.value.title == "AdapterOptions"
     assert "Input should be 'huggingface' or 'modelscope' [type=literal_error]" in str(hidden.value)
 
@@ -350,3 +352,95 @@ def test_a_refused_assignment_holds_no_value_either() -> None:
             setattr(options, name, KEY)
         for shown in (str(caught.value), repr(caught.value.errors()), caught.value.json()):
             assert KEY not in shown
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("gpu", 'Did you mean "cuda"?'),
+        ("GPU:1", 'Did you mean "cuda"?'),
+        ("CPU", 'Did you mean "cpu"?'),
+        ("cuda1", "Did you mean cuda?"),
+        ("metal", 'Did you mean "mps"?'),
+        ("auto", "leave device out to take the best one"),
+        ("", "leave device out"),
+        ("cuda:", "expected"),
+    ],
+)
+def test_a_device_that_torch_does_not_know_is_told_the_right_name(given: str, said: str) -> None:
+    with pytest.raises(ValidationError, match="device") as raised:
+        Reranker("tiny", device=given)
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("given", ["cpu", "cuda", "cuda:1", "mps", "npu:0"])
+def test_devices_by_torchs_names(given: str) -> None:
+    assert RerankerOptions(device=given).device == given
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"instrution": "x"}, "Did you mean instruction?"),
+        ({"modle": "tiny"}, "Did you mean model?"),
+        ({"topk": 3}, "Did you mean top_k?"),
+        ({"top_k": 3}, "belongs to each call: rerank(query, documents, top_k=...)"),
+        ({"score_threshold": 0.5}, "belongs to each call"),
+        ({"colour": "red"}, "has no option 'colour'."),
+    ],
+)
+def test_a_misspelt_option_of_a_reranker_is_told_its_neighbour(
+    options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(TypeError) as raised:
+        Reranker("tiny", **options)
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["rerank", "rerank_many", "arerank", "arerank_many"])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"topk": 3}, "Did you mean top_k?"),
+        ({"treshold": 0.5}, "Did you mean score_threshold?"),
+        ({"device": "cpu"}, "give it to Reranker(...)"),
+    ],
+)
+async def test_a_misspelt_option_of_a_call_is_told_its_neighbour(
+    name: str, options: dict[str, Any], said: str
+) -> None:
+    call = getattr(Reranker("tiny"), name)
+    with pytest.raises(TypeError) as raised:
+        await call("query", ["document"], **options)
+    assert said in str(raised.value)
+    assert f"{name}() has no option" in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["score", "ascore"])
+async def test_bare_scores_have_no_ranking_options(name: str) -> None:
+    with pytest.raises(TypeError, match=r"belongs to each call: rerank\("):
+        await getattr(Reranker("tiny"), name)("query", ["document"], top_k=1)
+
+
+def test_top_n_is_top_k_in_every_call() -> None:
+    documents = ["Paris is the capital.", "Bread needs yeast.", "A violin has four strings."]
+    with Reranker("tiny", device="cpu") as reranker:
+        assert len(reranker.rerank("capital", documents, top_n=2)) == 2
+        assert [len(one) for one in reranker.rerank_many(["a"], [documents], top_n=1)] == [1]
+        with pytest.raises(ConfigurationError, match="top_k and top_n"):
+            reranker.rerank("capital", documents, top_k=1, top_n=2)
+
+
+def test_a_misspelt_option_of_an_adapter_is_told_its_neighbour() -> None:
+    for options, said in (
+        ({"topk": 3}, "Did you mean top_k?"),
+        ({"instrution": "x"}, "Did you mean instruction?"),
+        ({"treshold": 0.5}, "Did you mean score_threshold?"),
+        ({"colour": "red"}, "there is no such option."),
+    ):
+        with pytest.raises(ValidationError) as raised:
+            AdapterOptions(**options)
+        assert said in str(raised.value)
+    adapter = AdapterOptions(model="tiny")
+    with pytest.raises(ValidationError, match=r"Did you mean top_k\?"):
+        adapter.topk = 3  # type: ignore[attr-defined]  # that is the mistake

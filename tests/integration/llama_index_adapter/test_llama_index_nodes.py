@@ -273,3 +273,22 @@ def test_two_equal_texts_keep_their_order(postprocessor: Qwen3Rerank) -> None:
     nodes = [NodeWithScore(node=TextNode(text="the same", id_=name)) for name in "abc"]
     found = postprocessor.postprocess_nodes(nodes, query_str=QUERY)
     assert [node.node_id for node in found] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        (TextNode(text="text"), "node 1 is TextNode: wrap each node: NodeWithScore(node=node)"),
+        ("text", "node 1 is str: make one of a text: NodeWithScore(node=TextNode(text=...))"),
+        (None, "node 1 is NoneType"),
+    ],
+)
+async def test_what_is_no_node_with_score_is_told_how_to_become_one(node: Any, said: str) -> None:
+    nodes = [NodeWithScore(node=TextNode(text="first")), node]
+    postprocessor = Qwen3Rerank(model="tiny")
+    with pytest.raises(TypeError) as raised:
+        postprocessor.postprocess_nodes(nodes, query_str="query")
+    assert said in str(raised.value)
+    with pytest.raises(TypeError) as raised:
+        await postprocessor.apostprocess_nodes(nodes, query_str="query")
+    assert said in str(raised.value)
