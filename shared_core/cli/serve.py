@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,10 +79,18 @@ def serve(
     port: Annotated[int | None, _option(_NET, "0 takes a free one. [8000]")] = None,
     api_key: Annotated[
         list[str] | None,
-        _option(_NET, "Let in who brings it; may be repeated. Better QWEN3_RERANK_API_KEYS."),
+        _option(
+            _NET,
+            "Let in who brings it; may be repeated. The list of processes shows it: better "
+            "--api-key-file or QWEN3_RERANK_API_KEYS.",
+        ),
     ] = None,
     api_key_file: Annotated[
         str | None, _option(_NET, "A file with such keys, one per line.")
+    ] = None,
+    forwarded_allow_ips: Annotated[
+        str | None,
+        _option(_NET, "Proxies to believe about client addresses; networks, with commas. [nobody]"),
     ] = None,
     cors_origin: Annotated[
         list[str] | None, _option(_NET, "Web pages from there may call; may be repeated.")
@@ -132,7 +142,7 @@ def serve(
     flags["api_keys"] = flags.pop("api_key") or None
     flags["cors_origins"] = flags.pop("cors_origin") or None
     try:
-        from shared_core.service.settings import load_settings
+        from shared_core.service.sources import load_settings
 
         settings = load_settings(flags, file=config)
         settings.all_keys()
@@ -141,10 +151,20 @@ def serve(
     if show_config:
         sys.stdout.write(json.dumps(settings.shown(), ensure_ascii=False, indent=2) + "\n")
         return
+    # Their bars would stand among the lines of the log.
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
+        from shared_core.service.logs import set_up
         from shared_core.service.server import serve as run
     except ModuleNotFoundError as error:
         if error.name not in ("fastapi", "starlette", "uvicorn", "prometheus_client"):
             raise
         fail('serving needs an extra: pip install "qwen3-rerank[serve,local]"')
-    raise typer.Exit(run(settings))
+    set_up(settings.log_level, settings.log_format)
+    if api_key:
+        logging.getLogger("qwen3_rerank.service").warning(
+            "the list of processes shows the keys given by --api-key: better use --api-key-file "
+            "or QWEN3_RERANK_API_KEYS"
+        )
+    raise typer.Exit(run(settings, lambda: load_settings(flags, file=config)))

@@ -63,12 +63,12 @@ def create_app(
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return HTMLResponse(docs_page(app.openapi(), needs_key=bool(settings.all_keys())))
+        return HTMLResponse(docs_page(app.openapi(), needs_key=bool(service.keys)))
 
     paths = {getattr(route, "path", "") for route in app.routes}
     paths.update(app.openapi()["paths"])
     # The last one added is the outermost: what CORS answers by itself is observed too.
-    app.add_middleware(Guarded, keys=settings.all_keys())
+    app.add_middleware(Guarded, keys=service.keys)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -20,6 +20,7 @@ from shared_core.results import RankedDocument, ranked_documents
 from shared_core.scorers.base import Scored, ScoreRequest
 from shared_core.service.batching import QueueFullError, Scheduler
 from shared_core.service.failures import RefusedError, refusal_of
+from shared_core.service.keys import Keys
 from shared_core.service.metrics import Metrics
 from shared_core.service.settings import ServiceSettings
 
@@ -46,6 +47,7 @@ class Service:
 
     def __init__(self, settings: ServiceSettings, reranker: Reranker | None = None) -> None:
         self.settings = settings
+        self.keys = Keys(settings.all_keys())
         self.owns_reranker = reranker is None
         self.reranker = Reranker.from_options(settings) if reranker is None else reranker
         self.version = software_version()

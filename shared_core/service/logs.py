@@ -8,12 +8,24 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
+import time
 from datetime import datetime, timezone
 from typing import Any
 
 access_logger = logging.getLogger("qwen3_rerank.access")
 audit_logger = logging.getLogger("qwen3_rerank.audit")
+
+# Headers as libraries write them: "Name: value", (b'name', b'value'), {'name': 'value'}.
+_SECRET_HEADER = re.compile(
+    r"((?:proxy-)?authorization|[a-z-]*api-key|[a-z-]*auth-token|(?:set-)?cookie)"
+    r"""(['"]?\s*[:=,]\s*)(?:b?'[^']*'|b?"[^"]*"|[^\r\n]+)""",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"\bbearer\s+[^\s'\",;)]+", re.IGNORECASE)
+_REPEAT_SECONDS = 60
+_MOST_REMEMBERED = 1000
 
 
 class JsonFormatter(logging.Formatter):
@@ -27,11 +39,11 @@ class JsonFormatter(logging.Formatter):
             ),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": without_secrets(record.getMessage()),
             **_fields(record),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = without_secrets(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=True, default=str)
 
 
@@ -44,13 +56,55 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         fields = " ".join(f"{name}={value!r}" for name, value in _fields(record).items())
-        return f"{super().format(record)} {fields}".rstrip()
+        return f"{without_secrets(super().format(record))} {fields}".rstrip()
+
+
+class OncePerMinute(logging.Filter):
+    """Leaves out a library's warning or error that was written less than a minute ago.
+
+    The next one after that has the field ``repeated``: how many were left out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._written: dict[tuple[object, ...], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to write the record."""
+        if record.levelno < logging.WARNING or record.name.startswith("qwen3_rerank."):
+            return True
+        kind = record.exc_info[0] if record.exc_info else None
+        message = (record.name, record.levelno, record.getMessage()[:1000], kind)
+        now = time.monotonic()
+        since, repeated = self._written.get(message, (-float("inf"), 0))
+        if now - since < _REPEAT_SECONDS:
+            self._written[message] = since, repeated + 1
+            return False
+        if len(self._written) >= _MOST_REMEMBERED:
+            self._written.clear()
+        self._written[message] = now, 0
+        if repeated:
+            record.fields = {**_fields(record), "repeated": repeated}
+        return True
+
+
+def without_secrets(text: str) -> str:
+    """Return a text with the values of headers that carry secrets taken out.
+
+    >>> without_secrets("> Authorization: Bearer 5up3r")
+    '> Authorization: [not shown]'
+    >>> without_secrets("[(b'x-api-key', b'5up3r'), (b'host', b'a')]")
+    "[(b'x-api-key', [not shown]), (b'host', b'a')]"
+    """
+    return _BEARER.sub("Bearer [not shown]", _SECRET_HEADER.sub(r"\1\2[not shown]", text))
 
 
 def set_up(level: str, form: str) -> None:
     """Send all logging of the process to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    handler.addFilter(OncePerMinute())
+    logging.captureWarnings(True)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Our own access log says the same, and says it without query strings.
     logging.getLogger("uvicorn.access").disabled = True

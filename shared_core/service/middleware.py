@@ -6,22 +6,19 @@ Plain ASGI, so that a streamed body stays one and a client that hangs up is noti
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import hashlib
-import hmac
 import json
 import logging
 import re
 import time
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared_core.service.engine import Service
 from shared_core.service.failures import error_body, shape_of
+from shared_core.service.keys import Keys
 from shared_core.service.logs import access_logger, log_fields
 
 logger = logging.getLogger("qwen3_rerank.service")
@@ -122,23 +119,19 @@ class Observed:
 
 
 class Guarded:
-    """Lets a request in that brings one of the keys, and every one to the health routes.
+    """Lets a request in that brings one of the keys, and every one to the health routes."""
 
-    A key comes as ``Authorization: Bearer …``, bare as TEI's clients send it, as the password of
-    ``Basic`` (so that a browser can ask for it), or as ``X-API-Key``.
-    """
-
-    def __init__(self, app: ASGIApp, keys: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, keys: Keys) -> None:
         self._app = app
-        self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+        self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 401."""
-        if scope["type"] == "lifespan" or not self._digests or scope["path"] in OPEN_PATHS:
+        """Pass the request on, or answer 401; a websocket is closed with 1008."""
+        if scope["type"] == "lifespan" or not self._keys or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        number = self._number_of(_keys_in(headers))
+        number = self._keys.number_of(headers)
         if number is not None:
             scope.setdefault("state", {})["key"] = f"key {number}"
             await self._app(scope, receive, send)
@@ -154,35 +147,6 @@ class Guarded:
             shape_of(scope["path"]), 401, f"{message}: send Authorization: Bearer KEY"
         )
         await send_json(send, 401, body, {"WWW-Authenticate": challenge})
-
-    def _number_of(self, candidates: Sequence[str]) -> int | None:
-        """Return which key was brought, counted from 1, in a time that tells nothing of it."""
-        found = None
-        for candidate in candidates:
-            digest = hashlib.sha256(candidate.encode("utf-8", "surrogateescape")).digest()
-            for number, known in enumerate(self._digests, start=1):
-                if hmac.compare_digest(digest, known):
-                    found = number
-        return found
-
-
-def _keys_in(headers: Headers) -> list[str]:
-    candidates = []
-    if "x-api-key" in headers:
-        candidates.append(headers["x-api-key"].strip())
-    given = headers.get("authorization", "").strip()
-    scheme, _, rest = given.partition(" ")
-    if scheme.lower() == "bearer":
-        candidates.append(rest.strip())
-    elif scheme.lower() == "basic":
-        try:
-            decoded = base64.b64decode(rest.strip(), validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            decoded = ""
-        candidates.append(decoded.partition(":")[2])
-    elif given:
-        candidates.append(given)
-    return candidates
 
 
 async def send_json(

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
+import threading
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
+from pydantic import ValidationError
 
+from shared_core.errors import RerankError
 from shared_core.reranker import Reranker
 from shared_core.service.app import create_app
 from shared_core.service.engine import Service
-from shared_core.service.logs import set_up
+from shared_core.service.failures import in_words
 from shared_core.service.settings import ServiceSettings
 
 logger = logging.getLogger("qwen3_rerank.service")
@@ -28,12 +33,23 @@ class Server(uvicorn.Server):
 
     First readiness says 503 and requests are still taken (``shutdown_delay``); then new ones get
     503 while accepted ones finish (``shutdown_grace`` at most); then the port is closed. A second
-    signal ends at once.
+    signal ends at once. On SIGHUP the API keys are read again.
+
+    Args:
+        config: Of uvicorn.
+        service: What is served.
+        read_again: Returns the settings as flags, environment and files give them now.
     """
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        service: Service,
+        read_again: Callable[[], ServiceSettings] | None = None,
+    ) -> None:
         super().__init__(config)
         self.service = service
+        self._read_again = read_again
         self.exit_code = 0
         self._running: asyncio.AbstractEventLoop | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -42,6 +58,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]  # sockets are passed on
         """Listen, and say where."""
         self._running = asyncio.get_running_loop()
+        if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
+            self._running.add_signal_handler(signal.SIGHUP, self.reload)
         await super().startup(sockets)  # type: ignore[arg-type]  # as above
         for server in self.servers:
             for socket in server.sockets:
@@ -53,6 +71,31 @@ class Server(uvicorn.Server):
             server.close()
         await asyncio.sleep(_LAST_REQUESTS_SECONDS)
         await super().shutdown(sockets)  # type: ignore[arg-type]  # as above
+
+    def reload(self) -> None:
+        """Read the settings again, and take their API keys; the others are for the next start."""
+        try:
+            settings = (self._read_again or self.service.settings.model_copy)()
+            keys = settings.all_keys()
+        except ValidationError as error:
+            logger.error("the API keys stay as they are: %s", in_words(error))
+            return
+        except (RerankError, ValueError) as error:
+            logger.error("the API keys stay as they are: %s", error)
+            return
+        if self.service.keys and not keys:
+            logger.error("the API keys stay as they are: without any, everybody would be let in")
+            return
+        self.service.keys.replace(keys)
+        logger.info("the API keys were read again: %d are in force", len(keys))
+        changed = [
+            name
+            for name in ServiceSettings.model_fields
+            if name not in ("api_keys", "api_key_file")
+            and getattr(settings, name) != getattr(self.service.settings, name)
+        ]
+        if changed:
+            logger.warning("a restart is needed for what else changed: %s", ", ".join(changed))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end, or end at once the second time."""
@@ -83,8 +126,13 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def make_server(settings: ServiceSettings, *, reranker: Reranker | None = None) -> Server:
-    """Return a server that is ready to run."""
+def make_server(
+    settings: ServiceSettings,
+    *,
+    reranker: Reranker | None = None,
+    read_again: Callable[[], ServiceSettings] | None = None,
+) -> Server:
+    """Return a server that is ready to run; for its arguments see `create_app` and `Server`."""
     app = create_app(settings, reranker=reranker)
     config = uvicorn.Config(
         app,
@@ -93,21 +141,33 @@ def make_server(settings: ServiceSettings, *, reranker: Reranker | None = None) 
         log_config=None,
         access_log=False,
         server_header=False,
+        # Nothing here speaks it, and its handshake would be logged with its headers.
+        ws="none",
+        # Else uvicorn believes what everybody on this machine says, or FORWARDED_ALLOW_IPS.
+        proxy_headers=bool(settings.forwarded_allow_ips),
+        forwarded_allow_ips=list(settings.forwarded_allow_ips),
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=5,
     )
-    return Server(config, app.state.service)
+    return Server(config, app.state.service, read_again)
 
 
-def serve(settings: ServiceSettings) -> int:
+def serve(
+    settings: ServiceSettings, read_again: Callable[[], ServiceSettings] | None = None
+) -> int:
     """Run the service until it is told to end, and return the exit code.
 
     0: it was told to. 1: the model could not be loaded, or the port not be had.
+
+    Args:
+        settings: The settings.
+        read_again: Returns them as they are when SIGHUP asks.
     """
-    set_up(settings.log_level, settings.log_format)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the server listens
     if settings.host not in _LOOPBACK and not settings.all_keys():
         logger.warning("%s can be reached by others, and no API key is set", settings.host)
-    server = make_server(settings)
+    server = make_server(settings, read_again=read_again)
     try:
         server.run()
     except SystemExit:

@@ -1,22 +1,10 @@
-"""What the service is told: by flags, by the environment, by a file; the first of them that says.
-
-::
-
-    qwen3-rerank serve --port 9000          a flag
-    QWEN3_RERANK_PORT=9000                  the environment: the option's name in capitals
-    port = 9000                             a TOML file (or JSON), given by --config
-
-No secret among them is ever shown, logged or serialised.
-"""
+"""The options of the service. No secret among them is ever shown, logged or serialised."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
-from collections.abc import Mapping
-from importlib import import_module
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,12 +13,6 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_v
 from shared_core.errors import ConfigurationError
 from shared_core.options import RerankerOptions
 
-ENVIRONMENT_PREFIX = "QWEN3_RERANK_"
-
-# The scorer reads this one by itself: it is the key of the server behind, if there is one.
-_NOT_FROM_ENVIRONMENT = frozenset({"api_key", "headers"})
-# Kubernetes sets QWEN3_RERANK_PORT=tcp://10.0.0.1:80 for a Service that is named qwen3-rerank.
-_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 _SECRET_NAME = re.compile(r"token|key|secret|passw", re.IGNORECASE)
 
 
@@ -55,6 +37,8 @@ class ServiceSettings(RerankerOptions):
         port: The port; 0 takes a free one.
         api_keys: Any of these lets a request in; none lets everybody in.
         api_key_file: More of them, one per line; lines that begin with ``#`` are left out.
+        forwarded_allow_ips: Addresses and networks of proxies whose ``X-Forwarded-For`` and
+            ``X-Forwarded-Proto`` are believed; ``*`` is everybody, none is nobody.
         cors_origins: Web pages of these origins may call the service; ``*`` is all.
         served_model_name: What the model is called in replies; ``None`` is its own name.
         max_documents: The most documents of one request, over all its queries.
@@ -79,7 +63,8 @@ class ServiceSettings(RerankerOptions):
     api_keys: Annotated[tuple[SecretStr, ...], BeforeValidator(_listed)] = Field(
         default=(), exclude=True, repr=False
     )
-    api_key_file: str | None = None
+    api_key_file: str | None = Field(default=None, min_length=1)
+    forwarded_allow_ips: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     served_model_name: str | None = Field(default=None, min_length=1)
     engine_args: Annotated[dict[str, Any], BeforeValidator(_from_json)] = Field(
@@ -103,11 +88,19 @@ class ServiceSettings(RerankerOptions):
     @field_validator("api_keys")
     @classmethod
     def _check_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        for key in keys:
-            text = key.get_secret_value()
-            if not (text.isascii() and text.isprintable()) or not text or " " in text:
-                raise ValueError("a key is empty, or has characters that no HTTP header can carry")
+        if not all(_fits_a_header(key.get_secret_value()) for key in keys):
+            raise ValueError("a key is empty, or has characters that no HTTP header can carry")
+        if not keys:  # the default is not validated, so somebody set it
+            raise ValueError("it is set, but there is no key in it: give one, or leave it out")
         return keys
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _check_addresses(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for address in addresses:
+            if address != "*":
+                ip_network(address)
+        return addresses
 
     @model_validator(mode="after")
     def _check_on_error(self) -> ServiceSettings:
@@ -130,11 +123,7 @@ class ServiceSettings(RerankerOptions):
         """
         keys = [key.get_secret_value() for key in self.api_keys]
         if self.api_key_file is not None:
-            lines = _read(Path(self.api_key_file)).splitlines()
-            found = [line.strip() for line in lines if line.strip() and line.lstrip()[0] != "#"]
-            if not found:
-                raise ConfigurationError(f"{self.api_key_file} has no key in it")
-            keys += found
+            keys += _keys_in(Path(self.api_key_file))
         return tuple(dict.fromkeys(keys))
 
     def shown(self) -> dict[str, Any]:
@@ -148,50 +137,33 @@ class ServiceSettings(RerankerOptions):
         return shown
 
 
-def load_settings(
-    flags: Mapping[str, Any],
-    *,
-    environment: Mapping[str, str] = os.environ,
-    file: str | Path | None = None,
-) -> ServiceSettings:
-    """Return the settings in force.
-
-    Args:
-        flags: Options by name; ``None`` is one that was not given.
-        environment: Where ``QWEN3_RERANK_…`` are looked up.
-        file: A ``.toml`` or ``.json`` file with options by name.
+def read_text(file: Path) -> str:
+    """Return the text of a file, without a byte order mark.
 
     Raises:
-        ConfigurationError: The file cannot be read.
-        pydantic.ValidationError: An option is unknown or out of range; the error names it.
+        ConfigurationError: It cannot be read.
     """
-    options = {} if file is None else _options_in(Path(file))
-    for name in ServiceSettings.model_fields:
-        given = environment.get(ENVIRONMENT_PREFIX + name.upper())
-        if given and name not in _NOT_FROM_ENVIRONMENT and not _SERVICE_LINK.match(given):
-            options[name] = given
-    options |= {name: value for name, value in flags.items() if value is not None}
-    return ServiceSettings(**options)
-
-
-def _options_in(file: Path) -> dict[str, Any]:
-    text = _read(file)
     try:
-        options = json.loads(text) if file.suffix == ".json" else _toml(text)
-    except ValueError as error:
-        raise ConfigurationError(f"{file} is not valid: {error}") from error
-    if not isinstance(options, dict):
-        raise ConfigurationError(f"{file} has no options in it: expected name = value")
-    return options
-
-
-def _toml(text: str) -> dict[str, Any]:
-    toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-    return dict(toml.loads(text))
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text("utf-8")
+        return file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file} cannot be read: {error}") from error
+        raise ConfigurationError(f"{str(file)!r} cannot be read: {error}") from error
+
+
+def _keys_in(file: Path) -> list[str]:
+    keys = []
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
+        key = line.strip()
+        if key and not key.startswith("#"):
+            if not _fits_a_header(key):
+                raise ConfigurationError(
+                    f"{file}, line {number}: the key has blanks, or characters that no HTTP header "
+                    "can carry; there is one key per line"
+                )
+            keys.append(key)
+    if not keys:
+        raise ConfigurationError(f"{file} has no key in it: write one per line")
+    return keys
+
+
+def _fits_a_header(key: str) -> bool:
+    return bool(key) and key.isascii() and key.isprintable() and " " not in key

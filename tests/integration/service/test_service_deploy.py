@@ -11,7 +11,8 @@ import yaml
 
 from shared_core.cli.serve import serve
 from shared_core.service.app import create_app
-from shared_core.service.settings import ServiceSettings, load_settings
+from shared_core.service.settings import ServiceSettings
+from shared_core.service.sources import load_settings
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "examples" / "deploy"

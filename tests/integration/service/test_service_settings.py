@@ -16,7 +16,8 @@ from shared_core.cli.app import app
 from shared_core.cli.serve import serve
 from shared_core.errors import ConfigurationError
 from shared_core.service.server import make_server
-from shared_core.service.settings import ServiceSettings, load_settings
+from shared_core.service.settings import ServiceSettings
+from shared_core.service.sources import load_settings
 
 
 def shown(*arguments: str, **environment: str) -> dict[str, Any]:
