@@ -13,32 +13,20 @@ from shared_core.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     import fastapi
-    import gradio
 
     from shared_core.page.models import Models
     from shared_core.reranker import Reranker
 
-__all__ = ["build_page", "is_installed", "mount_page", "serve_page"]
-
-
-def build_page(given: Reranker | Models) -> gradio.Blocks:
-    """Return the page. It is made to be mounted or served by the functions here, with its style.
-
-    Args:
-        given: What ranks, or several by the names that people choose from.
-
-    Raises:
-        MissingDependencyError: Gradio is not installed.
-    """
-    _require()
-    from shared_core.page.blocks import build_page
-    from shared_core.page.models import models_of
-
-    return build_page(models_of(given))
+__all__ = ["is_installed", "mount_page", "serve_page"]
 
 
 def mount_page(
-    app: fastapi.FastAPI, given: Reranker | Models, path: str = "/ui"
+    app: fastapi.FastAPI,
+    given: Reranker | Models,
+    path: str = "/ui",
+    *,
+    max_body_bytes: int = 16 * 2**20,
+    body_timeout: float = 30.0,
 ) -> fastapi.FastAPI:
     """Return the application with the page at a path, built when somebody first asks for it.
 
@@ -47,15 +35,19 @@ def mount_page(
         given: What ranks, or several by the names that people choose from. They are not closed
             with the application.
         path: Where the page is.
+        max_body_bytes: The most bytes of one request body.
+        body_timeout: Seconds that a request body may take to arrive.
 
     Raises:
         MissingDependencyError: Gradio is not installed.
     """
     _require()
+    from shared_core.page.bodies import PageLimits
     from shared_core.page.models import models_of
     from shared_core.page.mounting import mount_page
 
-    return mount_page(app, models_of(given), path)
+    limits = PageLimits(max_body_bytes=max_body_bytes, body_timeout=body_timeout)
+    return mount_page(app, models_of(given), path, limits)
 
 
 def serve_page(given: Reranker | Models, *, host: str = "127.0.0.1", port: int = 7860) -> None:

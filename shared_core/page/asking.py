@@ -3,28 +3,53 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from shared_core.document_files import Split
-from shared_core.errors import RerankError
+from shared_core.errors import (
+    ClosedError,
+    DeviceMemoryError,
+    QueryTooLongError,
+    RemoteError,
+    RerankError,
+    ServerUnreachableError,
+)
 from shared_core.long_documents.options import LongDocuments
 from shared_core.page.cards import note
 from shared_core.page.exports import Ranking
 from shared_core.page.given import PageError, documents_of, query_of
-from shared_core.page.models import Models
+from shared_core.page.kept import Kept, Upload
+from shared_core.page.models import Models, RankRefusedError
 from shared_core.page.tasks import TASKS
 from shared_core.page.words import Language, say
+
+_BY_STATUS = {
+    422: "limit",
+    429: "queue_full",
+    502: "server_failed",
+    503: "unavailable",
+    504: "no_reply",
+    507: "no_memory",
+}
+_BY_TYPE: tuple[tuple[type[Exception], str], ...] = (
+    (QueryTooLongError, "query_too_long"),
+    (DeviceMemoryError, "no_memory"),
+    (ServerUnreachableError, "no_reply"),
+    (RemoteError, "server_failed"),
+    (ClosedError, "unavailable"),
+    (ValueError, "wrong_input"),
+)
 
 
 async def ranked(
     models: Models,
+    uploads: Kept[Upload],
     name: str,
     query: str,
     instruction: str,
     documents: str,
     split: Split,
-    path: str | None,
+    file: str | None,
     top_k: float | None,
     way: LongDocuments,
     window_tokens: float | None,
@@ -32,11 +57,19 @@ async def ranked(
 ) -> Ranking:
     """Return the ranking that was asked for.
 
+    Args:
+        models: What ranks, by name.
+        uploads: The files that were added, of which ``file`` names one, if it is not empty.
+        name, query, …: What was put into the page.
+
     Raises:
         PageError: Something is missing, or wrong.
     """
     asked = query_of(query or "", language)
-    texts = documents_of(documents or "", split, path, language)
+    upload = uploads.get(file.partition("/")[0]) if file else None
+    if file and upload is None:
+        raise PageError(say("file_gone", language))
+    texts = documents_of(documents or "", split, upload, language)
     task = (instruction or "").strip() or TASKS["web"][2]
     started = time.perf_counter()
     found = await models[name](
@@ -52,13 +85,30 @@ async def ranked(
 
 
 async def shown(
-    coming: Any, language: Language, show: Callable[[Any, Language], str]
-) -> tuple[Any, str]:
-    """Return what is awaited with its HTML, or nothing and what went wrong."""
+    coming: Awaitable[tuple[Ranking, ...]],
+    language: Language,
+    kept: Kept[tuple[Ranking, ...]],
+    show: Callable[[tuple[Ranking, ...], Language], str],
+) -> tuple[str, str]:
+    """Return the token of what is awaited, with its HTML; or none, and what went wrong."""
     try:
-        made = await coming
-    except PageError as error:
-        return None, note(str(error), "problem")
-    except (RerankError, ValueError) as error:
-        return None, note(say("failed", language, reason=error), "problem")
-    return made, show(made, language)
+        rankings = await coming
+    except (PageError, RerankError, ValueError) as error:
+        return "", note(problem(error, language), "problem")
+    size = sum(len(one.document) for ranking in rankings for one in ranking.ranked)
+    return kept.add(rankings, size), show(rankings, language)
+
+
+def problem(error: Exception, language: Language) -> str:
+    """Return an error in the language of the page, with the technical text where there is one.
+
+    >>> problem(ValueError("top_k is 0"), "zh")
+    '输入或选项不合要求，请修改后重试（详情：top_k is 0）'
+    """
+    if isinstance(error, PageError):
+        return str(error)
+    if isinstance(error, RankRefusedError):
+        word = _BY_STATUS.get(error.status, "failed")
+    else:
+        word = next((word for kind, word in _BY_TYPE if isinstance(error, kind)), "failed")
+    return say(word, language, reason=error)

@@ -10,35 +10,42 @@ import gradio as gr
 from shared_core.page.asking import ranked, shown
 from shared_core.page.cards import comparison_html, escape, note, ranking_html
 from shared_core.page.exports import Ranking
+from shared_core.page.given import FILE_TYPES
+from shared_core.page.kept import Kept, Upload
 from shared_core.page.long_choice import LongChoice
 from shared_core.page.models import Models
 from shared_core.page.tasks import EXAMPLES, OWN, TASKS, Example, task_choices, task_of
 from shared_core.page.words import LANGUAGE_NAMES, LANGUAGES, Language, language_of, say
 
-_AT_ONCE = 8
+# Rankings are kept so that they can be shown in the other language: so many characters in all.
+_KEPT_CHARACTERS = 16_000_000
 _SET_LANGUAGE = "(language) => { document.documentElement.lang = language; }"
 # On a phone the results are below what was pressed.
 _SCROLL = (
     "() => { if (innerWidth < 720) document.getElementById('%s').scrollIntoView("
     "{behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth'}); }"
 )
-# Nothing of the page is an API: the service has one.
-_QUIET: dict[str, Any] = {"api_visibility": "private"}
+# A file is a token here (kept.py): what Gradio takes for a path is never sent back to it.
+_PATH_OF = "(file) => file ? file.path : ''"
+# Nothing of the page is an API: the service has one. Events are answered at once: Gradio's queue
+# keeps messages until somebody fetches them.
+_QUIET: dict[str, Any] = {"api_visibility": "private", "queue": False}
 
-Comparison = tuple[Ranking, Ranking]
 
+def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
+    """Return the page over one model, or several to choose from.
 
-def build_page(models: Models) -> gr.Blocks:
-    """Return the page over one model, or several to choose from."""
+    Args:
+        models: What ranks, by name.
+        uploads: The files that were added.
+    """
+    kept = Kept[tuple[Ranking, ...]](_KEPT_CHARACTERS)
     names = list(models)
     model = " / ".join(names)
     first, second = TASKS["web"][2], TASKS["support"][2]
-    page: gr.Blocks = gr.Blocks(
-        title="Qwen3-Reranker", analytics_enabled=False, delete_cache=(600, 600)
-    )
+    page: gr.Blocks = gr.Blocks(title="Qwen3-Reranker", analytics_enabled=False)
     with page:
-        ranking = gr.State(None)
-        comparison = gr.State(None)
+        ranking, comparison, added = (gr.Textbox("", visible=False) for _ in range(3))
         with gr.Row(elem_classes="qr-header"):
             heading = gr.HTML(_heading("en", model), js_on_load=None, elem_classes="qr-heading")
             language = gr.Radio(
@@ -107,7 +114,6 @@ def build_page(models: Models) -> gr.Blocks:
                         0,
                         label=say("top_k", "en"),
                         precision=0,
-                        minimum=0,
                         elem_id="qr-top-k",
                         scale=2,
                         min_width=150,
@@ -115,7 +121,7 @@ def build_page(models: Models) -> gr.Blocks:
                 long = LongChoice(_QUIET)
                 file = gr.File(
                     label=say("file", "en"),
-                    file_types=[".txt", ".md", ".jsonl", ".ndjson", ".csv"],
+                    file_types=list(FILE_TYPES),
                     type="filepath",
                     height=140,
                     elem_id="qr-file",
@@ -143,21 +149,19 @@ def build_page(models: Models) -> gr.Blocks:
                     )
                     columns = _panel(note(say("empty_compare", "en")), "qr-comparison")
 
-        async def show_ranking(*given: Any) -> tuple[Ranking | None, str]:
-            tongue = given[-1]
-            return await shown(ranked(models, *given), tongue, ranking_html)
+        async def show_ranking(*given: Any) -> tuple[str, str]:
+            async def single() -> tuple[Ranking, ...]:
+                return (await ranked(models, uploads, *given),)
 
-        async def show_comparison(other: str, *given: Any) -> tuple[Comparison | None, str]:
-            tongue = given[-1]
+            return await shown(single(), given[-1], kept, _html)
 
-            async def both() -> Comparison:
+        async def show_comparison(other: str, *given: Any) -> tuple[str, str]:
+            async def both() -> tuple[Ranking, ...]:
                 name, asked, mine, *rest = given
-                left = await ranked(models, name, asked, mine, *rest)
-                return left, await ranked(models, name, asked, other, *rest)
+                left = await ranked(models, uploads, name, asked, mine, *rest)
+                return left, await ranked(models, uploads, name, asked, other, *rest)
 
-            return await shown(
-                both(), tongue, lambda pair, tongue: comparison_html(pair[0], pair[1], tongue)
-            )
+            return await shown(both(), given[-1], kept, _html)
 
         def fill(example: Example, tongue: Language) -> list[Any]:
             place = LANGUAGES.index(tongue)
@@ -171,17 +175,23 @@ def build_page(models: Models) -> gr.Blocks:
                 ("\n" if by_line else "\n\n").join(texts),
                 "lines" if by_line else "paragraphs",
                 None,
+                "",
                 0,
                 tasks[1],
                 tasks[1],
-                None,
+                "",
                 note(say("empty_compare", tongue)),
                 gr.Tabs(selected="rank"),
             ]
 
-        def speak(
-            tongue: Language, last: Ranking | None, pair: Comparison | None
-        ) -> dict[Any, Any]:
+        def again(token: str, tongue: Language, hint: str) -> Any:
+            """Return a kept ranking in another language; if it is gone, it stays as it is."""
+            if not token:
+                return note(say(hint, tongue))
+            rankings = kept.get(token)
+            return gr.skip() if rankings is None else _html(rankings, tongue)
+
+        def speak(tongue: Language, last: str, pair: str) -> dict[Any, Any]:
             return {
                 heading: _heading(tongue, model),
                 examples_label: _label(tongue),
@@ -206,10 +216,8 @@ def build_page(models: Models) -> gr.Blocks:
                 ),
                 second_instruction: gr.update(label=say("second_instruction", tongue)),
                 compare: gr.update(value=say("compare", tongue)),
-                cards: ranking_html(last, tongue) if last else note(say("empty", tongue)),
-                columns: comparison_html(*pair, tongue)
-                if pair
-                else note(say("empty_compare", tongue)),
+                cards: again(last, tongue, "empty"),
+                columns: again(pair, tongue, "empty_compare"),
                 **{
                     chips[key]: gr.update(value=one.names[LANGUAGES.index(tongue)])
                     for key, one in EXAMPLES.items()
@@ -221,13 +229,24 @@ def build_page(models: Models) -> gr.Blocks:
             accepted = request.headers.get("accept-language")
             return asked if asked in LANGUAGES else language_of(accepted)
 
-        inputs = [chosen, query, instruction, documents, split, file, top_k, *long.fields, language]
+        inputs = [
+            chosen,
+            query,
+            instruction,
+            documents,
+            split,
+            added,
+            top_k,
+            *long.fields,
+            language,
+        ]
+        file.change(None, [file], [added], js=_PATH_OF, **_QUIET)
         spoken = [
             *(heading, examples_label, chosen, query, task, instruction, documents, split, file),
             *(top_k, run, rank_tab, compare_tab, second_task, second_instruction, compare),
             *(cards, columns, *long.fields, *chips.values()),
         ]
-        slow: dict[str, Any] = {"concurrency_limit": _AT_ONCE, "show_progress": "minimal", **_QUIET}
+        slow: dict[str, Any] = {"show_progress": "minimal", **_QUIET}
         gr.on(
             [run.click, query.submit, documents.submit, instruction.submit],
             show_ranking,
@@ -249,7 +268,7 @@ def build_page(models: Models) -> gr.Blocks:
                 partial(fill, EXAMPLES[key]),
                 [language],
                 [
-                    *(query, task, instruction, documents, split, file, top_k),
+                    *(query, task, instruction, documents, split, file, added, top_k),
                     *(second_task, second_instruction, comparison, columns, tabs),
                 ],
                 show_progress="hidden",
@@ -272,6 +291,13 @@ def build_page(models: Models) -> gr.Blocks:
         language.change(None, [language], js=_SET_LANGUAGE, **_QUIET)
         page.load(greet, None, [language], show_progress="hidden", **_QUIET)
     return page
+
+
+def _html(rankings: tuple[Ranking, ...], language: Language) -> str:
+    """Return one ranking, or two side by side, as HTML."""
+    if len(rankings) == 1:
+        return ranking_html(rankings[0], language)
+    return comparison_html(rankings[0], rankings[1], language)
 
 
 def _panel(value: str, name: str) -> gr.HTML:

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from shared_core.document_files import InputError, Split, check_text, read_documents, split_text
+from shared_core.page.kept import Upload
 from shared_core.page.words import Language, say
 
 MOST_DOCUMENTS = 500
 MOST_CHARACTERS = 1_000_000
+# A character of UTF-8 takes four bytes at most.
+MOST_FILE_BYTES = 4 * MOST_CHARACTERS
+FILE_TYPES = (".txt", ".md", ".jsonl", ".ndjson", ".csv")
 
 
 class PageError(Exception):
     """What to tell the person at the page, in their language; not escaped."""
 
 
-def documents_of(text: str, split: Split, path: str | None, language: Language) -> list[str]:
+def documents_of(text: str, split: Split, file: Upload | None, language: Language) -> list[str]:
     """Return the documents typed in, then those of the file.
 
     Raises:
         PageError: There are none or too many, or the file cannot be read.
     """
     documents = split_text(text, split)
-    if path is not None:
+    if file is not None:
         try:
-            given = read_documents(Path(path).read_bytes(), os.path.basename(path), split=split)
-        except (InputError, OSError) as error:
+            given = read_documents(file.content, file.name, split=split)
+        except InputError as error:
             raise PageError(say("bad_file", language, reason=error)) from None
         documents += [one.text for one in given]
     if not documents:
@@ -48,7 +49,7 @@ def query_of(text: str, language: Language) -> str:
     try:
         check_text(text)
     except ValueError as error:
-        raise PageError(say("failed", language, reason=error)) from None
+        raise PageError(say("bad_text", language, reason=error)) from None
     if not text.strip():
         raise PageError(say("no_query", language))
     return text.strip()

@@ -31,7 +31,6 @@ class LongChoice:
                 1024,
                 label=say("window_tokens", "en"),
                 precision=0,
-                minimum=16,
                 visible=False,
                 elem_id="qr-window-tokens",
                 scale=2,

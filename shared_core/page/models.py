@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from shared_core.errors import RerankError
 from shared_core.long_documents.options import LongDocuments
 from shared_core.reranker import Reranker
 from shared_core.results import RankedDocument
+
+
+class RankRefusedError(RerankError):
+    """A ranking that the service around the page refused.
+
+    Args:
+        status: The HTTP status that a request would get.
+        message: The reason, in English.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Rank(Protocol):

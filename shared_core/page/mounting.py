@@ -9,20 +9,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fastapi
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import Receive, Scope, Send
 
+from shared_core.page.bodies import PageLimits
 from shared_core.page.models import Models
 
+if TYPE_CHECKING:
+    from shared_core.page.serving import Page
 
-def mount_page(app: fastapi.FastAPI, models: Models, path: str) -> fastapi.FastAPI:
+
+def mount_page(
+    app: fastapi.FastAPI, models: Models, path: str, limits: PageLimits
+) -> fastapi.FastAPI:
     """Return the application with the page at a path, which is also there without the last /."""
     path = "/" + path.strip("/")
-    page = _WhenAsked(models, path)
+    page = _WhenAsked(models, path, limits)
     before = app.router.lifespan_context
 
     @asynccontextmanager
@@ -34,8 +40,9 @@ def mount_page(app: fastapi.FastAPI, models: Models, path: str) -> fastapi.FastA
                 await page.end()
 
     async def with_slash(request: Request) -> RedirectResponse:
+        # Relative to where it was asked for, so it is right behind any path prefix.
         query = f"?{request.url.query}" if request.url.query else ""
-        return RedirectResponse(f"{request.scope.get('root_path', '')}{path}/{query}")
+        return RedirectResponse(f"{path.rpartition('/')[2]}/{query}")
 
     app.router.lifespan_context = lifespan
     if path != "/":
@@ -47,21 +54,24 @@ def mount_page(app: fastapi.FastAPI, models: Models, path: str) -> fastapi.FastA
 class _WhenAsked:
     """An ASGI application that is the page, from the first request on."""
 
-    def __init__(self, models: Models, path: str) -> None:
+    def __init__(self, models: Models, path: str, limits: PageLimits) -> None:
         self._models = models
-        self._path = path
+        self._path = path.rstrip("/")
+        self._limits = limits
         self._lock = asyncio.Lock()
-        self._app: fastapi.FastAPI | None = None
+        self._page: Page | None = None
         self._ending = asyncio.Event()
         self._living: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer; what was mounted is mounted once more inside, at the same path."""
+        """Answer, at a path that is relative to the page."""
         async with self._lock:
-            if self._app is None:
-                self._app = await self._begin()
-        outer = scope.get("app_root_path", "")
-        await self._app({**scope, "root_path": outer}, receive, send)
+            if self._page is None:
+                self._page = await self._begin()
+        path, root = scope["path"], scope.get("root_path", "")
+        # Some servers and proxies say a prefix that the path does not begin with.
+        path = path.removeprefix(root if root and path.startswith(root) else self._path)
+        await self._page.gate({**scope, "path": path}, receive, send)
 
     async def end(self) -> None:
         """Let go of what is running."""
@@ -69,14 +79,14 @@ class _WhenAsked:
         if self._living is not None:
             await self._living
 
-    async def _begin(self) -> fastapi.FastAPI:
-        app = await asyncio.to_thread(self._build)
+    async def _begin(self) -> Page:
+        page = await asyncio.to_thread(self._build)
         begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         async def live() -> None:
             # Begun and ended in one task, as what is inside may demand.
             try:
-                async with app.router.lifespan_context(app):
+                async with page.lifespan:
                     begun.set_result(None)
                     await self._ending.wait()
             except BaseException as error:
@@ -86,9 +96,9 @@ class _WhenAsked:
 
         self._living = asyncio.create_task(live())
         await begun
-        return app
+        return page
 
-    def _build(self) -> fastapi.FastAPI:
-        from shared_core.page.serving import page_app
+    def _build(self) -> Page:
+        from shared_core.page.serving import Page
 
-        return page_app(self._models, self._path)
+        return Page(self._models, self._limits)

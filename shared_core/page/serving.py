@@ -3,34 +3,61 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractAsyncContextManager
 from importlib.resources import files
-from typing import Any
+from typing import Any, cast
 
 import fastapi
 import gradio as gr
 import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from shared_core.page.blocks import build_page
-from shared_core.page.given import MOST_CHARACTERS
+from shared_core.page.bodies import PageLimits
+from shared_core.page.document import ROOT
+from shared_core.page.fields import checks_of
+from shared_core.page.gate import Gate
+from shared_core.page.kept import Kept, Upload
 from shared_core.page.models import Models
 
-# A character of UTF-8 takes four bytes at most.
-_MOST_FILE_BYTES = 4 * MOST_CHARACTERS
+_KEPT_FILE_BYTES = 64 * 2**20
 
 
-def page_app(models: Models, path: str) -> fastapi.FastAPI:
-    """Return an application with nothing but the page, at a path."""
-    app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    mounted: fastapi.FastAPI = gr.mount_gradio_app(
-        app, build_page(models), path, max_file_size=_MOST_FILE_BYTES, **_look()
-    )
-    return mounted
+class Page:
+    """The page as an application: Gradio's, behind the gate.
+
+    Args:
+        models: What ranks, by name.
+        limits: How much is taken at once.
+
+    Attributes:
+        gate: The ASGI application; paths are relative to the page.
+        lifespan: What must be entered before the first request, and left after the last.
+    """
+
+    def __init__(self, models: Models, limits: PageLimits) -> None:
+        uploads = Kept[Upload](_KEPT_FILE_BYTES)
+        blocks = build_page(models, uploads)
+        # Set by `launch` alone; without it Gradio skips its own check of paths.
+        blocks.has_launched = True
+        app: fastapi.FastAPI = gr.mount_gradio_app(
+            fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
+            blocks,
+            "/",
+            root_path=ROOT,
+            show_error=False,
+            **_look(),
+        )
+        self.gate = Gate(app, checks_of(blocks), uploads, limits)
+        self.lifespan = cast(AbstractAsyncContextManager[None], app.router.lifespan_context(app))
 
 
 def serve_page(models: Models, *, host: str, port: int) -> None:
     """Serve the page alone until the process is asked to stop."""
+    page = Page(models, PageLimits())
     config = uvicorn.Config(
-        page_app(models, "/"),
+        Starlette(routes=[Mount("/", page.gate)], lifespan=lambda _: page.lifespan),
         host=host,
         port=port,
         log_level="warning",

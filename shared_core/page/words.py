@@ -65,8 +65,64 @@ _WORDS: dict[str, tuple[str, str]] = {
         "{count} characters: the page takes {most} at once.",
         "共 {count} 个字符，页面一次最多 {most} 个。",
     ),
-    "bad_file": ("The file cannot be read: {reason}", "无法读取文件：{reason}"),
-    "failed": ("No scores could be had: {reason}", "无法得到分数：{reason}"),
+    "bad_file": (
+        "The file cannot be read: {reason}",
+        "无法读取文件，请检查其格式与编码（详情：{reason}）",
+    ),
+    "file_gone": (
+        "The file is not kept any more: add it again.",
+        "文件已不再保留，请重新添加。",
+    ),
+    "bad_text": (
+        "The question cannot be read: {reason}",
+        "问题中含有无法处理的字符（详情：{reason}）",
+    ),
+    "failed": (
+        "No scores could be had: {reason}",
+        "无法得到分数（详情：{reason}）",
+    ),
+    "wrong_input": (
+        "No scores could be had: {reason}",
+        "输入或选项不合要求，请修改后重试（详情：{reason}）",
+    ),
+    "query_too_long": (
+        "No scores could be had: {reason}",
+        "问题和指令太长，没有给文档留下位置，请缩短（详情：{reason}）",
+    ),
+    "limit": (
+        "No scores could be had: {reason}",
+        "超出本服务的限制，或内容不合要求，请减少文档或缩短文本（详情：{reason}）",
+    ),
+    "queue_full": (
+        "No scores could be had: {reason}",
+        "请求太多，请稍后再试（详情：{reason}）",
+    ),
+    "unavailable": (
+        "No scores could be had: {reason}",
+        "模型尚未就绪或服务正在停止，请稍后再试（详情：{reason}）",
+    ),
+    "no_reply": (
+        "No scores could be had: {reason}",
+        "没有在规定时间内得到分数，请减少文档或稍后再试（详情：{reason}）",
+    ),
+    "server_failed": (
+        "No scores could be had: {reason}",
+        "提供分数的服务器出错（详情：{reason}）",
+    ),
+    "no_memory": (
+        "No scores could be had: {reason}",
+        "内存不足，请减少文档或缩短文本（详情：{reason}）",
+    ),
+    "busy": ("The page is busy: try again in a moment.", "页面繁忙，请稍后再试。"),
+    "too_large": (
+        "This is more than {most} bytes: the page does not take as much at once.",
+        "内容超过 {most} 字节，页面一次无法处理。",
+    ),
+    "too_slow": ("The request did not arrive in time.", "请求未能及时送达。"),
+    "content_type": ("Send {kind}, and say so by Content-Type.", "Content-Type 必须是 {kind}。"),
+    "bad_values": ("The page does not take these values.", "页面不接受这些值。"),
+    "one_file": ("Add one file at a time.", "一次只能添加一个文件。"),
+    "file_types": ("The page takes {types} files.", "页面只接受 {types} 文件。"),
     "summary": (
         "{shown} of {count} documents · {seconds} s · {model}",
         "共 {count} 篇，显示 {shown} 篇 · {seconds} 秒 · {model}",
@@ -102,6 +158,11 @@ def say(word: str, language: Language, **values: object) -> str:
     """
     text = _WORDS[word][LANGUAGES.index(language)]
     return text.format(**values) if values else text
+
+
+def both(word: str, **values: object) -> str:
+    """Return a sentence in both languages, where it is not known which one the page speaks."""
+    return " ".join(say(word, language, **values) for language in LANGUAGES)
 
 
 def language_of(accepted: str | None) -> Language:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -10,10 +11,9 @@ from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from shared_core.errors import RerankError
 from shared_core.long_documents.options import LongDocuments
 from shared_core.page import is_installed, mount_page
-from shared_core.page.models import Models
+from shared_core.page.models import Models, RankRefusedError
 from shared_core.reranker import Reranker
 from shared_core.results import RankedDocument
 from shared_core.service.docs_page import docs_page
@@ -79,7 +79,14 @@ def create_app(
         )
     app.add_middleware(Observed, service=service, paths=paths)
     app.add_middleware(OneSpelling, paths=paths)
-    return mount_page(app, _ranks(service)) if is_installed() else app
+    if not is_installed():
+        return app
+    return mount_page(
+        app,
+        _ranks(service),
+        max_body_bytes=settings.max_body_bytes,
+        body_timeout=settings.body_timeout,
+    )
 
 
 def _ranks(service: Service) -> Models:
@@ -94,17 +101,21 @@ def _ranks(service: Service) -> Models:
         long_documents: LongDocuments | None = None,
         window_tokens: int | None = None,
     ) -> list[RankedDocument]:
+        ranking = service.rank(
+            query,
+            documents,
+            instruction=instruction,
+            top_k=top_k,
+            long_documents=long_documents,
+            window_tokens=window_tokens,
+        )
+        seconds = service.settings.request_timeout
         try:
-            return await service.rank(
-                query,
-                documents,
-                instruction=instruction,
-                top_k=top_k,
-                long_documents=long_documents,
-                window_tokens=window_tokens,
-            )
+            return await asyncio.wait_for(ranking, seconds)
+        except asyncio.TimeoutError:
+            raise RankRefusedError(504, f"no scores within {seconds:g} s") from None
         except RefusedError as refusal:
-            raise RerankError(refusal.message) from refusal
+            raise RankRefusedError(refusal.status, refusal.message) from refusal
 
     return {service.reranker.options.model: rank}
 

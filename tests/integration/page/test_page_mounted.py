@@ -65,7 +65,9 @@ def test_the_page_is_behind_the_keys_of_the_service_and_beside_its_routes(tiny: 
         client.auth = ("", KEY)
         there = client.get("/ui?lang=zh")
         assert there.status_code == 307
-        assert there.headers["location"] == "/ui/?lang=zh"
+        assert there.headers["location"] == "ui/?lang=zh"
+        assert there.next_request is not None
+        assert there.next_request.url.path == "/ui/"
         page = client.get("/ui/")
         assert page.status_code == 200
         assert "Qwen3-Reranker" in page.text
