@@ -86,15 +86,22 @@ class Runner:
         plan = await self.aplan(requests, windows)
         return plan.fold(await judge.ajudge(plan.requests))
 
-    async def aplan(self, requests: Sequence[ScoreRequest], windows: Windows) -> WindowPlan:
+    async def aplan(
+        self, requests: Sequence[ScoreRequest], windows: Windows, *, most: int | None = None
+    ) -> WindowPlan:
         """Return the requests with their long documents split, for `arun` and what is before it.
 
         A thread of its own splits them, so that it need not wait for a forward in progress.
+
+        Args:
+            requests: Queries with their documents.
+            windows: What to split long documents into.
+            most: The most windows, as `plan_windows` has it.
         """
         judge = await self._aget_judge()
         await judge.aready()
         return await self._in_worker(
-            lambda: plan_windows(requests, windows, judge.meter()), "qwen3-rerank-split"
+            lambda: plan_windows(requests, windows, judge.meter(), most=most), "qwen3-rerank-split"
         )
 
     def unload(self) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from shared_core.long_documents.meters import TokenMeter
+from shared_core.long_documents.meters import Count, TokenMeter
 from shared_core.long_documents.options import Windows
 from shared_core.long_documents.sentences import Span
 from shared_core.long_documents.windows import split_windows
@@ -47,31 +47,95 @@ class WindowPlan:
         return folded
 
 
+# So many characters are counted at once, so that a limit is noticed before all of them are.
+_COUNTED_AT_ONCE = 2**18
+
+
+class TooManyWindowsError(ValueError):
+    """The documents make more windows than the caller takes."""
+
+
 def plan_windows(
-    requests: Sequence[ScoreRequest], windows: Windows, meter: TokenMeter
+    requests: Sequence[ScoreRequest],
+    windows: Windows,
+    meter: TokenMeter,
+    *,
+    most: int | None = None,
 ) -> WindowPlan:
     """Return what to score instead of these requests. Takes time: not for an event loop.
 
     Windows are smaller than asked for where instruction and query leave less room than that within
     ``max_length``, so that nothing of a document is cut.
 
+    Args:
+        requests: Queries with their documents.
+        windows: What to split long documents into.
+        meter: Counts tokens.
+        most: The most windows, where a document that is not split is one. Where there are more,
+            the work ends soon after so many, however long the documents are.
+
     Raises:
+        TooManyWindowsError: There are more than ``most``.
         QueryTooLongError: They leave none.
         TextEncodingError: A text has a lone surrogate; names which.
         ScoringError: A scorer's own ``count_tokens`` failed.
     """
     planned, spans = [], []
+    n_windows = 0
     known: dict[tuple[Windows, str], list[Span] | None] = {}
     for request in requests:
         meter.check(request.instruction, request.query, request.documents)
         fitting = windows.within(meter.room(request.instruction, request.query))
         new = [text for text in dict.fromkeys(request.documents) if (fitting, text) not in known]
-        for text, tokens in zip(new, meter.count(new), strict=True):
+        for text, tokens in _counted(new, meter.count, fitting, most):
             known[fitting, text] = _split(text, tokens, fitting, meter)
         found = [known[fitting, document] for document in request.documents]
         planned.append(replace(request, documents=_texts(request.documents, found)))
         spans.append(found)
+        n_windows += len(planned[-1].documents)
+        _check_number(n_windows, most)
     return WindowPlan(planned, spans)
+
+
+def _counted(
+    texts: Sequence[str], count: Count, windows: Windows, most: int | None
+) -> Iterator[tuple[str, int]]:
+    """Yield texts with their tokens, as long as they can make no more than so many windows."""
+    n_tokens = 0
+    for some in _batches(texts):
+        if most is not None and len(some[0]) > _COUNTED_AT_ONCE:
+            _check_length(some[0], count, n_tokens, windows, most)
+        for text, tokens in zip(some, count(some), strict=True):
+            n_tokens += tokens
+            if most is not None:
+                _check_number(n_tokens // windows.tokens, most)
+            yield text, tokens
+
+
+def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Yield texts in order, in lists of about so many characters; a long text is one alone."""
+    batch: list[str] = []
+    n_characters = 0
+    for text in texts:
+        if batch and n_characters + len(text) > _COUNTED_AT_ONCE:
+            yield batch
+            batch, n_characters = [], 0
+        batch.append(text)
+        n_characters += len(text)
+    if batch:
+        yield batch
+
+
+def _check_length(text: str, count: Count, n_tokens: int, windows: Windows, most: int) -> None:
+    """Raise `TooManyWindowsError` as soon as the parts of a long text have too many tokens."""
+    for start in range(0, len(text), _COUNTED_AT_ONCE):
+        n_tokens += count([text[start : start + _COUNTED_AT_ONCE]])[0]
+        _check_number(n_tokens // windows.tokens, most)
+
+
+def _check_number(n_windows: int, most: int | None) -> None:
+    if most is not None and n_windows > most:
+        raise TooManyWindowsError(f"the documents make more than {most} windows")
 
 
 def _split(document: str, n_tokens: int, windows: Windows, meter: TokenMeter) -> list[Span] | None:

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 from shared_core.errors import RerankError
-from shared_core.long_documents.folding import WindowPlan
+from shared_core.long_documents.folding import TooManyWindowsError, WindowPlan
 from shared_core.long_documents.options import LongDocuments, Windows, windows_of
 from shared_core.options import RankingOptions, resolve_instruction
 from shared_core.prompt import DEFAULT_INSTRUCTION
@@ -207,18 +207,17 @@ class Service:
         if self._splitting >= self.settings.max_queue:
             raise QueueFullError(1)
         self._splitting += 1
+        most = self.settings.max_documents
         try:
-            plan = await self._runner.aplan(requests, windows)
-        finally:
-            self._splitting -= 1
-        if plan.n_documents > self.settings.max_documents:
+            return await self._runner.aplan(requests, windows, most=most)
+        except TooManyWindowsError as error:
             raise RefusedError(
                 422,
-                f"the documents make {plan.n_documents} windows of {windows.tokens} tokens: this "
-                f"service takes {self.settings.max_documents} in a request; ask for longer ones "
-                "(window_tokens), or truncate",
-            )
-        return plan
+                f"{error} of {windows.tokens} tokens: this service takes {most} in a request; ask "
+                "for longer ones (window_tokens), or truncate",
+            ) from error
+        finally:
+            self._splitting -= 1
 
     async def rank(
         self,

@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared_core.encoding import PairEncoder
-from shared_core.long_documents.meters import Count, estimate_tokens
+from shared_core.long_documents.folding import TooManyWindowsError, plan_windows
+from shared_core.long_documents.meters import Count, CountingMeter, estimate_tokens
+from shared_core.long_documents.options import Windows
 from shared_core.long_documents.sentences import Span, sentences
 from shared_core.long_documents.windows import split_windows
+from shared_core.scorers.base import ScoreRequest
 
 SENTENCES = st.sampled_from(
     [
@@ -130,3 +133,38 @@ def test_the_work_is_linear(unit: str) -> None:
         counted[length] = seen / length
     assert counted[240_000] <= 1.1 * counted[30_000] + 0.1
     assert counted[240_000] < 8
+
+
+@pytest.mark.parametrize(
+    ("documents", "most_counted"),
+    [
+        (["word and more. " * 270_000], 2**18),  # 4 million characters
+        (["x" * 4_000_000], 2**18),
+        ([f"{i} word and more. " * 60 for i in range(3000)], 2 * 2**18),
+    ],
+    ids=["sentences", "one word", "many documents"],
+)
+def test_a_limit_of_windows_is_noticed_early(documents: list[str], most_counted: int) -> None:
+    counted = 0
+
+    def count(texts: Sequence[str]) -> list[int]:
+        nonlocal counted
+        counted += sum(map(len, texts))
+        return [len(text) // 4 + 1 for text in texts]
+
+    meter = CountingMeter(count, 8192, checks=False)
+    requests = [ScoreRequest("q", "", documents)]
+    with pytest.raises(TooManyWindowsError, match="more than 1000 windows"):
+        plan_windows(requests, Windows(16, 2), meter, most=1000)
+    assert counted <= most_counted + 1000
+
+
+def test_the_limit_of_windows_is_exact() -> None:
+    meter = CountingMeter(lambda texts: [len(text) // 4 + 1 for text in texts], 8192, checks=False)
+    documents = ["a", "word and more. " * 200, "a", "word. " * 500]
+    requests = [ScoreRequest("q", "", documents), ScoreRequest("p", "", ["a", documents[1]])]
+    n = plan_windows(requests, Windows(64, 8), meter).n_documents
+    assert n > 30
+    assert plan_windows(requests, Windows(64, 8), meter, most=n).n_documents == n
+    with pytest.raises(TooManyWindowsError):
+        plan_windows(requests, Windows(64, 8), meter, most=n - 1)
