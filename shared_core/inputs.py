@@ -14,11 +14,11 @@ def make_request(
     instruction: Instruction | None,
     configured: Instruction | None,
 ) -> ScoreRequest:
-    """Return the texts with the instruction in force: the call's, else the configured one.
+    """Return the texts as they were given, with the instruction in force.
 
     Raises:
         TypeError: Something is not a string, or ``documents`` is one.
-        ValueError: The query is blank.
+        ValueError: The query is blank, or it or the instruction resembles the model's prompt.
     """
     if not isinstance(query, str):
         raise TypeError(f"query must be a string, got {type(query).__name__}")

@@ -10,6 +10,7 @@ from shared_core.options import RerankerOptions
 from shared_core.ranking import check_margins
 from shared_core.score_cache import ScoreCache
 from shared_core.scorers.base import AsyncScorer, ManyScorer, Scored, Scorer, ScoreRequest
+from shared_core.unwrapping import unwrapped
 
 
 class Judge:
@@ -74,12 +75,14 @@ class Judge:
         Raises:
             RerankError: Of the backend, translated if it was a foreign exception.
         """
+        requests = [unwrapped(request) for request in requests]
         known, missing = self._split(requests)
         answers = self._ask(missing) if missing else []
         return self._join(requests, known, missing, answers)
 
     async def ajudge(self, requests: Sequence[ScoreRequest]) -> list[list[Scored]]:
         """`judge`, awaiting an `AsyncScorer`."""
+        requests = [unwrapped(request) for request in requests]
         known, missing = self._split(requests)
         answers: list[list[Scored]] = []
         if missing:

@@ -13,6 +13,7 @@ from shared_core.long_documents.options import WindowOptions
 from shared_core.neighbours import did_you_mean
 from shared_core.prompt import DEFAULT_INSTRUCTION
 from shared_core.remote_options import RemoteOptions, plain_path
+from shared_core.unwrapping import plain_instruction, unwrapped_query
 
 DEFAULT_MODEL = "Qwen/Qwen3-Reranker-0.6B"
 TINY = "tiny"
@@ -155,9 +156,15 @@ def resolve_instruction(
 ) -> str:
     """Return the instruction in force: the call's, else the configured one, else the default.
 
+    That in a query which is wrapped in the model's prompt already comes before all of them.
+
     Raises:
         TypeError: The instruction, or what its function returned, is not a string.
+        ValueError: It or the query holds parts of the model's prompt, and is not just its wrapping.
     """
+    wrapped = unwrapped_query(query)
+    if wrapped is not None:
+        return wrapped.instruction
     instruction = per_call if per_call is not None else configured
     if instruction is None:
         return DEFAULT_INSTRUCTION
@@ -165,4 +172,4 @@ def resolve_instruction(
     if not isinstance(resolved, str):
         source = "the instruction function returned" if callable(instruction) else "got"
         raise TypeError(f"instruction must be a string, {source} {type(resolved).__name__}")
-    return resolved
+    return plain_instruction(resolved)

@@ -11,8 +11,9 @@ from shared_core.batch.rows import Pair, pairs_of
 from shared_core.batch.source import Source
 from shared_core.batch.tokens import encoder_of
 from shared_core.errors import RerankError
-from shared_core.options import resolve_instruction
+from shared_core.inputs import make_request
 from shared_core.reranker import Reranker
+from shared_core.unwrapping import unwrapped
 
 PAIRS = 512
 _BLOCKS = 16
@@ -91,9 +92,9 @@ def _tokens_per_pair(reranker: Reranker, pairs: Sequence[Pair]) -> float | None:
     configured = reranker.options.instruction
     counts = []
     for pair in pairs:
-        instruction = resolve_instruction(None, configured, pair.query)
         try:
-            group = encoder.encode(instruction, pair.query, [pair.document])
+            request = unwrapped(make_request(pair.query, [pair.document], None, configured))
+            group = encoder.encode(request.instruction, request.query, request.documents)
         except ValueError:  # a query that is too long, say; it will be in the error file
             continue
         counts += [one.n_tokens for one in group.documents]

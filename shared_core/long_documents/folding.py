@@ -10,6 +10,7 @@ from shared_core.long_documents.options import Windows
 from shared_core.long_documents.sentences import Span
 from shared_core.long_documents.windows import split_windows
 from shared_core.scorers.base import Scored, ScoreRequest
+from shared_core.unwrapping import cut_in_front, unwrapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ def plan_windows(
     planned, spans = [], []
     n_windows = 0
     known: dict[tuple[Windows, str], list[Span] | None] = {}
-    for request in requests:
+    for wrapped in requests:
+        request, cut = unwrapped(wrapped), cut_in_front(wrapped)
         meter.check(request.instruction, request.query, request.documents)
         fitting = windows.within(meter.room(request.instruction, request.query))
         new = [text for text in dict.fromkeys(request.documents) if (fitting, text) not in known]
@@ -91,7 +93,12 @@ def plan_windows(
             known[fitting, text] = _split(text, tokens, fitting, meter)
         found = [known[fitting, document] for document in request.documents]
         planned.append(replace(request, documents=_texts(request.documents, found)))
-        spans.append(found)
+        spans.append(
+            [
+                None if some is None else [(start + left, end + left) for start, end in some]
+                for some, left in zip(found, cut, strict=True)
+            ]
+        )
         n_windows += len(planned[-1].documents)
         _check_number(n_windows, most)
     return WindowPlan(planned, spans)

@@ -20,7 +20,7 @@ from shared_core.scorers.tokenizer import read_tokenizer
 
 logger = logging.getLogger("qwen3_rerank")
 
-# Qwen3's vocabulary, by some of its entries: what a model of that size was trained with.
+# The size of Qwen3's vocabulary without added tokens, and some of its entries.
 _QWEN3_VOCABULARY = 151643
 _QWEN3_IDS = {
     "yes": 9693, "no": 2152, "<|endoftext|>": 151643, "<|im_start|>": 151644,
@@ -121,7 +121,7 @@ def check_vocabulary(tokenizer: Tokenizer, config: Any, folder: Path, name: str)
         raise UnsupportedModelError(
             f"{of_another}it has {size} tokens, the model {config.vocab_size} (vocab_size)"
         )
-    if config.vocab_size >= _QWEN3_VOCABULARY:
+    if tokenizer.get_vocab_size(with_added_tokens=False) >= _QWEN3_VOCABULARY:
         for token, expected in _QWEN3_IDS.items():
             index = tokenizer.token_to_id(token)
             if index != expected:

@@ -160,11 +160,14 @@ class Service:
         """Return the texts with the instruction in force.
 
         Raises:
-            RefusedError: The query is blank.
+            RefusedError: The query is blank, or resembles the model's prompt.
         """
         if not query.strip():
             raise RefusedError(422, "query is blank: there is nothing to judge against")
-        task = resolve_instruction(instruction, self.settings.instruction, query)
+        try:
+            task = resolve_instruction(instruction, self.settings.instruction, query)
+        except (ValueError, TypeError) as error:
+            raise refusal_of(error) from error
         return ScoreRequest(query, task, documents)
 
     async def score(

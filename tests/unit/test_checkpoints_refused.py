@@ -346,13 +346,28 @@ def test_added_tokens_in_another_order_are_refused(tmp_path: Path, checkpoint: P
     assert "tokenizer_config.json" in refusal(by_file)
 
 
-def test_a_model_of_qwen3s_size_takes_qwen3s_vocabulary_alone(
-    tmp_path: Path, small_tokenizer: Any
-) -> None:
-    model = Qwen3ForCausalLM(random_config(151669, hidden_size=8, num_hidden_layers=1))
+def test_the_tokenizer_of_a_smaller_model_is_refused(tmp_path: Path, small_tokenizer: Any) -> None:
+    model = Qwen3ForCausalLM(
+        random_config(151669, hidden_size=8, num_hidden_layers=1, eos_token_id=151645)
+    )
     model.save_pretrained(tmp_path)
     small_tokenizer.save_pretrained(tmp_path)
-    assert "not 9693" in refusal(tmp_path)
+    assert "eos_token_id" in refusal(tmp_path)
+
+
+def test_a_vocabulary_of_qwen3s_size_in_another_order_is_refused(
+    tmp_path: Path, real_tokenizer: Any
+) -> None:
+    def swapped(specification: dict[str, Any]) -> None:
+        vocabulary = specification["model"]["vocab"]
+        vocabulary["yes"], vocabulary["Yes"] = vocabulary["Yes"], vocabulary["yes"]
+
+    real_tokenizer.save_pretrained(tmp_path)
+    Qwen3ForCausalLM(random_config(151669, hidden_size=8, num_hidden_layers=1)).save_pretrained(
+        tmp_path
+    )
+    edit_tokenizer(tmp_path, swapped)
+    assert "'yes' is 9454, not 9693" in refusal(tmp_path)
 
 
 def test_a_hub_checkpoint_is_looked_at_in_the_cache(tmp_path: Path, checkpoint: Path) -> None:
