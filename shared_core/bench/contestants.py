@@ -71,7 +71,8 @@ def contestants(
         device: ``"cpu"`` or ``"cuda"``.
         threads: ``OMP_NUM_THREADS`` of everybody; ``None`` leaves it to each.
         batches: Batch sizes that the peers are tried with, instead of theirs.
-        only: Names, or beginnings of names, of those to keep; empty keeps all.
+        only: Names of those to keep, or, where nobody is called that, beginnings of names; empty
+            keeps all.
         without: Likewise, of those to leave out.
 
     Raises:

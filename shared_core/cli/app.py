@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from shared_core.cli.batch import batch
@@ -19,6 +22,26 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # they would show keys
     help="Rerank with Qwen3-Reranker: by a model here, or by any server.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"qwen3-rerank {version('qwen3-rerank')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Take the options that go before a command."""
+
+
 app.command()(batch)
 app.command()(bench)
 app.command()(check)

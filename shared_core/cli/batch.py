@@ -14,13 +14,7 @@ from rich.console import Console
 from shared_core import RerankError
 from shared_core.cli.batch_show import BatchBar, print_plan, print_summary
 from shared_core.cli.common import fail, in_words, reranker_of
-from shared_core.cli.model_options import (
-    MaxLength,
-    ModelOptions,
-    Quantize,
-    ServerOptions,
-    with_options,
-)
+from shared_core.cli.model_options import ModelOptions, ServerOptions, with_options
 from shared_core.cli.rank_output import Stopped, Stopping
 
 if TYPE_CHECKING:
@@ -154,8 +148,6 @@ def batch(
     ] = None,
     *,
     here: ModelOptions,
-    max_length: MaxLength = 8192,
-    quantize: Quantize = None,
     long_documents: Annotated[
         str, typer.Option(help="truncate or windows.", rich_help_panel=_LONG)
     ] = "truncate",
@@ -172,14 +164,6 @@ def batch(
         ),
     ] = None,
     server: ServerOptions,
-    max_concurrency: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help="Requests under way at once, per worker.",
-            rich_help_panel="A server instead of a model here",
-        ),
-    ] = 8,
 ) -> None:
     """Score tables of any size, and go on where it stopped.
 
@@ -228,12 +212,9 @@ def batch(
             here,
             server,
             instruction=instruction,
-            max_length=max_length,
             engine_args=_json_object(engine_args),
-            quantize=quantize,
             long_documents=long_documents,
             window_overlap=window_overlap,
-            max_concurrency=max_concurrency,
             **({} if window_tokens is None else {"window_tokens": window_tokens}),
         )
         with Stopping(), reranker, BatchBar(console) as bar:

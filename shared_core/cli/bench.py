@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from shared_core.cli.common import fail, in_words
 from shared_core.errors import MissingDependencyError, RerankError
+from shared_core.options import RerankerOptions
 
 _DEFAULT_WORKLOADS = ["reference", "rag-10", "rag-50"]
 _QUICK_WORKLOADS = ["reference", "8x4@60-150"]
@@ -51,7 +52,7 @@ def bench(
         typer.Option(help="More of ours: NAME=option=value,… with options of Reranker."),
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(help="Who takes part, by the beginning of the name.")
+        list[str] | None, typer.Option(help="Who takes part: a name, or the beginning of several.")
     ] = None,
     without: Annotated[list[str] | None, typer.Option(help="Who does not, likewise.")] = None,
     vllm_python: Annotated[
@@ -65,9 +66,16 @@ def bench(
         int | None, typer.Option(min=1, help="OMP_NUM_THREADS of every contestant.")
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds that one call may take.")] = 1800.0,
+    hub: Annotated[
+        str, typer.Option(help="Where --model is looked up: huggingface or modelscope.")
+    ] = "huggingface",
     cache_dir: Annotated[
-        Path | None, typer.Option(help="Where --shape keeps its checkpoints.")
+        Path | None,
+        typer.Option(help="Where the hub's files are kept, or the checkpoints of --shape."),
     ] = None,
+    local_files_only: Annotated[
+        bool, typer.Option("--local-files-only", help="Never ask a hub for --model.")
+    ] = False,
     around: Annotated[
         bool, typer.Option(help="Also time tokenising, adapters, imports and loading.")
     ] = False,
@@ -113,7 +121,17 @@ def bench(
                 only=only or [],
                 without=without or [],
             )
-            folder, name = _checkpoint(model, shape, tokenizer, dtype, cache_dir)
+            if shape is None:
+                folder, name = _checkpoint(
+                    RerankerOptions(
+                        model=model,
+                        hub=hub,  # type: ignore[arg-type]  # the options check it
+                        cache_dir=None if cache_dir is None else str(cache_dir),
+                        local_files_only=local_files_only,
+                    )
+                )
+            else:
+                folder, name = _random_checkpoint(shape, tokenizer, dtype, cache_dir)
             plan = Plan(
                 folder=folder,
                 name=name,
@@ -149,25 +167,29 @@ def bench(
     print_result(result, console if console.is_terminal else Console(width=_PIPE_WIDTH))
 
 
-def _checkpoint(
-    model: str, shape: str | None, tokenizer: Path | None, dtype: str, cache: Path | None
+def _random_checkpoint(
+    shape: str, tokenizer: Path | None, dtype: str, cache: Path | None
 ) -> tuple[Path, str]:
-    """Return the checkpoint's folder and what to call it."""
+    """Return the folder of a checkpoint with random values, and what to call it."""
     import shared_core
+    from shared_core.bench.shapes import make_checkpoint
 
     bundled = Path(shared_core.__file__).parent / "tiny"
-    if shape is not None:
-        from shared_core.bench.shapes import make_checkpoint
+    cache = cache or Path(tempfile.gettempdir()) / "qwen3-rerank-bench"
+    return make_checkpoint(shape, dtype, tokenizer or bundled, cache), f"Qwen3-Reranker {shape}"
 
-        cache = cache or Path(tempfile.gettempdir()) / "qwen3-rerank-bench"
-        return make_checkpoint(shape, dtype, tokenizer or bundled, cache), f"Qwen3-Reranker {shape}"
-    if model == "tiny":
-        return bundled, "tiny"
-    if Path(model).is_dir():
-        return Path(model), Path(model).name
+
+def _checkpoint(options: RerankerOptions) -> tuple[Path, str]:
+    """Return the folder of a model, fetched if need be, and what to call it."""
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(model)), model
+    from shared_core.model_source import locate_model
+    from shared_core.scorers.loading import resolve_source
+
+    source, from_hub = resolve_source(locate_model(options))
+    if Path(source).is_dir():
+        return Path(source), Path(source).name
+    return Path(snapshot_download(source, **from_hub)), source
 
 
 def _public(arguments: list[str]) -> list[str]:

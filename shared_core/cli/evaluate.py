@@ -19,9 +19,7 @@ from shared_core.cli.common import fail, in_words, reranker_of
 from shared_core.cli.evaluate_show import EvaluationBar, print_report
 from shared_core.cli.model_options import (
     LongDocumentOptions,
-    MaxLength,
     ModelOptions,
-    Quantize,
     ServerOptions,
     with_options,
 )
@@ -152,11 +150,6 @@ def evaluate(
     ] = False,
     *,
     here: ModelOptions,
-    revision: Annotated[
-        str | None, typer.Option(help="Of the hub.", rich_help_panel="The model")
-    ] = None,
-    max_length: MaxLength = 8192,
-    quantize: Quantize = None,
     long: LongDocumentOptions,
     server: ServerOptions,
 ) -> None:
@@ -194,9 +187,7 @@ def evaluate(
                         _server(server, url, alone=not base_url),
                         long,
                         model=one,
-                        quantize=quantize if url is None else None,
-                        revision=revision,
-                        max_length=max_length,
+                        quantize=here.quantize if url is None else None,
                     )
                 )
                 for name, one, url in _pairs(model or [DEFAULT_MODEL], base_url or [])

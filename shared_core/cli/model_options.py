@@ -19,13 +19,6 @@ LONG_DOCUMENTS = "Long documents"
 _SERVER = "A server instead of a model here"
 _MODEL = "The model"
 
-Quantize = Annotated[
-    str | None, typer.Option(help="int8: faster on a CPU, not exact.", rich_help_panel=_MODEL)
-]
-MaxLength = Annotated[
-    int, typer.Option(min=1, help="Tokens of a whole prompt.", rich_help_panel=_MODEL)
-]
-
 
 @dataclass(frozen=True)
 class ModelOptions:
@@ -43,7 +36,41 @@ class ModelOptions:
     dtype: Annotated[
         str, typer.Option(help="auto, float32, bfloat16 or float16.", rich_help_panel=_MODEL)
     ] = "auto"
-    quantize: Quantize = None
+    quantize: Annotated[
+        str | None, typer.Option(help="int8: faster on a CPU, not exact.", rich_help_panel=_MODEL)
+    ] = None
+    max_length: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Tokens of a whole prompt; a longer document loses its end.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = 8192
+    hub: Annotated[
+        str,
+        typer.Option(
+            help="Where a model is looked up by its name: huggingface or modelscope.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = "huggingface"
+    revision: Annotated[
+        str | None, typer.Option(help="A tag or commit on the hub.", rich_help_panel=_MODEL)
+    ] = None
+    cache_dir: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help="Where the hub's files are kept.", rich_help_panel=_MODEL
+        ),
+    ] = None
+    local_files_only: Annotated[
+        bool,
+        typer.Option(
+            "--local-files-only",
+            help="Never ask a hub; the model must be on this machine.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, repr=False)  # it has keys
@@ -84,6 +111,29 @@ class ServerOptions:
     timeout: Annotated[
         float, typer.Option(help="Seconds that one request may take.", rich_help_panel=_SERVER)
     ] = 60.0
+    max_retries: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="How often a request is repeated that may yet succeed.",
+            rich_help_panel=_SERVER,
+        ),
+    ] = 3
+    max_concurrency: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Requests under way at once; of a batch, for each worker.",
+            rich_help_panel=_SERVER,
+        ),
+    ] = 8
+    requests_per_second: Annotated[
+        float | None,
+        typer.Option(
+            help="Requests begun in a second, at most; no limit by default.",
+            rich_help_panel=_SERVER,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
