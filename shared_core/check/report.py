@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Status = Literal["ok", "info", "warning", "wrong", "unreachable"]
+Status = Literal["ok", "info", "warning", "wrong", "failed", "unreachable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,8 @@ class Finding:
 
     Attributes:
         name: What was looked at.
-        status: ``wrong`` is a wrong score, ``warning`` what will bite others or later.
+        status: ``wrong`` is a wrong score, ``warning`` what will bite others or later. ``failed``
+            and ``unreachable`` mean that no score could be had, from a model or a server.
         detail: What was seen.
         fix: What to do about it; empty if there is nothing to do.
     """
@@ -49,7 +50,7 @@ class CheckReport:
     def exit_code(self) -> int:
         """0 if nothing is wrong, 1 if scores are, 2 if they could not be had."""
         statuses = {finding.status for finding in self.findings}
-        return 2 if "unreachable" in statuses else 1 if "wrong" in statuses else 0
+        return 2 if statuses & {"failed", "unreachable"} else 1 if "wrong" in statuses else 0
 
     def __getitem__(self, name: str) -> Finding:
         """Return the finding of that name.
@@ -80,5 +81,5 @@ class CheckReport:
 
 def worst(findings: Iterable[Finding]) -> Status:
     """Return the most serious status among findings."""
-    order: tuple[Status, ...] = ("ok", "info", "warning", "wrong", "unreachable")
+    order: tuple[Status, ...] = ("ok", "info", "warning", "wrong", "failed", "unreachable")
     return max((finding.status for finding in findings), key=order.index, default="ok")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from shared_core.check.report import CheckReport, Finding
+from shared_core.check.report import CheckReport, Finding, Status
 from shared_core.check.scores import Logits, check_scores, measure_latency
-from shared_core.errors import MissingDependencyError, RemoteError, RerankError
+from shared_core.errors import MissingDependencyError, RemoteError, RerankError, ScoringError
 from shared_core.scorers.base import ScoreRequest
 
 if TYPE_CHECKING:
@@ -46,9 +46,15 @@ def check(runner: Runner) -> CheckReport:
     except MissingDependencyError:
         raise
     except RerankError as error:
-        is_remote = isinstance(error, RemoteError)
-        findings.append(Finding("scores", "unreachable" if is_remote else "wrong", str(error)))
+        findings.append(Finding("scores", _status_of(error), str(error)))
     return CheckReport(target, tuple(findings), latency)
+
+
+def _status_of(error: RerankError) -> Status:
+    """Return whether what came was no score, or nothing came."""
+    if isinstance(error, RemoteError):
+        return "unreachable"
+    return "wrong" if isinstance(error, ScoringError) else "failed"
 
 
 def _of_server(runner: Runner) -> tuple[list[Finding], str | None]:

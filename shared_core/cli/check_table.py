@@ -13,6 +13,7 @@ _MARKS = {
     "info": "[blue]info[/]",
     "warning": "[yellow]warning[/]",
     "wrong": "[bold red]WRONG[/]",
+    "failed": "[bold red]FAILED[/]",
     "unreachable": "[bold red]UNREACHABLE[/]",
 }
 _VERDICTS = {

@@ -9,6 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from checkpoints import BUNDLED, write_checkpoint
+from transformers import AutoTokenizer
+
 from shared_core.prompt import DEFAULT_INSTRUCTION, render_prompt
 
 SECRET = "sk-do-not-print-me"
@@ -44,6 +48,24 @@ def test_a_server_that_is_not_there_exits_with_2_and_keeps_the_key_secret() -> N
     assert done.returncode == 2
     assert "Is the server running" in " ".join(done.stdout.split())
     assert SECRET not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["nowhere/at/all", "Qwen/Qwen3-Embedding-0.6B", "tini"])
+def test_a_model_that_cannot_be_loaded_has_no_scores_and_exits_with_2(name: str) -> None:
+    done = run("check", "--model", name, "--json")
+    assert done.returncode == 2
+    report = json.loads(done.stdout)
+    assert report["exit_code"] == 2
+    assert [finding["status"] for finding in report["findings"]] == ["failed"]
+
+
+def test_wrong_scores_exit_with_1(tmp_path: Path) -> None:
+    """A checkpoint of random weights loads, and orders nothing."""
+    write_checkpoint(tmp_path, AutoTokenizer.from_pretrained(BUNDLED))
+    done = run("check", "--model", str(tmp_path), "--device", "cpu")
+    assert done.returncode == 1
+    assert "close to random" in " ".join(done.stdout.split())
+    assert "The scores are wrong." in done.stdout
 
 
 def test_wrong_options_are_named_without_a_traceback() -> None:
