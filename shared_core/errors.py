@@ -16,6 +16,7 @@
     │   ├── ServerUnreachableError (ConnectionError) no connection, or no answer in time
     │   ├── ServerStatusError                it answered with an error status
     │   └── InvalidReplyError                it answered 200 with something that is no ranking
+    ├── ForkedProcessError   (RuntimeError)  a forked child cannot use what its parent had
     └── ClosedError          (RuntimeError)  the reranker was closed
 
 A caller's mistake in a single argument is a plain ``ValueError`` or ``TypeError``. Errors of other
@@ -126,6 +127,24 @@ class ServerStatusError(RemoteError):
 
 class InvalidReplyError(RemoteError):
     """The server answered 200, but not with one valid score per document."""
+
+
+class ForkedProcessError(RerankError, RuntimeError):
+    """A forked process cannot use what its parent had; it would hang or crash.
+
+    Args:
+        reason: What its parent had or did.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"this process was forked, and cannot score: {reason}. Fork before the first use, or "
+            'start processes by "spawn" or "forkserver" (multiprocessing.get_context).'
+        )
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[ForkedProcessError], tuple[str]]:
+        return type(self), (self.reason,)
 
 
 class ClosedError(RerankError, RuntimeError):

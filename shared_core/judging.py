@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from shared_core.errors import RerankError, ScoringError
+from shared_core.answers import checked_answers, scored_of
+from shared_core.errors import ClosedError, RerankError, ScoringError
 from shared_core.long_documents.meters import TokenMeter, make_meter
 from shared_core.options import RerankerOptions
-from shared_core.ranking import check_margins
 from shared_core.score_cache import ScoreCache
 from shared_core.scorers.base import AsyncScorer, ManyScorer, Scored, Scorer, ScoreRequest
+from shared_core.turns import Job, run_here
 from shared_core.unwrapping import unwrapped
 
 
@@ -29,6 +32,7 @@ class Judge:
         self._scorer = scorer
         self._owns_scorer = owns_scorer
         self._cache = ScoreCache(options.cache_size) if options.cache_size else None
+        self._is_closed = False
 
     @property
     def scorer(self) -> Scorer:
@@ -38,7 +42,7 @@ class Judge:
     @property
     def is_loaded(self) -> bool:
         """Whether the backend holds a model in memory."""
-        return bool(getattr(self._scorer, "is_loaded", False))
+        return not self._is_closed and bool(getattr(self._scorer, "is_loaded", False))
 
     def unload(self) -> None:
         """Free the backend's model, if it can, and forget all scores."""
@@ -63,11 +67,15 @@ class Judge:
             await prepared()
 
     def close(self) -> None:
-        """Free what the backend holds, and close it if it is ours."""
-        self.unload()
+        """Free what the backend holds, and close it if it is ours; later calls are refused."""
+        self._is_closed = True
         close = getattr(self._scorer, "close", None)
         if self._owns_scorer and callable(close):
             close()
+            if self._cache is not None:
+                self._cache.clear()
+        else:
+            self.unload()
 
     def judge(self, requests: Sequence[ScoreRequest]) -> list[list[Scored]]:
         """Return one `Scored` per document of each request, in input order.
@@ -75,9 +83,15 @@ class Judge:
         Raises:
             RerankError: Of the backend, translated if it was a foreign exception.
         """
+        return run_here(self.judging(requests))
+
+    def judging(self, requests: Sequence[ScoreRequest]) -> Job[list[list[Scored]]]:
+        """Return `judge` as a job, which a backend that takes one query at a time has steps in."""
         requests = [unwrapped(request) for request in requests]
         known, missing = self._split(requests)
-        answers = self._ask(missing) if missing else []
+        answers: list[list[Scored]] = []
+        if missing:
+            answers = yield from self._ask(list(missing.values()))
         return self._join(requests, known, missing, answers)
 
     async def ajudge(self, requests: Sequence[ScoreRequest]) -> list[list[Scored]]:
@@ -87,15 +101,56 @@ class Judge:
         answers: list[list[Scored]] = []
         if missing:
             assert isinstance(self._scorer, AsyncScorer)  # noqa: S101  # the caller asked is_async
-            try:
-                answers = await self._scorer.ascore_many(
-                    list(missing.values()), show_progress=self._options.show_progress
+            asked = list(missing.values())
+            with self._asking(asyncio.CancelledError, GeneratorExit):
+                given = await self._scorer.ascore_many(
+                    asked, show_progress=self._options.show_progress
                 )
-            except RerankError:
-                raise
-            except Exception as error:
-                raise self._translated(error) from error
+                answers = checked_answers(type(self._scorer).__name__, given, asked)
         return self._join(requests, known, missing, answers)
+
+    def _ask(self, requests: Sequence[ScoreRequest]) -> Job[list[list[Scored]]]:
+        """Return the backend's answers, which are what they should be."""
+        name = type(self._scorer).__name__
+        if isinstance(self._scorer, ManyScorer):
+            with self._asking():
+                given = self._scorer.score_many(requests, show_progress=self._options.show_progress)
+                return checked_answers(name, given, requests)
+        answers: list[list[Scored]] = []
+        for request in requests:
+            if answers:
+                yield
+            with self._asking():
+                margins = self._scorer.score(
+                    request.query, request.documents, instruction=request.instruction
+                )
+                answers.append(scored_of(name, margins, len(request.documents)))
+        return answers
+
+    @contextmanager
+    def _asking(self, *passing: type[BaseException]) -> Iterator[None]:
+        """Translate what the backend raises; it keeps nothing of a call that a close overtakes.
+
+        Args:
+            *passing: What is not translated, besides what ends a program.
+
+        Raises:
+            ClosedError: The reranker is closed.
+            RerankError: Of the backend.
+        """
+        if self._is_closed:
+            raise ClosedError("the reranker is closed; make a new one (unload() only frees)")
+        try:
+            yield
+        except (RerankError, KeyboardInterrupt, SystemExit, *passing):
+            raise
+        except BaseException as error:
+            raise ScoringError(
+                f"{type(self._scorer).__name__} failed: {type(error).__name__}: {error}"
+            ) from error
+        finally:
+            if self._is_closed and not self._owns_scorer:
+                self.unload()
 
     def _split(
         self, requests: Sequence[ScoreRequest]
@@ -116,11 +171,8 @@ class Judge:
         missing: dict[int, ScoreRequest],
         answers: Sequence[Sequence[Scored]],
     ) -> list[list[Scored]]:
-        """Return the answers, checked to be one finite margin per document, in input order."""
-        if len(answers) != len(missing):
-            raise ScoringError(f"the scorer answered {len(answers)} of {len(missing)} queries")
+        """Return the answers in input order, each distinct document's as often as it was given."""
         for (index, request), answer in zip(missing.items(), answers, strict=True):
-            check_margins([one.logit for one in answer], len(request.documents))
             for document, scored in zip(request.documents, answer, strict=True):
                 known[index][document] = scored
                 if self._cache is not None:
@@ -129,31 +181,6 @@ class Judge:
             [found[document] for document in request.documents]
             for request, found in zip(requests, known, strict=True)
         ]
-
-    def _ask(self, missing: dict[int, ScoreRequest]) -> list[list[Scored]]:
-        """Return the backend's answers."""
-        requests = list(missing.values())
-        try:
-            if isinstance(self._scorer, ManyScorer):
-                return self._scorer.score_many(requests, show_progress=self._options.show_progress)
-            return [
-                [
-                    Scored(float(margin))
-                    for margin in self._scorer.score(
-                        request.query, request.documents, instruction=request.instruction
-                    )
-                ]
-                for request in requests
-            ]
-        except RerankError:
-            raise
-        except Exception as error:
-            raise self._translated(error) from error
-
-    def _translated(self, error: Exception) -> RerankError:
-        return ScoringError(
-            f"{type(self._scorer).__name__} failed: {type(error).__name__}: {error}"
-        )
 
     def _cached(self, request: ScoreRequest) -> dict[str, Scored]:
         if self._cache is None:

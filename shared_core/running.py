@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
-from shared_core.errors import ClosedError
+from shared_core.errors import ClosedError, ForkedProcessError
+from shared_core.forking import ForkGuard
 from shared_core.judging import Judge
 from shared_core.long_documents.folding import WindowPlan, plan_windows
 from shared_core.long_documents.options import Windows
 from shared_core.options import RerankerOptions
 from shared_core.scorers.base import Scored, Scorer, ScoreRequest
 from shared_core.scorers.choose import make_scorer
-
-Result = TypeVar("Result")
+from shared_core.turns import Job, Worker, in_one_step, run_here
 
 
 class Runner:
@@ -30,12 +28,11 @@ class Runner:
     def __init__(self, options: RerankerOptions, scorer: Scorer | None) -> None:
         self._options = options
         self._custom_scorer = scorer
-        # Two locks: making the judge imports torch, which takes seconds, and an event loop that
-        # only wants the executor must not wait for it.
-        self._lock = threading.Lock()
-        self._judge_lock = threading.Lock()
+        # Making the judge imports torch, which takes seconds and must not be forked in the middle.
+        self._making = ForkGuard()
         self._judge: Judge | None = None
-        self._executors: dict[str, ThreadPoolExecutor] = {}
+        self._worker = Worker("qwen3-rerank")
+        self._splitter = Worker("qwen3-rerank-split")
         self.is_closed = False
 
     @property
@@ -65,11 +62,7 @@ class Runner:
         self._refuse_if_closed()
         if not any(request.documents for request in requests):
             return [[] for _ in requests]
-        judge = self._get_judge()
-        if windows is None:
-            return judge.judge(requests)
-        plan = plan_windows(requests, windows, judge.meter())
-        return plan.fold(judge.judge(plan.requests))
+        return run_here(self._running(self._get_judge(), requests, windows))
 
     async def arun(
         self, requests: Sequence[ScoreRequest], windows: Windows | None = None
@@ -80,11 +73,20 @@ class Runner:
             return [[] for _ in requests]
         judge = await self._aget_judge()
         if not judge.is_async:
-            return await self._in_worker(lambda: self.run(requests, windows))
+            return await self._worker.arun(self._running(judge, requests, windows))
         if windows is None:
             return await judge.ajudge(requests)
         plan = await self.aplan(requests, windows)
         return plan.fold(await judge.ajudge(plan.requests))
+
+    def _running(
+        self, judge: Judge, requests: Sequence[ScoreRequest], windows: Windows | None
+    ) -> Job[list[list[Scored]]]:
+        if windows is None:
+            return (yield from judge.judging(requests))
+        plan = plan_windows(requests, windows, judge.meter())
+        yield
+        return plan.fold((yield from judge.judging(plan.requests)))
 
     async def aplan(
         self, requests: Sequence[ScoreRequest], windows: Windows, *, most: int | None = None
@@ -100,8 +102,8 @@ class Runner:
         """
         judge = await self._aget_judge()
         await judge.aready()
-        return await self._in_worker(
-            lambda: plan_windows(requests, windows, judge.meter(), most=most), "qwen3-rerank-split"
+        return await self._splitter.arun(
+            in_one_step(lambda: plan_windows(requests, windows, judge.meter(), most=most))
         )
 
     def unload(self) -> None:
@@ -110,14 +112,17 @@ class Runner:
             self._judge.unload()
 
     def close(self) -> None:
-        """Free everything. Later calls raise `ClosedError`; closing twice is fine."""
-        with self._lock:
-            self.is_closed = True
-            executors, self._executors = self._executors, {}
-        for executor in executors.values():
-            executor.shutdown(wait=True, cancel_futures=True)
-        if self._judge is not None:
-            self._judge.close()
+        """Free everything, after the forward in progress. Closing twice is fine.
+
+        Calls that are not done, and later ones, raise `ClosedError`.
+        """
+        self.is_closed = True
+        self._worker.close()
+        self._splitter.close()
+        with self._making.held():
+            judge = self._judge
+        if judge is not None:
+            judge.close()
 
     async def aclose(self) -> None:
         """`close` without blocking the event loop."""
@@ -128,9 +133,11 @@ class Runner:
             closer.shutdown(wait=False)
 
     def _get_judge(self) -> Judge:
-        with self._judge_lock:
+        with self._making.held():
             self._refuse_if_closed()
             if self._judge is None:
+                if self._making.is_torn:
+                    raise ForkedProcessError("its parent was importing the backend")
                 custom = self._custom_scorer
                 self._judge = Judge(
                     self._options,
@@ -141,17 +148,8 @@ class Runner:
 
     async def _aget_judge(self) -> Judge:
         judge = self._judge
-        return await self._in_worker(self._get_judge) if judge is None else judge
+        return await self._worker.arun(in_one_step(self._get_judge)) if judge is None else judge
 
     def _refuse_if_closed(self) -> None:
         if self.is_closed:
             raise ClosedError("the reranker is closed; make a new one (unload() only frees)")
-
-    async def _in_worker(self, call: Callable[[], Result], worker: str = "qwen3-rerank") -> Result:
-        """Run a call on a worker of the reranker's own; cancelled while it waits, it never runs."""
-        with self._lock:
-            self._refuse_if_closed()
-            if worker not in self._executors:
-                self._executors[worker] = ThreadPoolExecutor(1, thread_name_prefix=worker)
-            future = self._executors[worker].submit(call)
-        return await asyncio.wrap_future(future)

@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 
+from shared_core.forking import renew_in_children
 from shared_core.scorers.base import Scored
 
 
@@ -22,6 +23,11 @@ class ScoreCache:
     def __init__(self, max_entries: int) -> None:
         self._max_entries = max_entries
         self._entries: OrderedDict[bytes, Scored] = OrderedDict()
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Take a lock that nobody holds."""
         self._lock = threading.Lock()
 
     def __len__(self) -> int:

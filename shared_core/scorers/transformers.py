@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 
 import torch
 from tqdm.auto import tqdm
 
-from shared_core.encoding import EncodedGroup
-from shared_core.errors import DeviceMemoryError, ScoringError
+from shared_core.encodable import check_encodable
+from shared_core.encoding import EncodedGroup, PairEncoder
+from shared_core.errors import ClosedError, DeviceMemoryError, ForkedProcessError, ScoringError
+from shared_core.forking import ForkGuard, renew_in_children
 from shared_core.long_documents.meters import EncoderMeter
 from shared_core.options import RerankerOptions
+from shared_core.prompt import render_fields
 from shared_core.scorers.base import Scored, ScoreRequest
 from shared_core.scorers.loading import LoadedModel, load_model
 from shared_core.scorers.packing import Pack, build_pack, plan_packs
+from shared_core.turns import Job, Worker
 
 logger = logging.getLogger("qwen3_rerank")
 
 # Tokens of one forward. More amortises reading the weights; fewer keeps activations in cache on a
 # CPU and in memory on a GPU.
 _DEFAULT_BATCH_TOKENS = {"cuda": 16384}
+# Documents tokenised in one step of a call.
+_SLICE = 256
 
 
 class TransformersScorer:
-    """Scores with a local checkpoint, loaded by the first call and shared by all threads.
+    """Scores with a local checkpoint, loaded by the first call and shared by all.
+
+    One worker does all that needs torch: it loads, tokenises and computes, one pack of one call
+    after one of another, so that a short call never waits for a long one's end.
 
     Args:
         options: Names the checkpoint, the device and the bounds.
@@ -33,9 +42,18 @@ class TransformersScorer:
 
     def __init__(self, options: RerankerOptions) -> None:
         self._options = options
-        self._lock = threading.RLock()
+        self._guard = ForkGuard()
+        self._worker = Worker("qwen3-rerank-model", self._guard)
+        # What follows is changed by the worker alone.
         self._loaded: LoadedModel | None = None
         self._max_batch_tokens = options.max_batch_tokens
+        self._calls = 0  # that compute with the model
+        self._unloads = 0  # that wait for these calls
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Begin without calls; see `shared_core.forking`."""
+        self._calls = self._unloads = 0
 
     @property
     def is_loaded(self) -> bool:
@@ -44,23 +62,26 @@ class TransformersScorer:
 
     def load(self) -> LoadedModel:
         """Return the model, reading it if need be: once, whatever the number of threads."""
-        with self._lock:
-            if self._loaded is None:
-                self._loaded = load_model(self._options)
-            return self._loaded
+        return self._loaded or self._worker.run(self._loading())
+
+    async def prepared(self) -> LoadedModel:
+        """`load` without blocking the event loop."""
+        return self._loaded or await self._worker.arun(self._loading())
 
     def token_meter(self) -> EncoderMeter:
         """Return what measures documents; it does not wait for a forward in progress."""
-        return EncoderMeter((self._loaded or self.load()).encoder)
+        return EncoderMeter(self.load().encoder)
 
     def unload(self) -> None:
-        """Free the weights, after the forward in progress; the next call reads them again."""
-        with self._lock:
-            loaded, self._loaded = self._loaded, None
-            self._max_batch_tokens = self._options.max_batch_tokens
-            if loaded is not None and loaded.device.type == "cuda":
-                del loaded
-                torch.cuda.empty_cache()
+        """Free the weights, after the calls in progress; the next call reads them again."""
+        if self._worker.is_started:
+            with suppress(ClosedError):  # then it is freed
+                self._worker.run(self._unloading())
+
+    def close(self) -> None:
+        """Free the weights, after the forward in progress, for good."""
+        self._worker.close()
+        self._free()
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str) -> list[float]:
         """Return the margin of each document, in input order. See `score_many`."""
@@ -81,14 +102,29 @@ class TransformersScorer:
             QueryTooLongError, TextEncodingError: A text cannot be put into the prompt.
             DeviceMemoryError: A single document does not fit in memory.
             ScoringError: The forward failed.
+            ForkedProcessError: The parent of this process had the model, and it cannot be used.
+            ClosedError: The scorer was closed before or meanwhile.
         """
-        loaded = self.load()
-        groups = [
-            loaded.encoder.encode(request.instruction, request.query, request.documents)
-            for request in requests
-        ]
-        with self._lock:
-            margins = self._run_packs(loaded, groups, show_progress)
+        return self._worker.run(self._scoring(requests, show_progress))
+
+    async def ascore_many(
+        self, requests: Sequence[ScoreRequest], *, show_progress: bool = False
+    ) -> list[list[Scored]]:
+        """`score_many` without blocking the event loop; cancelled, it ends with its next pack."""
+        return await self._worker.arun(self._scoring(requests, show_progress))
+
+    def _scoring(
+        self, requests: Sequence[ScoreRequest], show_progress: bool
+    ) -> Job[list[list[Scored]]]:
+        loaded = yield from self._loading()
+        self._calls += 1
+        try:
+            groups: list[EncodedGroup] = []
+            for request in requests:
+                groups += [(yield from _encoding(loaded.encoder, request))]
+            margins = yield from self._running_packs(loaded, groups, show_progress)
+        finally:
+            self._calls -= 1
         return [
             [
                 Scored(margins[g, d], document.n_tokens, document.truncated)
@@ -97,15 +133,53 @@ class TransformersScorer:
             for g, group in enumerate(groups)
         ]
 
-    def _run_packs(
+    def _loading(self) -> Job[LoadedModel]:
+        while self._unloads:
+            yield
+        if self._guard.is_torn:
+            raise ForkedProcessError("its parent was loading the model or computing with it")
+        if self._loaded is None:
+            self._loaded = self._read()
+        elif _is_in_bad_fork(self._loaded.device):
+            raise ForkedProcessError(f"its parent has the model on {self._loaded.device}")
+        return self._loaded
+
+    def _read(self) -> LoadedModel:
+        try:
+            return load_model(self._options)
+        except Exception as error:
+            if torch.cuda._is_in_bad_fork():
+                raise ForkedProcessError("its parent used CUDA") from error
+            raise
+
+    def _unloading(self) -> Job[None]:
+        self._unloads += 1
+        try:
+            while self._calls:
+                yield
+            self._free()
+        finally:
+            self._unloads -= 1
+
+    def _free(self) -> None:
+        loaded, self._loaded = self._loaded, None
+        self._max_batch_tokens = self._options.max_batch_tokens
+        if loaded is not None and loaded.device.type == "cuda":
+            del loaded
+            torch.cuda.empty_cache()
+
+    def _running_packs(
         self, loaded: LoadedModel, groups: Sequence[EncodedGroup], show_progress: bool
-    ) -> dict[tuple[int, int], float]:
+    ) -> Job[dict[tuple[int, int], float]]:
         """Return the margin of every (group, document) pair, halving packs that do not fit."""
         budget = self._max_batch_tokens or _DEFAULT_BATCH_TOKENS.get(loaded.device.type, 4096)
         waiting = plan_packs(groups, budget)[::-1]
         margins: dict[tuple[int, int], float] = {}
         n_packs = len(waiting)
-        with tqdm(total=n_packs, desc="rerank", unit="pack", disable=not show_progress) as progress:
+        # No bar unless it is shown: it takes a lock that processes share.
+        with (
+            tqdm(total=n_packs, desc="rerank", unit="pack") if show_progress else nullcontext()
+        ) as progress:
             while waiting:
                 documents = waiting.pop()
                 pack = build_pack(groups, documents)
@@ -118,10 +192,14 @@ class TransformersScorer:
                     middle = len(documents) // 2
                     waiting += [documents[middle:], documents[:middle]]
                     n_packs += 1
-                    progress.total = n_packs
+                    if progress is not None:
+                        progress.total = n_packs
                     continue
                 margins.update(zip(documents, scores, strict=True))
-                progress.update()
+                if progress is not None:
+                    progress.update()
+                if waiting:
+                    yield
         return margins
 
     def _try_forward(self, loaded: LoadedModel, pack: Pack) -> list[float] | None:
@@ -158,6 +236,26 @@ class TransformersScorer:
             budget,
         )
         return budget
+
+
+def _encoding(encoder: PairEncoder, request: ScoreRequest) -> Job[EncodedGroup]:
+    """Return a request's token ids; every slice of its documents is a step."""
+    check_encodable(render_fields(request.instruction, request.query), request.documents)
+    group = encoder.encode(request.instruction, request.query, request.documents[:_SLICE])
+    for start in range(_SLICE, len(request.documents), _SLICE):
+        yield
+        documents = request.documents[start : start + _SLICE]
+        group.documents.extend(
+            encoder.encode(request.instruction, request.query, documents).documents
+        )
+    return group
+
+
+def _is_in_bad_fork(device: torch.device) -> bool:
+    """Whether what the parent process put on a device is out of reach."""
+    if device.type == "cuda":
+        return torch.cuda._is_in_bad_fork()
+    return device.type == "mps" and torch.mps._is_in_bad_fork()
 
 
 @torch.inference_mode()

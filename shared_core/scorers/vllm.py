@@ -21,7 +21,8 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from shared_core.encodable import check_encodable
-from shared_core.errors import RerankError, ScoringError
+from shared_core.errors import ClosedError, ForkedProcessError, RerankError, ScoringError
+from shared_core.forking import renew_in_children
 from shared_core.long_documents.meters import EncoderMeter
 from shared_core.options import RerankerOptions
 from shared_core.prompt import render_fields
@@ -65,6 +66,19 @@ class VllmScorer:
         self._lock = threading.Lock()
         self._host: _Host | None = None
         self._stop: weakref.finalize[Any, Any] | None = None
+        self._is_closed = False
+        self._is_inherited = False
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Leave the engine to the parent process, which it answers alone."""
+        self._lock = threading.Lock()
+        self._is_inherited = self._is_inherited or self._host is not None
+        if self._stop is not None:
+            self._stop.detach()
+        if self._host is not None:
+            self._host.abandon()
+        self._host = self._stop = None
 
     @property
     def is_loaded(self) -> bool:
@@ -118,7 +132,11 @@ class VllmScorer:
             asyncio.run_coroutine_threadsafe(host.unload(), host.loop).result()
 
     def close(self) -> None:
-        """`unload`, and end the thread that served the engine."""
+        """`unload`, and end the thread that served the engine, for good."""
+        with self._lock:
+            self._is_closed = True
+            if self._host is not None:
+                self._host.is_ending = True
         self.unload()
         with self._lock:
             self._host, stop, self._stop = None, self._stop, None
@@ -133,6 +151,10 @@ class VllmScorer:
 
     def _get_host(self) -> _Host:
         with self._lock:
+            if self._is_closed:
+                raise ClosedError("the reranker is closed; make a new one")
+            if self._is_inherited:
+                raise ForkedProcessError("its parent runs the engine of vLLM")
             if self._host is None:
                 self._host = _Host(self._options)
                 self._stop = weakref.finalize(self, self._host.stop)
@@ -144,12 +166,16 @@ class _Host:
     """The engine and the event loop that it lives on, in a thread: no caller's loop need last.
 
     All coroutines here run on that loop, so that none of its state needs a lock.
+
+    Attributes:
+        is_ending: Whether no call may enter any more.
     """
 
     def __init__(self, options: RerankerOptions) -> None:
         self._options = options
         self._loaded: LoadedEngine | None = None
         self._calls = 0
+        self.is_ending = False
         self._is_idle = asyncio.Event()
         self._is_idle.set()
         self._changing = asyncio.Lock()  # held while the engine starts or ends
@@ -170,6 +196,16 @@ class _Host:
         self, requests: Sequence[ScoreRequest], show_progress: bool
     ) -> list[list[Scored]]:
         """See `VllmScorer.score_many`."""
+        try:
+            return await self._score_entered(requests, show_progress)
+        except asyncio.CancelledError:
+            if self.is_ending:
+                raise ClosedError("the reranker was closed while it was working") from None
+            raise
+
+    async def _score_entered(
+        self, requests: Sequence[ScoreRequest], show_progress: bool
+    ) -> list[list[Scored]]:
         loaded = await self._enter()
         total = sum(len(request.documents) for request in requests)
         try:
@@ -202,11 +238,16 @@ class _Host:
         self._worker.shutdown(wait=False)
         asyncio.run_coroutine_threadsafe(self._end(), self.loop)
 
+    def abandon(self) -> None:
+        """In a forked child: do nothing at exit, for all of this is the parent's."""
+        atexit.unregister(self._stop_at_exit)
+
     def _stop_at_exit(self) -> None:
         self.stop()
         self._thread.join(_SHUTDOWN_SECONDS + 10)
 
     async def _end(self) -> None:
+        self.is_ending = True
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
@@ -224,6 +265,8 @@ class _Host:
         async with self._changing:
             if self._loaded is not None and self._loaded.engine.errored:
                 self._discard(self._loaded)
+            if self.is_ending:
+                raise ClosedError("the reranker is closed; make a new one")
             if self._loaded is None:
                 checkpoint = await self.loop.run_in_executor(
                     self._worker, read_checkpoint, self._options

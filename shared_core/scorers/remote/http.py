@@ -27,6 +27,7 @@ from shared_core.errors import (
     ServerStatusError,
     ServerUnreachableError,
 )
+from shared_core.forking import renew_in_children
 from shared_core.remote_options import RemoteOptions
 from shared_core.scorers.remote.failures import (
     RETRIED_STATUSES,
@@ -40,6 +41,8 @@ from shared_core.scorers.remote.keys import Redactor, api_key
 from shared_core.scorers.remote.reply import Reply, read_body
 
 logger = logging.getLogger("qwen3_rerank")
+# What a forked child has of its parent, kept so that nothing of it is closed there.
+_inherited: list[object] = []
 _BACKOFF = wait_random_exponential(multiplier=0.5, max=20)  # seconds: 0–0.5, 0–1, 0–2, …
 
 
@@ -67,13 +70,20 @@ class HttpSession:
         secrets = [value.get_secret_value() for value in options.headers.values()]
         self.redact = Redactor([*secrets, *filter(None, [key])])
         self._timeout = httpx.Timeout(options.timeout, connect=options.connect_timeout)
-        self._lock = threading.Lock()
         self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
+        self.renew()
+        renew_in_children(self)
         # Made once, since it reads all certificates: a tenth of a second. Plain HTTP needs none.
         self._tls: ssl.SSLContext | None = None
         self._needs_tls = not (options.base_url or "").startswith("http://")
         self._next_start = 0.0
         self._is_closed = False
+
+    def renew(self) -> None:
+        """Leave all connections to the parent process."""
+        _inherited.extend(self._pools.items())
+        self._lock = threading.Lock()
+        self._pools = {}
 
     async def get(self, url: str) -> Reply:
         """Return the answer to a GET.

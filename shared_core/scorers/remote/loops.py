@@ -11,8 +11,13 @@ from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
 from shared_core.errors import ClosedError
+from shared_core.forking import renew_in_children
 
 Result = TypeVar("Result")
+
+# A forked child keeps its parent's loops, for ever unused: an end of one of them would take the
+# file descriptors out of the selector that both processes share.
+_inherited: list[asyncio.AbstractEventLoop] = []
 
 
 class LoopThread:
@@ -24,10 +29,18 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
         self._is_closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Forget loop and thread, which are the parent process's."""
+        if self._loop is not None:
+            _inherited.append(self._loop)
+        self._lock = threading.Lock()
+        self._loop = None
+        self._thread: threading.Thread | None = None
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """Return what the coroutine returns; an interrupt of the waiting thread cancels it.
@@ -65,7 +78,6 @@ class LoopThread:
         with self._lock:
             if self._is_closed:
                 raise ClosedError("the reranker is closed; make a new one")
-            # A forked process has the loop of its parent, but not the thread.
             if self._loop is None or self._thread is None or not self._thread.is_alive():
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(

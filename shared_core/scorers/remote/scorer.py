@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from tqdm.auto import tqdm
 
 from shared_core.errors import ConfigurationError, ServerStatusError
+from shared_core.forking import renew_in_children
 from shared_core.long_documents.meters import (
     CountingMeter,
     EncoderMeter,
@@ -49,6 +50,11 @@ class RemoteScorer:
         self._session = make_session(options)
         self._thread = LoopThread("qwen3-rerank-http")
         self._setup: Setup | None = None
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Forget the worker, and who waits, which are the parent process's."""
         self._lock = threading.Lock()
         self._preparing: dict[asyncio.AbstractEventLoop, asyncio.Task[Setup]] = {}
         self._worker: ThreadPoolExecutor | None = None
