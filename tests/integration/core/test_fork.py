@@ -173,8 +173,8 @@ def port():
     return int(stream.readline())
 
 reranker = Reranker(
-    base_url=f"http://127.0.0.1:{server.server_address[1]}", dialect="jina", template="server-fixed",
-    model="m",
+    base_url=f"http://127.0.0.1:{server.server_address[1]}", model="m",
+    dialect="jina", template="server-fixed",
 )
 query, documents = "q", ["a" * 50, "b" * 900]
 loop = asyncio.new_event_loop()
