@@ -103,6 +103,9 @@ def serve(
         int | None, _option(_LIMIT, "Characters of a query. [32768]")
     ] = None,
     max_body_bytes: Annotated[int | None, _option(_LIMIT, "Bytes of a body. [16777216]")] = None,
+    max_queued_bytes: Annotated[
+        int | None, _option(_LIMIT, "Bytes of all bodies not yet answered. [134217728]")
+    ] = None,
     max_queue: Annotated[
         int | None, _option(_LIMIT, "Requests accepted and unanswered. [512]")
     ] = None,

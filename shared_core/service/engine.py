@@ -6,7 +6,9 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
@@ -19,6 +21,7 @@ from shared_core.reranker import Reranker
 from shared_core.results import RankedDocument, ranked_documents
 from shared_core.scorers.base import Scored, ScoreRequest
 from shared_core.service.batching import QueueFullError, Scheduler
+from shared_core.service.body import PARSED_ASIDE_BYTES, Asked, BodyRoom, parse_body
 from shared_core.service.failures import RefusedError, refusal_of
 from shared_core.service.keys import Keys
 from shared_core.service.metrics import Metrics
@@ -66,6 +69,11 @@ class Service:
             max_documents=settings.max_queued_documents,
             parallel=settings.max_concurrency if settings.is_remote else 1,
         )
+        self.bodies = BodyRoom(
+            max(settings.max_queued_bytes, settings.max_body_bytes), self.metrics.body_bytes
+        )
+        self._parser = ThreadPoolExecutor(1, thread_name_prefix="qwen3-rerank-parse")
+        self._abandoned = asyncio.Event()
         self._active = 0
         self._splitting = 0
         self._refuses = False
@@ -123,10 +131,27 @@ class Service:
         """Return when nothing accepted is unfinished."""
         await self._idle.wait()
 
+    def abandon(self) -> None:
+        """Refuse what was accepted and is not finished, too."""
+        self._abandoned.set()
+
+    async def until_abandoned(self) -> None:
+        """Return when there is no time left for what was accepted."""
+        await self._abandoned.wait()
+
+    async def parsed(self, model: type[Asked], body: bytes) -> Asked:
+        """Return what a body asks for; a large one is parsed in a thread. Raises `RefusedError`."""
+        parse = partial(parse_body, model, body, max_documents=self.settings.max_documents)
+        if len(body) <= PARSED_ASIDE_BYTES:
+            return parse()
+        return await asyncio.get_running_loop().run_in_executor(self._parser, parse)
+
     async def stop(self) -> None:
         """Free everything."""
         self.drain()
         self.refuse()
+        self.abandon()
+        self._parser.shutdown(wait=False)
         self.state = "stopped"
         if self._loading is not None:
             self._loading.cancel()

@@ -64,6 +64,11 @@ class Metrics:
         self.queued_documents = Gauge(
             "qwen3_rerank_queue_documents", "Documents of those.", registry=registry
         )
+        self.body_bytes = Gauge(
+            "qwen3_rerank_body_bytes",
+            "Of request bodies not yet answered, what they have beyond 64 KiB each.",
+            registry=registry,
+        )
         self.queue_seconds = Histogram(
             "qwen3_rerank_queue_seconds",
             "From acceptance to the first forward.",

@@ -91,6 +91,8 @@ class Observed:
                 )
                 await send_json(send_with_id, 500, body)
         finally:
+            if (place := scope["state"].get("place")) is not None:
+                place.close()
             self._record(scope, request_id, status or HUNG_UP, time.perf_counter() - started)
 
     def _record(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
 
 from shared_core.long_documents.options import LongDocuments, WindowOptions, Windows, windows_of
 from shared_core.options import RankingOptions
@@ -50,7 +58,10 @@ class ScoringRequest(BaseModel):
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, protected_namespaces=())
 
-    model: Any = Field(default=None, description="Not looked at: the service has one model.")
+    # Whatever it is, it is not kept while the request waits.
+    model: Annotated[Any, AfterValidator(lambda _: None)] = Field(
+        default=None, description="Not looked at: the service has one model."
+    )
     instruction: str | None = Field(
         default=None, description="The task, in a sentence; the service's own by default."
     )
@@ -155,7 +166,7 @@ class RerankRequest(_Ranking):
 class BatchRequest(_Ranking):
     """Several queries, each with documents of its own."""
 
-    queries: Annotated[Sequence[str], Field(description="The queries.")]
+    queries: Texts = Field(description="The queries.")
     documents_batch: TextLists = Field(description="The documents of each.")
 
     @model_validator(mode="after")

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ValidationError
-from pydantic_core import to_json
 
 from shared_core.results import RankedDocument, ranked_documents
 from shared_core.scorers.base import Scored, ScoreRequest
 from shared_core.service import replies
-from shared_core.service.body import hang_up, read_body
+from shared_core.service.endpoint import endpoint
 from shared_core.service.engine import Service
 from shared_core.service.failures import RefusedError, in_words
 from shared_core.service.logs import audit_logger, log_fields
-from shared_core.service.refusing import refused
 from shared_core.service.requests import (
     BatchRequest,
     PredictRequest,
@@ -189,7 +186,7 @@ def scoring_routes(service: Service) -> APIRouter:
     for path, model, answer in _ROUTES:
         router.add_api_route(
             path,
-            _endpoint(service, model, answer),
+            endpoint(service, model, _answering(service, answer)),
             methods=["POST"],
             summary=(answer.__doc__ or "").partition(": ")[2],
             operation_id=path.strip("/").replace("/", "_"),
@@ -203,51 +200,10 @@ def scoring_routes(service: Service) -> APIRouter:
     return router
 
 
-def _endpoint(
-    service: Service, model: type[BaseModel], answer: Answer[Any]
-) -> Callable[[Request], Awaitable[Response]]:
-    settings = service.settings
+def _answering(
+    service: Service, answer: Answer[Any]
+) -> Callable[[Any, Request], Coroutine[Any, Any, Any]]:
+    async def answering(asked: Any, request: Request) -> Any:
+        return await answer(asked, Call(service, request))
 
-    async def endpoint(request: Request) -> Response:
-        is_tei = False
-        try:
-            async with service.accept():
-                body = await read_body(
-                    request, max_bytes=settings.max_body_bytes, timeout=settings.body_timeout
-                )
-                try:
-                    asked = model.model_validate_json(body)
-                except ValidationError as error:
-                    raise RefusedError(422, in_words(error)) from None
-                is_tei = isinstance(asked, RerankRequest) and asked.is_tei
-                del body
-                work = answer(asked, Call(service, request))
-                reply = await _unless_hung_up(request, work, settings.request_timeout)
-        except RefusedError as refusal:
-            return refused(request, refusal, shape="tei" if is_tei else None)
-        if reply is None:
-            request.state.hung_up = True
-            return Response(status_code=204)
-        return Response(to_json(reply), media_type="application/json")
-
-    return endpoint
-
-
-async def _unless_hung_up(request: Request, work: Awaitable[Any], timeout: float) -> Any:
-    """Return the reply; ``None``, and the work is given up, if nobody waits for it any more."""
-    working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(hang_up(request))
-    try:
-        await asyncio.wait(
-            {working, watching}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
-        )
-        if working.done():
-            return working.result()
-        if watching.done():
-            return None
-        raise RefusedError(504, f"no reply within {timeout:g} s: send fewer documents, or later")
-    finally:
-        watching.cancel()
-        if not working.done():
-            working.cancel()
-            await asyncio.wait({working})
+    return answering

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import threading
@@ -25,6 +26,7 @@ logger = logging.getLogger("qwen3_rerank.service")
 # sender must be the one to close it, or a request meets a connection that is just being closed.
 _KEEP_ALIVE_SECONDS = 75
 _LAST_REQUESTS_SECONDS = 0.2
+_LAST_REPLIES_SECONDS = 3.0
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -117,8 +119,10 @@ class Server(uvicorn.Server):
         try:
             await asyncio.wait_for(self.service.until_idle(), settings.shutdown_grace)
         except asyncio.TimeoutError:
-            logger.warning("requests are left after %g s", settings.shutdown_grace)
-            self.force_exit = True
+            logger.warning("requests are left after %g s: they get 503", settings.shutdown_grace)
+            self.service.abandon()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.service.until_idle(), _LAST_REPLIES_SECONDS)
         self.should_exit = True
 
     def _fail(self) -> None:

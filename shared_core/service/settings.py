@@ -45,6 +45,8 @@ class ServiceSettings(RerankerOptions):
         max_characters: The most characters of one request's texts.
         max_query_characters: The most characters of a query, and of an instruction.
         max_body_bytes: The most bytes of one request body.
+        max_queued_bytes: The most bytes of all bodies that arrive or are not yet answered, without
+            the first 64 KiB of each; at least ``max_body_bytes``.
         max_queue: The most requests accepted and not yet answered; more get 429.
         max_queued_documents: The most documents of them all.
         batch_wait_ms: Milliseconds that a request may wait for others to share a forward with.
@@ -74,6 +76,7 @@ class ServiceSettings(RerankerOptions):
     max_characters: int = Field(default=4_000_000, ge=1)
     max_query_characters: int = Field(default=32_768, ge=1)
     max_body_bytes: int = Field(default=16 * 2**20, ge=1)
+    max_queued_bytes: int = Field(default=128 * 2**20, ge=1)
     max_queue: int = Field(default=512, ge=1)
     max_queued_documents: int = Field(default=20_000, ge=1)
     batch_wait_ms: float = Field(default=3.0, ge=0, le=1000)

@@ -189,8 +189,20 @@ def test_bodies(client: httpx.Client, path: str, body: bytes, status: int, word:
     assert (reply.status_code, word in message(reply)) == (status, True), reply.text
 
 
-def test_tei_s_clients_get_tei_s_errors(client: httpx.Client) -> None:
-    reply = client.post("/rerank", json={"query": "q", "texts": list("abcd")})
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"query": "q", "texts": list("abcd")},
+        {"query": " ", "texts": ["a"]},
+        {"query": "q", "texts": [5]},
+        {"query": 5, "texts": ["a"]},
+        {"texts": ["a"]},
+        {"query": "q", "texts": ["a"], "x": [0] * 20_000},
+    ],
+    ids=["limit", "blank", "text", "query", "no query", "values"],
+)
+def test_tei_s_clients_get_tei_s_errors(client: httpx.Client, body: dict[str, Any]) -> None:
+    reply = client.post("/rerank", json=body)
     assert reply.status_code == 422
     assert set(reply.json()) == {"error", "error_type"}
 
