@@ -18,6 +18,8 @@ from transformers import AutoTokenizer
 
 from shared_core import Reranker
 
+pytest_plugins = ["support.leftovers"]
+
 
 @pytest.fixture(scope="session")
 def real_tokenizer(pytestconfig: pytest.Config) -> Any:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -39,21 +40,21 @@ SECRET = "sk-do-not-write-me-anywhere"
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A head and a second node, of one CPU each, whose workers find the modules of the tests."""
-    before = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
-    # A short path, since sockets lie in it; of ours alone, so that all of it can be looked through.
-    folder = tempfile.mkdtemp(prefix="r", dir="/tmp")
-    size = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
-    started = Cluster(initialize_head=True, head_node_args={**size, "temp_dir": folder})
-    try:
-        started.add_node(**size)
+    with ExitStack() as stack:
+        # A short path, since sockets lie in it; of ours alone, so that all of it can be looked
+        # through. Ray writes the cluster's address there, too, and makes no folder for it.
+        folder = tempfile.mkdtemp(prefix="r", dir="/tmp")
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        environment.setenv("RAY_TMPDIR", folder)
+        environment.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        stack.callback(ray.shutdown)
+        started = Cluster()
+        stack.callback(started.shutdown)
+        for _ in range(2):
+            started.add_node(num_cpus=1, object_store_memory=100 << 20, include_dashboard=False)
         assert started.address.startswith("127.0.0.1:")
         yield started
-    finally:
-        os.environ["PYTHONPATH"] = before
-        ray.shutdown()
-        started.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
