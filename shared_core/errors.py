@@ -96,9 +96,11 @@ class RemoteError(RerankError):
         status: The HTTP status; ``None`` if there was no complete answer.
         request_id: The server's name for the request, where it gave one.
         wait: Seconds that the server asked to wait before the next request.
+        is_loading: Whether the server says that it is loading its model.
     """
 
     wait: float | None = None
+    is_loading: bool = False
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -69,6 +69,7 @@ class RemoteOptions(BaseModel):
         """Refuse what is not a plain http(s) URL; credentials in it would end up in logs."""
         if value is None:
             return None
+        value = value.strip()  # a file or a variable mostly ends with a newline
         try:
             url = urlsplit(value)
             port_is_valid = url.port is None or url.port > 0
@@ -84,6 +85,16 @@ class RemoteOptions(BaseModel):
                 "wants to be told by headers"
             )
         return value.rstrip("/")
+
+    @field_validator("template", mode="before")
+    @classmethod
+    def _check_template(cls, value: Any) -> Any:
+        """Name the neighbour of a misspelt one."""
+        names = get_args(TemplateOption)
+        near = did_you_mean(value, names) if isinstance(value, str) else ""
+        if near and value not in names:
+            raise ValueError(f"there is no such template.{near} Expected one of {', '.join(names)}")
+        return value
 
     @field_validator("tokenizer", mode="before")
     @classmethod
@@ -104,6 +115,9 @@ class RemoteOptions(BaseModel):
     @field_validator("headers")
     @classmethod
     def _check_headers(cls, value: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+        value = {
+            name: SecretStr(secret.get_secret_value().strip()) for name, secret in value.items()
+        }
         for name, secret in value.items():
             text = secret.get_secret_value()
             if not (name.isascii() and name.replace("-", "").replace("_", "").isalnum()):

@@ -11,7 +11,6 @@ import pytest
 from shared_core.options import RerankerOptions
 from shared_core.scorers.remote.choosing import named_dialect
 from shared_core.scorers.remote.dialects import DIALECTS, vendor_at
-from shared_core.scorers.remote.http import HttpSession
 from shared_core.scorers.remote.keys import Redactor
 from shared_core.scorers.remote.setup import make_session
 from shared_core.scorers.remote.urls import join, route, server_root
@@ -82,11 +81,11 @@ def test_our_own_variable_comes_first_and_goes_anywhere(monkeypatch: pytest.Monk
 
 def test_certificates_are_checked() -> None:
     """And read once: every event loop has connections of its own."""
-    session = HttpSession(RerankerOptions(base_url="https://example.com"))
+    session = make_session(RerankerOptions(base_url="https://example.com"))
 
     async def context() -> ssl.SSLContext:
-        transport: Any = session._pool().client._transport
-        found: ssl.SSLContext = transport._pool._ssl_context
+        connections: Any = session._pool()._connections
+        found: ssl.SSLContext = connections._ssl_context
         return found
 
     first, second = asyncio.run(context()), asyncio.run(context())

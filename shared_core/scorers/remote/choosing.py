@@ -5,7 +5,9 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from shared_core.errors import ConfigurationError
+from shared_core.neighbours import did_you_mean
 from shared_core.options import RerankerOptions
+from shared_core.remote_options import TemplateOption
 from shared_core.scorers.remote.dialects import DIALECTS, servers, sglang, vendor_at, vllm
 from shared_core.scorers.remote.dialects.base import Dialect, trait
 from shared_core.scorers.remote.discovery import OWN_SERVICE, Facts
@@ -26,18 +28,25 @@ def named_dialect(options: RerankerOptions) -> type[Dialect] | Dialect | None:
         return vendor_at(host) if options.dialect == "auto" else None
     found = DIALECTS.get(options.dialect)
     if found is None:
-        known = ", ".join(["auto", *_FAMILIES, *DIALECTS])
+        known = ["auto", *_FAMILIES, *DIALECTS]
+        near = did_you_mean(options.dialect, known)
         raise ConfigurationError(
-            f"there is no dialect {options.dialect!r}: expected one of {known}"
+            f"there is no dialect {options.dialect!r}.{near} Expected one of {', '.join(known)}"
         )
     return found
 
 
-def is_known(named: type[Dialect] | Dialect | None, base_url: str) -> bool:
+def is_known(
+    named: type[Dialect] | Dialect | None, base_url: str, template: TemplateOption
+) -> bool:
     """Whether there is nothing to ask the server about itself."""
-    is_own = not isinstance(named, type) and named is not None
+    if named is None:
+        return False
     has_own_host = getattr(named, "base_url", None) is not None
-    return is_own or has_own_host or vendor_at(urlsplit(base_url).hostname) is not None
+    if not isinstance(named, type) or has_own_host or vendor_at(urlsplit(base_url).hostname):
+        return True
+    has_template = template != "auto" or getattr(named, "documented", None) is not None
+    return has_template and not getattr(named, "asks", False)
 
 
 def choose_dialect(

@@ -54,9 +54,10 @@ class Facts:
 class _Asker:
     """Asks one server after its pages, and remembers a refusal."""
 
-    def __init__(self, session: HttpSession, root: str) -> None:
+    def __init__(self, session: HttpSession, root: str, *, is_named: bool) -> None:
         self._session = session
         self._root = root
+        self._is_named = is_named
         self.refusal: ServerStatusError | None = None
 
     async def page(self, path: str) -> Mapping[str, Any]:
@@ -66,7 +67,7 @@ class _Asker:
         except InvalidReplyError:
             return {}
         except ServerStatusError as error:
-            if error.status in RETRIED_STATUSES:
+            if error.status in RETRIED_STATUSES and not self._is_named:
                 raise
             if error.status in (401, 403):
                 self.refusal = self.refusal or error
@@ -78,19 +79,24 @@ class _Asker:
         try:
             await self._session.get(join(self._root, path))
         except ServerStatusError as error:
-            if error.status in RETRIED_STATUSES:
+            if error.status in RETRIED_STATUSES and not self._is_named:
                 raise
             return error.status in (401, 403, 405)
         return False
 
 
-async def discover(session: HttpSession, root: str) -> Facts:
+async def discover(session: HttpSession, root: str, *, is_named: bool = False) -> Facts:
     """Ask a server what it is: a few GETs, from the most to the least telling.
+
+    Args:
+        session: The way to it.
+        root: Its address.
+        is_named: Whether the dialect is known, so that it is no error if a page cannot be had.
 
     Raises:
         ServerUnreachableError, ServerStatusError: It does not answer, or only that it cannot now.
     """
-    ask = _Asker(session, root)
+    ask = _Asker(session, root, is_named=is_named)
     listed = _items(await ask.page("/v1/models"))
     owner = next((str(item["owned_by"]) for item in listed if item.get("owned_by")), "")
     models = Facts(

@@ -1,4 +1,4 @@
-"""What went wrong with a request, in words: the server's own, and what to try."""
+"""What went wrong with a request, in words: the server's own, safe to show, and what to try."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from shared_core.errors import ServerStatusError
+
 RETRIED_STATUSES = frozenset([408, 425, 429, 502, 503, 504])
 """What may succeed the next time. A 500 does not: servers answer it to input they choke on."""
 
@@ -17,6 +19,8 @@ _REQUEST_ID_HEADERS = (
 )  # fmt: skip
 _LONGEST = 500  # characters of a server's words
 _DEEPEST = 8  # levels of an error body; those of real servers have three
+_LONGEST_HEADER = 200  # characters that are looked at
+_JOINERS = "\u200c\u200d"  # which words of some scripts need, and which change no other text
 
 _ADVICE = {
     400: "If it says that the prompt is too long, lower max_length and give tokenizer= so that "
@@ -26,18 +30,68 @@ _ADVICE = {
     404: "Is base_url right, and does the server have this model and route? Try "
     "`qwen3-rerank check --base-url …`.",
     405: "Is base_url right? Try `qwen3-rerank check --base-url …`.",
+    407: "Give the proxy's user name and password in its address: http://user:password@host:port.",
+    408: "The server waited too long for the request: send fewer documents at once, or lower "
+    "max_concurrency.",
     413: "Lower max_length, or raise the server's limit on a request.",
     422: "The server does not take this request: is the dialect right? Try "
     "`qwen3-rerank check --base-url …`.",
+    424: "What the server itself asks has failed: see the server's log.",
+    425: "Try again later.",
     429: "Lower max_concurrency or set requests_per_second.",
+    500: "The server failed at this request: see its log. It is not repeated.",
     501: "The server was not started as a reranker; docs/servers.md has the command.",
+    502: "The server behind the gateway is down or restarting: wait, or raise max_retries.",
     503: "The server is loading or overloaded: wait, or raise max_retries and total_timeout.",
+    504: "The server behind the gateway is too slow: send fewer documents at once, lower "
+    "max_length or max_concurrency, or raise the gateway's timeout.",
 }
 
 
 def advice(status: int) -> str:
     """Return what to try after an error status; empty if there is nothing to say."""
     return _ADVICE.get(status, "")
+
+
+def status_error(
+    url: str,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    redact: Callable[[str], str],
+    way: str = "",
+) -> ServerStatusError:
+    """Return the error of an answer with an error status.
+
+    Args:
+        url: What was asked.
+        status: The status.
+        headers: Of the answer; their names in lower case.
+        body: Of the answer.
+        redact: Removes secrets.
+        way: The proxy that may have answered instead of the server, if there is one.
+    """
+    words = server_words(body, headers.get("content-type", ""), redact)
+    if 300 <= status < 400:
+        words = f"a redirection to {shortened(headers.get('location', 'nowhere'), 200)}"
+    is_loading = status == 503 and "loading" in words.lower()
+    name, wait = request_id(headers, body), retry_after(headers)
+    name = redact(name) if name else None
+    if status == 407:  # which none but a proxy answers
+        message = f"{way or 'a proxy'} answered 407 to a request for {url}"
+    else:
+        message = f"{url} answered {status}" + (f": {redact(words)}" if words else "")
+    if name:
+        message += f" (request {name})"
+    if wait is not None:
+        message += f" [retry after {wait:g} s]"
+    if hint := advice(status):
+        message += f". {hint}"
+    if way and status != 407:
+        message += f" It was asked through {way}, which may be what answered."
+    error = ServerStatusError(message, url=url, status=status, request_id=name)
+    error.wait, error.is_loading = wait, is_loading
+    return error
 
 
 def server_words(body: bytes, content_type: str = "", redact: Callable[[str], str] = str) -> str:
@@ -57,13 +111,21 @@ def server_words(body: bytes, content_type: str = "", redact: Callable[[str], st
     if len(body) > 20_000:
         text += "…"
     if "html" in content_type.lower() or text[:15].lower().startswith(("<!doctype", "<html")):
-        title = re.search(r"<title[^>]*>(.*?)</title>", text, re.DOTALL | re.IGNORECASE)
-        return "an HTML page" + (f' titled "{shortened(title[1])}"' if title else "")
+        title = _title(text)
+        return "an HTML page" + (f' titled "{shortened(title)}"' if title else "")
     try:
         decoded = json.loads(text)
     except (ValueError, RecursionError):
         return shortened(text)
     return shortened(redact(message_in(decoded)) or text)
+
+
+def _title(page: str) -> str:
+    """Return the title of an HTML page, in one pass whatever the page holds."""
+    opened = re.search("<title", page, re.IGNORECASE)
+    start = page.find(">", opened.end()) + 1 if opened else 0
+    closed = re.compile("</title", re.IGNORECASE).search(page, start) if start else None
+    return page[start : closed.start()] if closed else ""
 
 
 def message_in(decoded: Any, depth: int = _DEEPEST) -> str:
@@ -91,9 +153,14 @@ def message_in(decoded: Any, depth: int = _DEEPEST) -> str:
 def _validation_message(error: Any, depth: int) -> str:
     if isinstance(error, Mapping) and "msg" in error:
         location = error.get("loc")
-        where = ".".join(map(str, location)) if isinstance(location, list) else ""
-        return f"{where}: {error['msg']}" if where else str(error["msg"])
+        where = ".".join(map(_scalar, location)) if isinstance(location, list) else ""
+        return f"{where}: {_scalar(error['msg'])}" if where else _scalar(error["msg"])
     return message_in(error, depth)
+
+
+def _scalar(value: Any) -> str:
+    """Return a string or number as it is; what is nested may be too deep to print."""
+    return str(value) if isinstance(value, (str, int, float)) else "…"
 
 
 def _is_name(code: Any) -> bool:
@@ -106,7 +173,7 @@ def request_id(headers: Mapping[str, str], body: bytes = b"") -> str | None:
         if headers.get(name):
             return shortened(headers[name], 200)
     found = re.search(rb'"request_id"\s*:\s*"([^"]{1,200})"', body[:20_000])
-    return found[1].decode("utf-8", "replace") if found else None
+    return shown(found[1].decode("utf-8", "replace")) if found else None
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
@@ -118,11 +185,11 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     (1.5, None)
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        text = headers.get(name, "").strip()
+        text = headers.get(name, "")[:_LONGEST_HEADER].strip()
         if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
             return float(text) * unit
     try:
-        then = parsedate_to_datetime(headers.get("retry-after", ""))
+        then = parsedate_to_datetime(headers.get("retry-after", "")[:_LONGEST_HEADER])
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     if then.tzinfo is None:
@@ -130,7 +197,26 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     return max(0.0, (then - (now or datetime.now(timezone.utc))).total_seconds())
 
 
+def shown(text: str) -> str:
+    """Return a text with its control and bidirectional characters written out.
+
+    A terminal, a log or a table would otherwise obey them.
+
+    >>> print(shown("\\x1b[2Jred\\u202e na\u00efve"))
+    \\x1b[2Jred\\u202e na\u00efve
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable() or character in _JOINERS
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
 def shortened(text: str, longest: int = _LONGEST) -> str:
-    """Return a text on one line, and its beginning alone if it is long."""
+    """Return a text on one line, safe to show, and its beginning alone if it is long."""
     text = " ".join(text.split())
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    text = text if len(text) <= longest else text[: longest - 1] + "…"
+    return shown(text)

@@ -9,11 +9,8 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
-import anyio
 import httpx
 from tenacity import (
     AsyncRetrying,
@@ -24,21 +21,17 @@ from tenacity import (
 
 from shared_core.errors import (
     ClosedError,
+    RemoteError,
     ServerStatusError,
     ServerUnreachableError,
 )
 from shared_core.forking import renew_in_children
 from shared_core.remote_options import RemoteOptions
-from shared_core.scorers.remote.failures import (
-    RETRIED_STATUSES,
-    advice,
-    request_id,
-    retry_after,
-    server_words,
-    shortened,
-)
-from shared_core.scorers.remote.keys import Redactor, api_key
-from shared_core.scorers.remote.reply import Reply, read_body
+from shared_core.scorers.remote.exchange import Exchange
+from shared_core.scorers.remote.failures import RETRIED_STATUSES
+from shared_core.scorers.remote.keys import Redactor, api_key, warn_of_plain_http
+from shared_core.scorers.remote.proxies import proxy_for
+from shared_core.scorers.remote.reply import Reply
 
 logger = logging.getLogger("qwen3_rerank")
 # What a forked child has of its parent, kept so that nothing of it is closed there.
@@ -57,25 +50,34 @@ class HttpSession:
         redact: Removes the key and the secret headers from a text.
     """
 
-    def __init__(self, options: RemoteOptions, key_variables: Iterable[str] = ()) -> None:
+    def __init__(
+        self, options: RemoteOptions, base_url: str = "", key_variables: Iterable[str] = ()
+    ) -> None:
         self._options = options
-        self._headers = {
+        headers = {
             "accept": "application/json",
+            "accept-encoding": "identity",
             "user-agent": "qwen3-rerank",
             **{name.lower(): value.get_secret_value() for name, value in options.headers.items()},
         }
         key = api_key(options, key_variables)
-        if key and "authorization" not in self._headers:
-            self._headers["authorization"] = f"Bearer {key}"
+        if key and "authorization" not in headers:
+            headers["authorization"] = f"Bearer {key}"
+        self._headers = headers
+        address = httpx.URL(base_url)
+        self._proxy = proxy_for(address) if base_url else None
         secrets = [value.get_secret_value() for value in options.headers.values()]
-        self.redact = Redactor([*secrets, *filter(None, [key])])
-        self._timeout = httpx.Timeout(options.timeout, connect=options.connect_timeout)
-        self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
+        if key or secrets:
+            warn_of_plain_http(address, self._proxy)
+        of_proxy = self._proxy.credentials or () if self._proxy else ()
+        passwords = [secret.decode() for secret in of_proxy[1:]]
+        self.redact = Redactor([*secrets, *filter(None, [key]), *passwords])
+        self._pools: dict[asyncio.AbstractEventLoop, Exchange] = {}
         self.renew()
         renew_in_children(self)
-        # Made once, since it reads all certificates: a tenth of a second. Plain HTTP needs none.
         self._tls: ssl.SSLContext | None = None
-        self._needs_tls = not (options.base_url or "").startswith("http://")
+        is_plain = self._proxy is None or self._proxy.url.scheme != b"https"
+        self._needs_tls = not (is_plain and address.scheme == "http")
         self._next_start = 0.0
         self._is_closed = False
 
@@ -84,6 +86,11 @@ class HttpSession:
         _inherited.extend(self._pools.items())
         self._lock = threading.Lock()
         self._pools = {}
+
+    def read_certificates(self) -> None:
+        """Read what https needs, once: it takes a tenth of a second. Plain HTTP needs nothing."""
+        if self._needs_tls and self._tls is None:
+            self._tls = httpx.create_ssl_context()
 
     async def get(self, url: str) -> Reply:
         """Return the answer to a GET.
@@ -98,14 +105,14 @@ class HttpSession:
 
         Args:
             url: Where to.
-            body: What to send.
+            body: What to send; bytes are JSON already.
             retried: Statuses to repeat it on, besides those of all servers.
 
         Raises:
             ServerUnreachableError: No connection, or no complete answer in time.
             ServerStatusError: An error status that is not worth repeating, or that stayed.
         """
-        content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+        content = body if isinstance(body, bytes) else encoded(body)
         return await self._repeat("POST", url, content, RETRIED_STATUSES.union(retried))
 
     async def _repeat(
@@ -114,8 +121,11 @@ class HttpSession:
         deadline = time.monotonic() + self._options.total_timeout
 
         def is_over(state: RetryCallState) -> bool:
-            is_too_late = time.monotonic() + state.upcoming_sleep >= deadline
-            return is_too_late or state.attempt_number > self._options.max_retries
+            if time.monotonic() + state.upcoming_sleep >= deadline:
+                return True
+            # A model takes as long to load as it takes: that is waited for, but not for ever.
+            is_patient = self._options.max_retries > 0 and _is_loading(state)
+            return not is_patient and state.attempt_number > self._options.max_retries
 
         def is_worth_repeating(error: BaseException) -> bool:
             if isinstance(error, ServerStatusError):
@@ -137,7 +147,8 @@ class HttpSession:
                     # To wait for other requests of ours is not the server's fault.
                     deadline += time.monotonic() - queued
                     left = max(0.001, deadline - time.monotonic())
-                    return await self._send(method, url, content, min(self._options.timeout, left))
+                    timeout = min(self._options.timeout, left)
+                    return await self._pool().send(method, url, content, timeout)
         raise AssertionError("unreachable")  # pragma: no cover
 
     @property
@@ -158,60 +169,13 @@ class HttpSession:
         elsewhere = []
         for loop, pool in pools:
             if loop is here:
-                await pool.client.aclose()
+                await pool.aclose()
             elif loop.is_running():
-                closing = asyncio.run_coroutine_threadsafe(pool.client.aclose(), loop)
+                closing = asyncio.run_coroutine_threadsafe(pool.aclose(), loop)
                 if loop is not blocked:
                     elsewhere.append(asyncio.wrap_future(closing))
         if elsewhere:
             await asyncio.wait(elsewhere, timeout=2.0)
-
-    async def _send(self, method: str, url: str, content: bytes | None, timeout: float) -> Reply:
-        headers = {"content-type": "application/json"} if content is not None else {}
-        try:
-            with anyio.fail_after(timeout):
-                async with self._pool().client.stream(
-                    method, url, content=content, headers=headers
-                ) as response:
-                    body = await read_body(url, response)
-        except (TimeoutError, httpx.TimeoutException) as error:
-            where = "a connection" if isinstance(error, httpx.ConnectTimeout) else "an answer"
-            raise ServerUnreachableError(
-                f"{url} gave no complete answer in {timeout:g} s ({where} was waited for): raise "
-                "timeout or connect_timeout, or is the server overloaded?",
-                url=url,
-            ) from None
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            words = self.redact(str(error) or type(error).__name__)
-            raise ServerUnreachableError(
-                f"no answer from {url}: {words}. Is the server running, and base_url right?",
-                url=url,
-            ) from None
-        except RuntimeError as error:  # httpx, of a client that was closed under way
-            if not self._is_closed:
-                raise
-            raise ClosedError("the reranker was closed while it was working") from error
-        if response.is_success:
-            return Reply(url, response.headers, body, self.redact)
-        raise self._status_error(url, response, body)
-
-    def _status_error(self, url: str, response: httpx.Response, body: bytes) -> ServerStatusError:
-        status, headers = response.status_code, response.headers
-        words = server_words(body, headers.get("content-type", ""), self.redact)
-        if 300 <= status < 400:
-            words = f"a redirection to {shortened(headers.get('location', 'nowhere'), 200)}"
-        name, wait = request_id(headers, body), retry_after(headers)
-        name = self.redact(name) if name else None
-        message = f"{url} answered {status}" + (f": {self.redact(words)}" if words else "")
-        if name:
-            message += f" (request {name})"
-        if wait is not None:
-            message += f" [retry after {wait:g} s]"
-        if hint := advice(status):
-            message += f". {hint}"
-        error = ServerStatusError(message, url=url, status=status, request_id=name)
-        error.wait = wait
-        return error
 
     async def _wait_for_turn(self) -> None:
         """Sleep until another request may begin, by ``requests_per_second``."""
@@ -223,7 +187,7 @@ class HttpSession:
             self._next_start = start + 1 / self._options.requests_per_second
         await asyncio.sleep(start - now)
 
-    def _pool(self) -> _Pool:
+    def _pool(self) -> Exchange:
         loop = asyncio.get_running_loop()
         with self._lock:
             if self._is_closed:
@@ -233,33 +197,38 @@ class HttpSession:
                 # Those of loops that have ended cannot be closed any more, but collected.
                 for ended in [other for other in self._pools if other.is_closed()]:
                     del self._pools[ended]
-                if self._needs_tls and self._tls is None:
-                    self._tls = httpx.create_ssl_context()
-                bound = self._options.max_concurrency
-                client = httpx.AsyncClient(
-                    headers=self._headers,
-                    timeout=self._timeout,
-                    verify=self._tls or False,
-                    cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-                    limits=httpx.Limits(max_connections=bound, max_keepalive_connections=bound),
+                self.read_certificates()
+                pool = self._pools[loop] = Exchange(
+                    self._headers,
+                    self._options.connect_timeout,
+                    self.redact,
+                    tls=self._tls,
+                    proxy=self._proxy,
+                    at_once=self._options.max_concurrency,
                 )
-                pool = self._pools[loop] = _Pool(client, asyncio.Semaphore(bound))
             return pool
 
 
-@dataclass(frozen=True, slots=True)
-class _Pool:
-    """The connections of one event loop."""
-
-    client: httpx.AsyncClient
-    slots: asyncio.Semaphore
+def encoded(body: Any) -> bytes:
+    """Return what is sent for a JSON body."""
+    return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
 
 
 def _wait(state: RetryCallState) -> float:
-    """Return the seconds to the next attempt: what the server asks for, else a random backoff."""
+    """Return the seconds to the next attempt: what the server asks for, else a random backoff.
+
+    A server that is loading is asked less and less often, however soon it wants to be asked.
+    """
     error = state.outcome.exception() if state.outcome is not None else None
     asked = getattr(error, "wait", None)
-    return float(_BACKOFF(state)) if asked is None else float(asked)
+    if asked is None:
+        return float(_BACKOFF(state))
+    return max(float(asked), float(_BACKOFF(state)) if _is_loading(state) else 0.0)
+
+
+def _is_loading(state: RetryCallState) -> bool:
+    error = state.outcome.exception() if state.outcome is not None else None
+    return isinstance(error, RemoteError) and error.is_loading
 
 
 def _log_retry(state: RetryCallState) -> None:

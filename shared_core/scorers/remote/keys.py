@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable
 from urllib.parse import quote
 
-from shared_core.remote_options import RemoteOptions
+import httpx
 
+from shared_core.remote_options import RemoteOptions
+from shared_core.scorers.remote.proxies import Proxy, is_loopback
+
+logger = logging.getLogger("qwen3_rerank")
+_warned_of: set[str] = set()
 _SHORTEST = 4  # characters; anything shorter is in every other word
 
 
@@ -21,6 +27,20 @@ def api_key(options: RemoteOptions, variables: Iterable[str]) -> str | None:
         if value and value.isascii() and value.isprintable():
             return value
     return None
+
+
+def warn_of_plain_http(address: httpx.URL, proxy: Proxy | None) -> None:
+    """Warn once per host of a key that would leave this machine unencrypted."""
+    if address.scheme != "http" or (proxy is None and is_loopback(address.host)):
+        return
+    place = address.netloc.decode()
+    if place not in _warned_of:
+        _warned_of.add(place)
+        logger.warning(
+            "the key for http://%s is sent unencrypted, so that everybody on the way can read it: "
+            "use https, or a tunnel to this machine",
+            place,
+        )
 
 
 class Redactor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared_core.errors import InvalidReplyError, RerankError
 from shared_core.scorers.remote.dialects.base import Batch, Dialect, Parsed, trait
-from shared_core.scorers.remote.failures import message_in, request_id, shortened
+from shared_core.scorers.remote.failures import message_in, request_id, shortened, shown
 from shared_core.scorers.remote.margins import margins_of
 from shared_core.scorers.remote.reply import Reply
 
@@ -31,7 +31,7 @@ def read_margins(reply: Reply, dialect: Dialect, batch: Batch) -> tuple[list[flo
     if cause is not None and reply.redact(str(cause)) != str(cause):
         cause = None  # it would be printed with the traceback
     raise InvalidReplyError(
-        reply.redact(f"{reply.url}: {problem}.{said}"),
+        shown(reply.redact(f"{reply.url}: {problem}.{said}")),
         url=reply.url,
         status=200,
         request_id=reply.redact(name) if name else None,

@@ -70,7 +70,7 @@ class Setup:
 def make_session(options: RerankerOptions) -> HttpSession:
     """Return the way to the server; a vendor's own key goes to that vendor's own host alone."""
     base_url = options.base_url or getattr(named_dialect(options), "base_url", None) or ""
-    return HttpSession(options, _key_variables(base_url))
+    return HttpSession(options, base_url, _key_variables(base_url))
 
 
 def _key_variables(base_url: str) -> Iterable[str]:
@@ -105,7 +105,10 @@ async def prepare(options: RerankerOptions, session: HttpSession, in_worker: InW
             f"dialect={options.dialect!r} needs base_url, the server's address"
         )
     root = server_root(base_url)
-    facts = Facts() if is_known(named, base_url) else await discover(session, root)
+    await in_worker(session.read_certificates)
+    facts = Facts()
+    if not is_known(named, base_url, options.template):
+        facts = await discover(session, root, is_named=named is not None)
     dialect = choose_dialect(options, named, facts, base_url)
     check_model(options, facts)
     bound = min(options.max_length, facts.max_model_len or options.max_length)

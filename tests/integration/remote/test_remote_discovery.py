@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,7 @@ def test_a_server_that_is_loading_is_waited_for(
     assert len(connect(server).score("q", ["a"])) == 1
     kind.answer = lambda seen: loading  # type: ignore[method-assign]
     with pytest.raises(ServerStatusError, match="503: Loading model"):
-        connect(server).score("q", ["a"])
+        connect(server, total_timeout=0.5).score("q", ["a"])
 
 
 def test_after_a_failure_the_server_is_asked_anew(
@@ -199,9 +200,44 @@ def test_an_unknown_dialect_is_refused_before_anything_is_sent(
     serve: Serve, connect: Connect, oracle: Oracle
 ) -> None:
     server = serve(LocalAI(oracle))
-    with pytest.raises(ConfigurationError, match="no dialect 'vlm': expected one of auto, vllm"):
-        connect(server, dialect="vlm").score("q", ["a"])
+    for name, said in (
+        ("lamacpp", "no dialect 'lamacpp'. Did you mean llamacpp? Expected one of auto, vllm"),
+        ("Jina", "no dialect 'Jina'. Did you mean jina?"),
+        ("xyz", "no dialect 'xyz'. Expected one of auto, vllm"),
+    ):
+        with pytest.raises(ConfigurationError, match=re.escape(said)):
+            connect(server, dialect=name).score("q", ["a"])
     assert server.seen == []
+
+
+def test_a_misspelt_template_is_told_its_neighbour(connect: Connect) -> None:
+    with pytest.raises(ValueError, match=r"Did you mean server-fixed\?"):
+        connect("http://localhost:1", template="server-fix")
+
+
+@pytest.mark.parametrize("kind", [Xinference, LiteLLM, LlamaCpp, Tei, OwnService])
+def test_where_dialect_and_template_are_given_nothing_is_asked(
+    kind: Any, serve: Serve, connect: Connect, oracle: Oracle
+) -> None:
+    name = {"LlamaCpp": "llamacpp", "OwnService": "plain"}.get(kind.__name__, kind.__name__.lower())
+    templates = {"llamacpp": "server-fixed", "tei": "client"}
+    server = serve(kind(oracle))
+    remote = connect(server, dialect=name, template=templates.get(name, "server"))
+    assert len(remote.score("q", ["a"])) == 1
+    assert [seen.method for seen in server.seen] == ["POST"]
+
+
+def test_pages_that_fail_fail_no_call_to_a_server_that_is_named(
+    serve: Serve, connect: Connect, oracle: Oracle
+) -> None:
+    kind = VllmPooling(oracle)
+    answer = kind.answer
+    soon = {"retry-after": "0"}
+    kind.answer = lambda seen: (  # type: ignore[method-assign]
+        Answer({"detail": "busy"}, 503, soon) if seen.method == "GET" else answer(seen)
+    )
+    remote = connect(serve(kind), dialect="vllm-rerank", template="server", max_retries=1)
+    assert len(remote.score("q", ["a"])) == 1
 
 
 def test_the_tokenizer_of_another_model_is_noticed(

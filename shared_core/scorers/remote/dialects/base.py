@@ -97,6 +97,8 @@ class Dialect(Protocol):
         retried: Statuses to repeat a request on, besides those of all servers.
         reserved: Literals that the server would replace inside the texts.
         cuts_silently: Whether the server cuts the end of a whole prompt that is too long.
+        asks: Whether the server is asked about itself even where dialect and template are given:
+            it depends on the answer what is sent or where to.
     """
 
     name: ClassVar[str]
@@ -113,6 +115,7 @@ class Dialect(Protocol):
     retried: ClassVar[frozenset[int]] = frozenset()
     reserved: ClassVar[tuple[str, ...]] = ()
     cuts_silently: ClassVar[bool] = False
+    asks: ClassVar[bool] = False
 
     def build(self, batch: Batch) -> dict[str, Any]:
         """Return the JSON body of a request."""

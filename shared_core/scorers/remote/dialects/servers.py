@@ -154,6 +154,7 @@ class Infinity(Dialect):
 
     name: ClassVar[str] = "infinity"
     path: ClassVar[str] = "/rerank"
+    asks: ClassVar[bool] = True
     templates: tuple[Template, ...] = ("server-fixed",)
     scale: Scale = "logit"
     max_documents: int = 2048

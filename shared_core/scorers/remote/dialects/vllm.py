@@ -31,6 +31,8 @@ class Pooling(Dialect):
         raw: Ask for logits by ``use_activation: false``, which 0.13 and later know.
     """
 
+    asks: ClassVar[bool] = True
+
     def __init__(self, *, raw: bool = True) -> None:
         self.scale: Scale = "logit" if raw else "probability"
 
@@ -110,6 +112,7 @@ class VllmCompletions(Dialect):
 
     name: ClassVar[str] = "vllm-completions"
     path: ClassVar[str] = "/v1/completions"
+    asks: ClassVar[bool] = True
     templates: tuple[Template, ...] = ("prompt",)
     documented: Template | None = "prompt"
     scale: Scale = "logit"
@@ -158,6 +161,7 @@ class VllmGenerative(Dialect):
 
     name: ClassVar[str] = "vllm-generative"
     path: ClassVar[str] = "/generative_scoring"
+    asks: ClassVar[bool] = True
     cuts_silently: ClassVar[bool] = True
     templates: tuple[Template, ...] = ("prompt",)
     documented: Template | None = "prompt"
