@@ -115,6 +115,10 @@ def serve(
     batch_wait_ms: Annotated[
         float | None, _option(_LIMIT, "Milliseconds to wait for company in a forward. [3]")
     ] = None,
+    max_connections: Annotated[int | None, _option(_LIMIT, "Connections at once. [768]")] = None,
+    head_timeout: Annotated[
+        float | None, _option(_LIMIT, "Seconds for the head of a request to arrive. [10]")
+    ] = None,
     body_timeout: Annotated[
         float | None, _option(_LIMIT, "Seconds for a body to arrive. [30]")
     ] = None,
@@ -145,7 +149,7 @@ def serve(
     flags["api_keys"] = flags.pop("api_key") or None
     flags["cors_origins"] = flags.pop("cors_origin") or None
     try:
-        from shared_core.service.sources import load_settings
+        from shared_core.service.sources import load_settings, unknown_variables
 
         settings = load_settings(flags, file=config)
         settings.all_keys()
@@ -165,8 +169,11 @@ def serve(
             raise
         fail('serving needs an extra: pip install "qwen3-rerank[serve,local]"')
     set_up(settings.log_level, settings.log_format)
+    logger = logging.getLogger("qwen3_rerank.service")
+    for variable in unknown_variables():
+        logger.warning("the environment variable %s is no option of the service", variable)
     if api_key:
-        logging.getLogger("qwen3_rerank.service").warning(
+        logger.warning(
             "the list of processes shows the keys given by --api-key: better use --api-key-file "
             "or QWEN3_RERANK_API_KEYS"
         )

@@ -71,7 +71,7 @@ class OncePerMinute(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to write the record."""
-        if record.levelno < logging.WARNING or record.name.startswith("qwen3_rerank."):
+        if record.levelno < logging.WARNING or record.name == "qwen3_rerank.service":
             return True
         kind = record.exc_info[0] if record.exc_info else None
         message = (record.name, record.levelno, record.getMessage()[:1000], kind)

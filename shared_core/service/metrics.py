@@ -69,6 +69,12 @@ class Metrics:
             "Of request bodies not yet answered, what they have beyond 64 KiB each.",
             registry=registry,
         )
+        self.connections_closed = Counter(
+            "qwen3_rerank_connections_closed",
+            "Connections closed for a limit.",
+            ["reason"],
+            registry=registry,
+        )
         self.queue_seconds = Histogram(
             "qwen3_rerank_queue_seconds",
             "From acceptance to the first forward.",

@@ -8,6 +8,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -16,6 +17,13 @@ from pydantic import ValidationError
 from shared_core.errors import RerankError
 from shared_core.reranker import Reranker
 from shared_core.service.app import create_app
+from shared_core.service.connections import (
+    BACKLOG,
+    BoundedConnection,
+    ConnectionLimits,
+    fitting,
+    look_at,
+)
 from shared_core.service.engine import Service
 from shared_core.service.failures import in_words
 from shared_core.service.settings import ServiceSettings
@@ -73,6 +81,12 @@ class Server(uvicorn.Server):
             server.close()
         await asyncio.sleep(_LAST_REQUESTS_SECONDS)
         await super().shutdown(sockets)  # type: ignore[arg-type]  # as above
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look after the connections every second; ten ticks are one."""
+        if counter % 10 == 0:
+            look_at(self.server_state.connections)
+        return await super().on_tick(counter)
 
     def reload(self) -> None:
         """Read the settings again, and take their API keys; the others are for the next start."""
@@ -138,10 +152,24 @@ def make_server(
 ) -> Server:
     """Return a server that is ready to run; for its arguments see `create_app` and `Server`."""
     app = create_app(settings, reranker=reranker)
+    service: Service = app.state.service
+    limits = ConnectionLimits(
+        fitting(settings.max_connections, _open_files()),
+        settings.head_timeout,
+        settings.body_timeout,
+    )
+    if limits.most < settings.max_connections:
+        logger.warning(
+            "%d connections at most, not %d: the process may open no more files (ulimit -n)",
+            limits.most,
+            settings.max_connections,
+        )
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
+        http=partial(BoundedConnection, limits, service.metrics),  # type: ignore[arg-type]  # called alone
+        backlog=BACKLOG,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -153,7 +181,17 @@ def make_server(
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=5,
     )
-    return Server(config, app.state.service, read_again)
+    return Server(config, service, read_again)
+
+
+def _open_files() -> int | None:
+    """Return how many files the process may open; ``None`` where nothing says so."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
 
 
 def serve(

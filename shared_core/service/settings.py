@@ -50,7 +50,11 @@ class ServiceSettings(RerankerOptions):
         max_queue: The most requests accepted and not yet answered; more get 429.
         max_queued_documents: The most documents of them all.
         batch_wait_ms: Milliseconds that a request may wait for others to share a forward with.
-        body_timeout: Seconds that a request body may take to arrive.
+        max_connections: The most connections at once, fewer where the process may open fewer files.
+            A new one then takes the place of that which has waited longest for its client.
+        head_timeout: Seconds that the head of a request may take to arrive.
+        body_timeout: Seconds that a request body may take to arrive, and a client to read 64 KiB
+            of its reply.
         request_timeout: Seconds from the arrival of a request to its reply.
         shutdown_delay: Seconds after SIGTERM in which requests are still accepted while readiness
             already says no, so that load balancers can turn away.
@@ -80,6 +84,8 @@ class ServiceSettings(RerankerOptions):
     max_queue: int = Field(default=512, ge=1)
     max_queued_documents: int = Field(default=20_000, ge=1)
     batch_wait_ms: float = Field(default=3.0, ge=0, le=1000)
+    max_connections: int = Field(default=768, ge=1)
+    head_timeout: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     body_timeout: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     request_timeout: float = Field(default=300.0, gt=0, allow_inf_nan=False)
     shutdown_delay: float = Field(default=0.0, ge=0, allow_inf_nan=False)

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -34,6 +34,9 @@ _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 _SERVICE_LINK_NAME = re.compile(
     r"(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
 )
+_NAMES = {
+    name.upper(): name for name in ServiceSettings.model_fields if name not in _NOT_FROM_ENVIRONMENT
+}
 # Where an empty one would mean "no keys": everybody would be let in.
 _NEVER_EMPTY = frozenset({"api_keys", "api_key_file"})
 
@@ -52,7 +55,7 @@ def load_settings(
         file: A ``.toml`` or ``.json`` file with options by name.
 
     Raises:
-        ConfigurationError: The file cannot be read, or a ``QWEN3_RERANK_…`` variable is no option.
+        ConfigurationError: The file cannot be read, or a variable is nearly that of an option.
         pydantic.ValidationError: An option is unknown or out of range; the error names it.
     """
     options = {} if file is None else _options_in(Path(file))
@@ -61,40 +64,43 @@ def load_settings(
     return ServiceSettings(**options)
 
 
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Return the names of ``QWEN3_RERANK_…`` variables that are no options.
+
+    Raises:
+        ConfigurationError: One of them is nearly the name of an option.
+    """
+    unknown = []
+    for variable, text in environment.items():
+        name = variable.removeprefix(ENVIRONMENT_PREFIX)
+        if name == variable or name in _NAMES or _is_service_link(name, text):
+            continue
+        near = get_close_matches(name.upper(), _NAMES, n=2, cutoff=0.7)
+        if near or name.lower() in _NOT_FROM_ENVIRONMENT:
+            advice = " or ".join(ENVIRONMENT_PREFIX + one for one in near)
+            raise ConfigurationError(
+                f"the environment variable {variable} is no option of the service: "
+                + (f"did you mean {advice}?" if near else "give it in the file of --config")
+            )
+        unknown.append(variable)
+    return unknown
+
+
 def _options_of(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the options among environment variables; an empty one is one that is not set."""
-    names = {
-        ENVIRONMENT_PREFIX + name.upper(): name
-        for name in ServiceSettings.model_fields
-        if name not in _NOT_FROM_ENVIRONMENT
-    }
+    unknown_variables(environment)
     options = {}
-    for variable, text in environment.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX) or _is_service_link(variable, text):
+    for given, name in _NAMES.items():
+        text = environment.get(ENVIRONMENT_PREFIX + given)
+        if text is None or name == _READ_BY_SCORER or _is_service_link(given, text):
             continue
-        name = names.get(variable)
-        if name is None:
-            raise ConfigurationError(_unknown(variable, names))
-        if name != _READ_BY_SCORER and (text or name in _NEVER_EMPTY):
+        if text or name in _NEVER_EMPTY:
             options[name] = text
     return options
 
 
-def _is_service_link(variable: str, text: str) -> bool:
-    name = variable.removeprefix(ENVIRONMENT_PREFIX)
+def _is_service_link(name: str, text: str) -> bool:
     return bool(_SERVICE_LINK.match(text) or _SERVICE_LINK_NAME.fullmatch(name))
-
-
-def _unknown(variable: str, known: Collection[str]) -> str:
-    given = variable.removeprefix(ENVIRONMENT_PREFIX).upper()
-    names = [name.removeprefix(ENVIRONMENT_PREFIX) for name in known]
-    near = [ENVIRONMENT_PREFIX + name for name in get_close_matches(given, names, n=2, cutoff=0.7)]
-    advice = (
-        f"did you mean {' or '.join(near)}?"
-        if near
-        else "qwen3-rerank serve --help lists the options"
-    )
-    return f"the environment variable {variable} is no option of the service: {advice}"
 
 
 def _options_in(file: Path) -> dict[str, Any]:

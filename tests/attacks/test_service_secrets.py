@@ -22,6 +22,7 @@ from shared_core.cli.app import app
 from shared_core.service.keys import Keys
 from shared_core.service.logs import JsonFormatter, OncePerMinute, TextFormatter
 from shared_core.service.middleware import Guarded
+from shared_core.service.sources import load_settings, unknown_variables
 from tests.integration.service.conftest import Process
 
 OLD, NEW = "old-key-5ecret", "new-key-5ecret"
@@ -165,8 +166,8 @@ def test_no_key_file_by_mistake() -> None:
         ("QWEN3_RERANK_MAX_QUEU", "QWEN3_RERANK_MAX_QUEUE"),
         ("QWEN3_RERANK_PROT", "QWEN3_RERANK_PORT"),
         ("QWEN3_RERANK_port", "QWEN3_RERANK_PORT"),
-        ("QWEN3_RERANK_HEADERS", "serve --help"),
-        ("QWEN3_RERANK_FLAVOUR", "serve --help"),
+        ("QWEN3_RERANK_HEADERS", "--config"),
+        ("QWEN3_RERANK_ON_ERROR", "--config"),
     ],
 )
 def test_a_misspelt_variable_is_told_its_neighbour(name: str, nearest: str) -> None:
@@ -174,6 +175,12 @@ def test_a_misspelt_variable_is_told_its_neighbour(name: str, nearest: str) -> N
     assert run.exit_code == 2
     assert name in run.output.replace("\n", "")
     assert nearest in " ".join(run.output.split())
+
+
+def test_a_variable_of_somebody_else_is_left_alone_and_told() -> None:
+    environment = {"QWEN3_RERANK_FLAVOUR": "x", "QWEN3_RERANK_GPU_PORT_80_TCP_ADDR": "10.0.0.1"}
+    assert load_settings({}, environment=environment).port == 8000
+    assert unknown_variables(environment) == ["QWEN3_RERANK_FLAVOUR"]
 
 
 @pytest.mark.parametrize(

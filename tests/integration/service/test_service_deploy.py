@@ -11,9 +11,11 @@ import yaml
 
 from shared_core.cli.serve import serve
 from shared_core.service.app import create_app
+from shared_core.service.connections import fitting
 from shared_core.service.settings import ServiceSettings
 from shared_core.service.sources import load_settings
 
+DEFAULTS = ServiceSettings()
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "examples" / "deploy"
 FILES = [ROOT / "Dockerfile", ROOT / "compose.yaml", *sorted(DEPLOY.iterdir())]
@@ -51,6 +53,8 @@ def test_kubernetes(tmp_path: Path) -> None:
         assert container[probe]["httpGet"]["path"] in routes
     mounts = {one["mountPath"] for one in container["volumeMounts"]}
     assert any(str(settings.api_key_file).startswith(mount) for mount in mounts)
+    assert {"memory", "ephemeral-storage"} <= set(container["resources"]["limits"])
+    assert all(one["emptyDir"].get("sizeLimit") for one in pod["volumes"] if "emptyDir" in one)
     assert {one["name"] for one in container["volumeMounts"]} == {x["name"] for x in pod["volumes"]}
     assert (
         found["Service"]["spec"]["selector"]
@@ -66,6 +70,10 @@ def test_compose() -> None:
         assert service["read_only"] is True
         assert all(port.startswith("127.0.0.1:") for port in service["ports"])
         assert service["volumes"] == ["models:/models"]
+        assert all("size=" in mount for mount in service["tmpfs"])
+        assert service["mem_limit"]
+        assert service["pids_limit"] > 0
+        assert fitting(DEFAULTS.max_connections, service["ulimits"]["nofile"]) == 768
 
 
 def test_the_image_is_made_of_what_the_build_may_see() -> None:
@@ -78,6 +86,15 @@ def test_the_image_is_made_of_what_the_build_may_see() -> None:
     assert re.search(r"^USER [1-9]", last_stage, re.M)
     assert "HEALTHCHECK" in last_stage
     assert "VOLUME /models" in last_stage
+
+
+def test_the_unit_is_bounded() -> None:
+    unit = (DEPLOY / "qwen3-rerank.service").read_text("utf-8")
+    options = dict(re.findall(r"^(\w+)=(.*)$", unit, re.M))
+    assert {"MemoryMax", "TasksMax"} <= set(options)
+    assert options["UMask"] == "0077"
+    assert fitting(DEFAULTS.max_connections, int(options["LimitNOFILE"])) == 768
+    assert int(options["TimeoutStopSec"]) > DEFAULTS.shutdown_grace + DEFAULTS.shutdown_delay + 5
 
 
 def test_the_unit_s_flags_exist() -> None:

@@ -1,0 +1,135 @@
+"""Clients that open connections and do not use them keep nobody else out."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.integration.service.conftest import Process
+
+GOOD = {"query": "q", "documents": ["a", "b"]}
+HEAD = b"POST /rerank HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+CONNECTIONS = 1100
+
+
+@pytest.fixture(scope="module")
+def process(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A service that may open 1,024 files, as usual; this process may open more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2 * CONNECTIONS:
+        pytest.skip("needs a limit of open files (ulimit -Hn) of 2,200 for the attacker")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    try:
+        process = Process(
+            tmp_path_factory.mktemp("connections") / "log",
+            *("--model", str(checkpoint), "--dtype", "float32", "--max-length", "300"),
+            *("--body-timeout", "4"),
+            QWEN3_RERANK_HEAD_TIMEOUT="3",
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * CONNECTIONS), hard))
+    process.wait_until_ready()
+    yield process
+    process.kill()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def connect(process: Process) -> socket.socket:
+    host, port = process.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=30)
+
+
+def ask(process: Process) -> int:
+    return httpx.post(f"{process.url}/rerank", json=GOOD, timeout=20).status_code
+
+
+def closed(process: Process, reason: str) -> int:
+    """How many connections the service closed for a reason."""
+    text = httpx.get(f"{process.url}/metrics", timeout=20).text
+    name = f'qwen3_rerank_connections_closed_total{{reason="{reason}"}}'
+    values = [line.split()[-1] for line in text.splitlines() if line.startswith(name)]
+    return int(float(values[0])) if values else 0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"POST /rerank HTTP/1.1\r\nHost: ", HEAD + b"Content-Length: 1000\r\n\r\n{"],
+    ids=["nothing", "half a head", "half a body"],
+)
+def test_more_connections_than_files(process: Process, sent: bytes) -> None:
+    """Every request is answered while they are open, and the log stays small."""
+    size = process.log.stat().st_size
+    with ExitStack() as stack:
+        for number in range(CONNECTIONS):
+            connection = stack.enter_context(connect(process))
+            if sent:
+                connection.sendall(sent)
+            if number % 200 == 199:
+                assert ask(process) == 200
+        assert [ask(process) for _ in range(3)] == [200] * 3
+        assert closed(process, "crowded out") > 0
+    assert process.log.stat().st_size - size < 1_000_000
+    lines = [line for line in process.lines() if "was closed" in line["message"]]
+    assert 1 <= len(lines) <= 10
+    assert "out of system resource" not in process.log.read_text()
+
+
+def test_a_head_that_takes_too_long(process: Process) -> None:
+    """Whether bytes come now and then or not at all, also as the second request."""
+    first = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connect(process) as silent, connect(process) as slow, connect(process) as second:
+        second.sendall(first)
+        assert b"200 OK" in second.recv(65536)
+        for byte in b"GET /health/live HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 100:
+            try:
+                slow.sendall(bytes([byte]))
+                second.sendall(bytes([byte]))
+            except OSError:
+                break
+            time.sleep(0.02)
+        assert silent.recv(65536) == b""
+        for connection in (slow, second):
+            connection.settimeout(30)
+            with suppress(ConnectionResetError):  # it was still sending
+                assert b"408" in connection.recv(65536)
+    until(lambda: closed(process, "slow head") >= 3)
+
+
+def test_a_reply_that_nobody_reads(process: Process) -> None:
+    """Its connection is closed, and what it held is free."""
+    with connect(process) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        for _ in range(60):
+            request = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+            try:
+                connection.sendall(request * 20)
+            except OSError:
+                break
+            time.sleep(0.05)
+        until(lambda: closed(process, "slow reader") >= 1)
+    assert ask(process) == 200
+
+
+def test_a_connection_that_waits_is_kept(process: Process) -> None:
+    """One between two requests is not closed for the time of a head."""
+    with httpx.Client(base_url=process.url, timeout=20) as client:
+        assert client.post("/rerank", json=GOOD).status_code == 200
+        before = client.get("/health/live").extensions["network_stream"]
+        time.sleep(4.5)
+        after = client.get("/health/live").extensions["network_stream"]
+        ports = [stream.get_extra_info("client_addr") for stream in (before, after)]
+        assert ports[0] == ports[1]
