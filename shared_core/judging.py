@@ -142,9 +142,9 @@ class Judge:
             raise ClosedError("the reranker is closed; make a new one (unload() only frees)")
         try:
             yield
-        except (RerankError, KeyboardInterrupt, SystemExit, *passing):
-            raise
         except BaseException as error:
+            if isinstance(error, (RerankError, KeyboardInterrupt, SystemExit, *passing)):
+                raise
             raise ScoringError(
                 f"{type(self._scorer).__name__} failed: {type(error).__name__}: {error}"
             ) from error
