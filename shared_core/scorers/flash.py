@@ -172,7 +172,7 @@ def _trial(
     source = torch.Generator().manual_seed(0)
 
     def random(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=source).to(device, dtype)
+        return torch.randn(*shape, generator=source, dtype=torch.float32).to(device, dtype)
 
     return Trial(
         query=random(n_kv_heads, 90, n_heads // n_kv_heads, head_width) * head_width**-0.5,

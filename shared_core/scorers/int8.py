@@ -59,7 +59,7 @@ class Int8:
         x_float = x.float()
         scale = x_float.abs().amax(dim=1, keepdim=True).clamp_(min=1e-12).div_(_INPUT_LIMIT)
         # Conversion to uint8 cuts the fraction off, so adding a half rounds.
-        shifted = torch.addcmul(torch.tensor(_INPUT_LIMIT + 1.5), x_float, scale.reciprocal())
+        shifted = torch.addcmul(x_float.new_tensor(_INPUT_LIMIT + 1.5), x_float, scale.reciprocal())
         rounded = filled_up(shifted.to(torch.uint8))
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
             rounded, 1.0, _INPUT_LIMIT + 1, self._weight, self._scale, self._zero_points,
@@ -81,8 +81,8 @@ def weight_limit() -> int:
         ConfigurationError: This torch or this CPU has no such products.
     """
     for limit in (127, 64):
-        weight = torch.ones(64, 256)
-        x = torch.ones(16, 256)
+        weight = torch.ones(64, 256, dtype=torch.float32)
+        x = torch.ones(16, 256, dtype=torch.float32)
         try:
             largest = Int8(weight, None, limit)(x)
             smallest = Int8(-weight, None, limit)(x)
@@ -91,6 +91,8 @@ def weight_limit() -> int:
                 f'quantize="int8" needs oneDNN\'s eight-bit products, which torch '
                 f"{torch.__version__} does not have on this CPU: {error}"
             ) from error
-        if torch.allclose(largest, torch.tensor(256.0)) and torch.allclose(smallest, -largest):
+        if torch.allclose(largest, torch.full_like(largest, 256.0)) and torch.allclose(
+            smallest, -largest
+        ):
             return limit
     raise ConfigurationError('quantize="int8": this CPU overflows in eight-bit products')

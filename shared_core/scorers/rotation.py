@@ -89,7 +89,7 @@ def _set(layer: nn.Linear, weight: Tensor, bias: Tensor | None = None) -> None:
 
 def _hadamard(size: int) -> Tensor:
     """Return the orthogonal Hadamard matrix of a power of two (Sylvester's), float32."""
-    matrix = torch.ones(1, 1)
+    matrix = torch.ones(1, 1, dtype=torch.float32)
     while len(matrix) < size:
         top = torch.cat([matrix, matrix], dim=1)
         matrix = torch.cat([top, torch.cat([matrix, -matrix], dim=1)])

@@ -16,6 +16,7 @@ from shared_core.forking import ForkGuard, renew_in_children
 from shared_core.long_documents.meters import EncoderMeter
 from shared_core.options import RerankerOptions
 from shared_core.prompt import render_fields
+from shared_core.scorers.ambient import computed, own_settings
 from shared_core.scorers.base import Scored, ScoreRequest
 from shared_core.scorers.loading import LoadedModel, load_model
 from shared_core.scorers.packing import Pack, build_pack, plan_packs
@@ -146,7 +147,8 @@ class TransformersScorer:
 
     def _read(self) -> LoadedModel:
         try:
-            return load_model(self._options)
+            with own_settings():
+                return load_model(self._options)
         except Exception as error:
             if torch.cuda._is_in_bad_fork():
                 raise ForkedProcessError("its parent used CUDA") from error
@@ -261,8 +263,11 @@ def _is_in_bad_fork(device: torch.device) -> bool:
 @torch.inference_mode()
 def _forward(loaded: LoadedModel, pack: Pack) -> list[float]:
     """Return the margins of the pack's documents, in its order."""
-    margins: list[float] = (loaded.backbone.last_hidden(pack) @ loaded.margin_weight).tolist()
-    return margins
+
+    def margins() -> list[float]:
+        return (loaded.backbone.last_hidden(pack) @ loaded.margin_weight).tolist()  # type: ignore[no-any-return]
+
+    return computed(margins)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
