@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from shared_core.batch.rows import Mark
+from shared_core.batch.rows import LinesDigest, Mark
 
 LONGEST = 4
 """How many times its intended size a block may have, rather than to cut a query."""
@@ -27,6 +27,7 @@ class Segment:
         rows: How many there are.
         offset: Where the first one begins, in bytes, for files without an index.
         first: The position of the first row in the whole input.
+        digest: Of the lines, for files of lines: what is read later has to be what was divided.
     """
 
     file: int
@@ -34,6 +35,7 @@ class Segment:
     rows: int
     offset: int
     first: int
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Block:
 
     def to_json(self) -> str:
         """Return one line of JSON."""
-        values = [[s.file, s.start, s.rows, s.offset, s.first] for s in self.segments]
+        values = [[s.file, s.start, s.rows, s.offset, s.first, s.digest] for s in self.segments]
         return json.dumps([self.number, values])
 
     @classmethod
@@ -83,18 +85,26 @@ def divide(files: Iterable[Iterator[Mark]], size: int, *, cut: bool) -> Iterator
     last_key: object = None
     for file, marks in enumerate(files):
         begin = Mark(0, None)  # of the rows of this file that are in no block yet
+        lines = LinesDigest()
         for mark in marks:
             rows = mark.row - begin.row
-            segment = Segment(file, begin.row, rows, begin.offset, first + begin.row)
             if mark.ends:
-                done += [segment] if rows else []
+                done += [_segment(file, begin, rows, first, lines)] if rows else []
                 first += mark.row
                 break
             held = rows + sum(one.rows for one in done)
             is_new = mark.key is None or mark.key != last_key
             last_key = mark.key
             if (held >= size and is_new) or (cut and held >= LONGEST * size):
-                yield Block(number, (*done, segment) if rows else tuple(done))
-                number, done, begin = number + 1, [], mark
+                done += [_segment(file, begin, rows, first, lines)] if rows else []
+                yield Block(number, tuple(done))
+                number, done, begin, lines = number + 1, [], mark, LinesDigest()
+            if mark.line:
+                lines.add(mark.line)
     if done:
         yield Block(number, tuple(done))
+
+
+def _segment(file: int, begin: Mark, rows: int, first: int, lines: LinesDigest) -> Segment:
+    """Return the rows of a file from a mark on."""
+    return Segment(file, begin.row, rows, begin.offset, first + begin.row, str(lines))

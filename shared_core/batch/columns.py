@@ -9,6 +9,8 @@ from typing import Literal
 from shared_core.batch.errors import BatchInputError
 
 Layout = Literal["pairs", "lists"]
+IdType = Literal["int64", "uint64", "text", "null"]
+"""What a column of ids holds; ``"null"`` if a parquet file says that it has no values at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,8 @@ class Shape:
         texts: The column of documents, or of lists of them.
         query_id: The column of query ids, if there is one.
         ids: The column of document ids, or of lists of them, if there is one.
-        has_integer_query_ids, has_integer_ids: Whether all of them are integers for certain, as a
-            parquet file tells; else a parquet output holds them as text.
+        query_id_type, id_type: What they are for certain, as a parquet file tells; a parquet output
+            holds them alike.
     """
 
     layout: Layout
@@ -54,8 +56,8 @@ class Shape:
     texts: str
     query_id: str | None
     ids: str | None
-    has_integer_query_ids: bool = False
-    has_integer_ids: bool = False
+    query_id_type: IdType = "text"
+    id_type: IdType = "text"
 
     @property
     def key(self) -> str:

@@ -6,7 +6,6 @@ of it could not be done again. So the copy is the input, also after a restart.
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shared_core.batch.errors import BatchInputError
+from shared_core.folders import OutputFolder
 
 FOLDER = ".dataset"
 _ROWS_OF_A_GROUP = 4096
@@ -28,15 +28,14 @@ def is_dataset(given: Any) -> bool:
     )
 
 
-def copy_dataset(dataset: Any, out: Path) -> Path:
+def copy_dataset(dataset: Any, out: OutputFolder) -> Path:
     """Return the folder with a dataset's rows, in parquet files.
 
     Raises:
         BatchInputError: It has no rows, or rows of different types.
     """
-    folder = out / FOLDER
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    out.remove_tree(FOLDER)
+    folder = out.folder(FOLDER, create=True).path
     writer: pq.ParquetWriter | None = None
     written = 0
     try:

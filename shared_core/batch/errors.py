@@ -1,4 +1,4 @@
-"""What can stop a batch. A row that cannot be scored is none of it: that goes to the error file."""
+"""Errors that stop a batch. Rows that cannot be scored go to the error file instead."""
 
 from __future__ import annotations
 
@@ -14,8 +14,4 @@ class BatchInputError(BatchError, ValueError):
 
 
 class ChangedJobError(BatchError, ValueError):
-    """The folder holds a job with other options or another input than this one."""
-
-
-class LockedError(BatchError):
-    """Another process works on the same folder."""
+    """The folder holds a job with other options, another input or another model than this one."""

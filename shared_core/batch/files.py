@@ -34,12 +34,16 @@ class InputFile:
         kind: Its format.
         size: Bytes.
         changed: Nanoseconds since 1970 at its last change; ``None`` where the store does not tell.
+        inode: What the file system numbers it by; ``None`` in an object store.
+        digest: Of its lines, or of the footer of a parquet file; ``None`` before it was read.
     """
 
     path: str
     kind: FileKind
     size: int
     changed: int | None
+    inode: int | None = None
+    digest: str | None = None
 
 
 def kind_of(path: str) -> FileKind | None:
@@ -102,8 +106,10 @@ def _input_file(info: Any, prefix: str | None) -> InputFile:
     kind = kind_of(info.path)
     if kind is None:
         raise BatchInputError(f"{info.path}: expected a name that ends with {', '.join(_ENDINGS)}")
-    path = os.path.abspath(info.path) if prefix is None else prefix + info.path
-    return InputFile(path, kind, info.size, info.mtime_ns)
+    if prefix is not None:
+        return InputFile(prefix + info.path, kind, info.size, info.mtime_ns)
+    path = os.path.abspath(info.path)
+    return InputFile(path, kind, info.size, info.mtime_ns, os.stat(path).st_ino)
 
 
 def _system(path: str) -> tuple[Any, str, str | None]:
@@ -121,6 +127,19 @@ def _system(path: str) -> tuple[Any, str, str | None]:
 @lru_cache(maxsize=1)
 def _local() -> Any:
     return fs.LocalFileSystem()
+
+
+def current(file: InputFile) -> InputFile:
+    """Return a file as it is now.
+
+    Raises:
+        BatchInputError: It is gone.
+    """
+    system, inner, prefix = _system(file.path)
+    info = system.get_file_info(inner)
+    if info.type != fs.FileType.File:
+        raise BatchInputError(f"{file.path} is gone, or is no file any more")
+    return _input_file(info, prefix)
 
 
 def opened(file: InputFile) -> Any:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from shared_core.batch.blocks import Block, Segment
 from shared_core.batch.files import InputFile, find_files
 from shared_core.batch.rows import RawRow, Unreadable
 from shared_core.batch.source import BAD, ROW, Source
+from shared_core.folders import OutputFolder, naming
 
 FOLDER = ".grouped"
 _PART_BYTES = 64 << 20  # of a file that is put in order in memory
@@ -42,7 +43,7 @@ def is_scattered(source: Source) -> bool:
     return False
 
 
-def grouped(source: Source, out: Path, *, part_bytes: int = _PART_BYTES) -> Source:
+def grouped(source: Source, out: OutputFolder, *, part_bytes: int = _PART_BYTES) -> Source:
     """Return a copy of an input in which the rows of a query lie together.
 
     Args:
@@ -51,26 +52,27 @@ def grouped(source: Source, out: Path, *, part_bytes: int = _PART_BYTES) -> Sour
             the input, uncompressed, and twice that while it is made.
         part_bytes: Bytes that may be put in order at once.
     """
-    folder = out / FOLDER
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    out.remove_tree(FOLDER)
+    folder = out.folder(FOLDER, create=True).path
     size = sum(file.size * _GROWTH[file.kind] for file in source.files)
     count = max(1, -(-size // part_bytes))
     dealt = folder / "dealt"
     dealt.mkdir()
-    _deal(source, dealt, count)
-    for number in range(count):
-        path = dealt / f"{number:06d}.rows"
-        if path.exists():
-            _put_in_order(path, folder / f"part-{number:06d}.jsonl", source.shape.key)
-            path.unlink()
+    with naming(folder):
+        _deal(source, dealt, count)
+        for number in range(count):
+            path = dealt / f"{number:06d}.rows"
+            if path.exists():
+                _put_in_order(path, folder / f"part-{number:06d}.jsonl", source.shape.key)
+                path.unlink()
     dealt.rmdir()
-    return Source(find_files(_parts(folder)), source.columns, source.shape)
+    source.check_unchanged()
+    return Source(copied(find_files(_parts(folder))), source.columns, source.shape)
 
 
-def copied(source_files: list[dict[str, Any]]) -> list[InputFile]:
-    """Return the files of a copy, as a manifest has them."""
-    return [InputFile(**file) for file in source_files]
+def copied(files: list[InputFile]) -> list[InputFile]:
+    """Return the files of a copy, which are known by size and content: a folder may be moved."""
+    return [replace(file, changed=None, inode=None) for file in files]
 
 
 def _parts(folder: Path) -> list[Path]:

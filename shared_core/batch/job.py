@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from shared_core.batch.columns import Columns
-from shared_core.options import RankingOptions, RerankerOptions
+from shared_core.identity import shown
+from shared_core.options import RankingOptions
 from shared_core.reranker import Reranker
 
 OutputKind = Literal["scores", "ranked"]
 OutputFormat = Literal["parquet", "jsonl"]
 Grouping = Literal["auto", "always", "never"]
-
-# Options that say where and how fast, not what: they may differ after a restart.
-_OPERATIONAL = (
-    "api_key",
-    "base_url",
-    "cache_dir",
-    "cache_size",
-    "connect_timeout",
-    "device",
-    "headers",
-    "hub",
-    "local_files_only",
-    "max_batch_tokens",
-    "max_concurrency",
-    "max_retries",
-    "on_error",
-    "requests_per_second",
-    "show_progress",
-    "timeout",
-    "total_timeout",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +31,8 @@ class Job:
         group: Whether to bring the rows of a query together on disk first; ``"auto"`` does it
             where ranked lists need it.
         has_windows: Whether long documents are judged by windows, so that the best one is written.
+        number: Tells this job from every other one, also from one with the same options that is
+            begun in its folder after that was deleted; empty before the folder is looked at.
     """
 
     out: Path
@@ -63,6 +43,7 @@ class Job:
     block_rows: int | None = None
     group: Grouping = "auto"
     has_windows: bool = False
+    number: str = ""
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -82,40 +63,18 @@ class Job:
             )
 
     def identity(self, reranker: Reranker) -> dict[str, Any]:
-        """Return all that makes the output what it is, without the input and without a secret."""
-        mine = {
+        """Return what is asked for, without the input and without a secret.
+
+        What scores is not among it: the process that does, perhaps on another machine, knows that.
+        """
+        model = reranker.options.model
+        return {
             "output": self.output,
             "format": self.format,
             "block_rows": self.block_rows,
             "group": self.group,
             "columns": asdict(self.columns),
             **self.ranking.model_dump(),
+            "model": "a folder" if os.path.isdir(model) else model,
+            "instruction": shown(reranker.options.instruction),
         }
-        return mine | reranker_identity(reranker)
-
-
-def reranker_identity(reranker: Reranker) -> dict[str, Any]:
-    """Return the options that change scores; what is no plain value is shown as a digest only."""
-    options = reranker.options
-    state = reranker.__getstate__()
-    scorer = state["scorer"]
-    found = {
-        name: _shown(getattr(options, name))
-        for name in RerankerOptions.model_fields
-        if name not in _OPERATIONAL
-    }
-    if os.path.isdir(options.model):
-        found["model"] = os.path.abspath(options.model)
-    return found | {"scorer": None if scorer is None else type(scorer).__qualname__}
-
-
-def _shown(value: Any) -> Any:
-    """Return a plain value as it is, and of anything else a digest, since it may hold a key."""
-    if value is None or isinstance(value, (str, int, float, bool)):
-        return value
-    if callable(value):
-        return f"function {getattr(value, '__qualname__', type(value).__qualname__)}"
-    if not isinstance(value, (dict, list, tuple)):
-        return type(value).__qualname__
-    text = json.dumps(value, sort_keys=True, default=lambda other: type(other).__qualname__)
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:16]}" if value else value

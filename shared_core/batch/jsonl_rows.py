@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
+import zlib
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
-from shared_core.batch.columns import Shape
+from shared_core.batch.columns import IdType, Shape
 from shared_core.batch.errors import BatchInputError
 from shared_core.batch.files import InputFile, opened
-from shared_core.batch.rows import Mark, RawRow
+from shared_core.batch.rows import LinesDigest, Mark, RawRow
 from shared_core.document_files import parse_json
 
 _BUFFER = 1 << 20
@@ -30,6 +31,7 @@ class JsonlRows:
     def __init__(self, file: InputFile) -> None:
         self.file = file
         self._last: tuple[int, Any] | None = None
+        self._digest = LinesDigest()
 
     def names(self) -> list[str]:
         """Return the fields of the first row that is an object."""
@@ -46,21 +48,28 @@ class JsonlRows:
         """Return the number of rows."""
         return sum(1 for _ in self._lines(self._stream(), 0))
 
-    def has_integers(self, name: str) -> bool:
-        """Return false: every row has types of its own."""
+    def id_type(self, name: str) -> IdType:
+        """Return text, which takes all: every row has types of its own."""
         del name
-        return False
+        return "text"
+
+    def digest(self) -> str:
+        """Return a digest of the lines that `marks` or `rows` yielded last."""
+        return str(self._digest)
 
     def marks(self, shape: Shape, step: int) -> Iterator[Mark]:
         """Yield a mark at every row; a line that cannot be read is a query by itself."""
         del step
         count = 0
+        self._digest = LinesDigest()
         for offset, line in self._lines(self._stream(), 0):
+            self._digest.add(line)
             key = None
             if shape.layout == "pairs":
                 value = _parsed(line)
                 key = value.get(shape.key) if isinstance(value, dict) else None
-            yield Mark(count, key if isinstance(key, (str, int)) else None, offset)
+            key = key if isinstance(key, (str, int)) else None
+            yield Mark(count, key, offset, line=line)
             count += 1
         yield Mark(count, None, ends=True)
 
@@ -73,12 +82,17 @@ class JsonlRows:
             stream = self._stream()
             stream.seek(offset)
         self._last = None
+        self._digest = LinesDigest()
         place = 0
-        lines = self._lines(stream, offset)
-        while place < count:
-            _, line = next(lines)
+        for _, line in islice(self._lines(stream, offset), count):
+            self._digest.add(line)
             yield _row(start + place, line)
             place += 1
+        if place < count:
+            raise BatchInputError(
+                f"{self.file.path} ends after {start + place} rows, and had {start + count} at "
+                "least when it was divided: it was cut off, or changed"
+            )
         self._last = (start + count, stream)
 
     def _stream(self) -> Any:
@@ -94,9 +108,10 @@ class JsonlRows:
                 if not line.isspace():
                     yield offset, line
                 offset += len(line)
-        except (OSError, EOFError) as error:
-            name = os.path.basename(self.file.path)
-            raise BatchInputError(f"{name}, after byte {offset}: {error}") from error
+        except (OSError, EOFError, zlib.error) as error:
+            raise BatchInputError(
+                f"{self.file.path} cannot be read after byte {offset}: {error}"
+            ) from error
 
 
 def _parsed(line: bytes) -> Any:

@@ -3,41 +3,69 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from shared_core.batch.atomic import TEMPORARY, replacing
 from shared_core.batch.blocks import Block
-from shared_core.batch.columns import Shape
 from shared_core.batch.errors import ChangedJobError
 from shared_core.batch.files import InputFile
+from shared_core.batch.source import Source
+from shared_core.folders import OutputFolder
+from shared_core.identity import differences
 
-VERSION = 1
+VERSION = 2
 NAME = "manifest.json"
 BLOCKS = "blocks.jsonl"
+TEMPORARY = ".tmp"
 
 
 def begun(out: Path) -> dict[str, Any] | None:
-    """Return the manifest of a folder, ``None`` if there is none.
+    """Return the manifest of a folder, ``None`` if there is no folder, or none in it.
 
     Raises:
-        ChangedJobError: The folder has something else in it, or a manifest of another version.
+        ChangedJobError: The folder has something else in it, a manifest of another version, or a
+            damaged one.
+        FolderError: The manifest is a link.
     """
-    path = out / NAME
-    if not path.exists():
-        foreign = sorted(
-            one.name for one in (out.iterdir() if out.is_dir() else ()) if one.name[0] != "."
-        )
-        foreign = [name for name in foreign if name != BLOCKS]
+    try:
+        folder = OutputFolder(out)
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:
+        raise ChangedJobError(f"{out} is not a folder: give one of its own to the batch") from None
+    found = begun_in(folder)
+    if found is None:
+        foreign = [name for name in folder.names() if name[0] != "." and name != BLOCKS]
         if foreign:
             raise ChangedJobError(
                 f"{out} is not empty ({', '.join(foreign[:3])}) and holds no batch: give a folder "
                 "of its own"
             )
+    return found
+
+
+def begun_in(folder: OutputFolder) -> dict[str, Any] | None:
+    """Return the manifest of an open folder, ``None`` if there is none.
+
+    Raises:
+        ChangedJobError: It is damaged, or of another version.
+    """
+    data = folder.read(NAME)
+    if data is None:
         return None
-    manifest: dict[str, Any] = json.loads(path.read_bytes())
+    path = folder.path / NAME
+    try:
+        manifest = json.loads(data)
+    except ValueError:
+        manifest = None
+    if not isinstance(manifest, dict):
+        raise ChangedJobError(
+            f"{path} is damaged: what the folder was begun with cannot be known. Put back the file "
+            "as it was, or give another folder"
+        )
     if manifest.get("version") != VERSION:
         raise ChangedJobError(
             f"{path} was written by another version of qwen3-rerank: finish the job with that "
@@ -57,20 +85,20 @@ def check_same(manifest: dict[str, Any], identity: dict[str, Any], files: list[A
     Raises:
         ChangedJobError: Names every difference.
     """
-    before = manifest["identity"]
-    differences = [
-        f"{name} was {before.get(name)!r} and is {identity.get(name)!r}"
-        for name in sorted({*before, *identity})
-        if before.get(name) != identity.get(name)
-    ]
-    if files is not None and files != manifest["files"]:
-        differences.append(_file_difference(manifest["files"], files))
-    if differences:
+    found = differences(manifest["identity"], identity)
+    if files is not None and _fixed(files) != _fixed(manifest["files"]):
+        found.append(_file_difference(_fixed(manifest["files"]), _fixed(files)))
+    if found:
         raise ChangedJobError(
             "the folder holds a job with another input or other options: "
-            + "; ".join(differences)
+            + "; ".join(found)
             + ". Give what it was begun with, or another folder."
         )
+
+
+def _fixed(files: list[Any]) -> list[dict[str, Any]]:
+    """Return of files what a copy of the same bytes with the same time has, too."""
+    return [{name: file[name] for name in ("path", "kind", "size", "changed")} for file in files]
 
 
 def _file_difference(before: list[Any], now: list[Any]) -> str:
@@ -91,44 +119,63 @@ def files_json(files: Iterable[InputFile]) -> list[dict[str, Any]]:
 
 
 def write(
-    out: Path,
+    folder: OutputFolder,
     *,
     identity: dict[str, Any],
-    files: list[dict[str, Any]],
-    copy: list[dict[str, Any]] | None,
-    shape: Shape,
+    source: Source,
+    files: list[InputFile] | None,
+    is_copy: bool,
     blocks: Iterable[Block],
-) -> int:
-    """Write the division, then the manifest, and return the number of blocks.
+) -> dict[str, Any]:
+    """Write the division, then the manifest, and return the latter.
 
     Args:
-        out: The folder.
+        folder: The folder.
         identity: The options.
-        files: The input.
-        copy: The files that are read in its stead, if the input was copied.
-        shape: What it has.
-        blocks: The division.
+        source: Where the rows are.
+        files: The files of the input; ``None`` if those are the source's.
+        is_copy: Whether the source's files are a copy of the input.
+        blocks: The division. Going through it may tell more of the source's files.
     """
+    scratch = folder.folder(TEMPORARY, create=True)
     count = rows = 0
-    with replacing(out / BLOCKS, out / TEMPORARY) as stream:
+    with folder.replacing(BLOCKS, scratch) as stream:
         for block in blocks:
             stream.write(block.to_json().encode() + b"\n")
             count, rows = count + 1, rows + block.rows
+    source.check_unchanged()
     manifest = {
         "version": VERSION,
+        "job": uuid.uuid4().hex,
         "identity": identity,
-        "files": files,
-        "copy": copy,
-        "shape": asdict(shape),
+        "files": files_json(source.files if files is None else files),
+        "copy": files_json(source.files) if is_copy else None,
+        "shape": asdict(source.shape),
         "blocks": count,
         "rows": rows,
     }
-    with replacing(out / NAME, out / TEMPORARY) as stream:
+    with folder.replacing(NAME, scratch) as stream:
         stream.write(json.dumps(manifest, indent=2).encode() + b"\n")
-    return count
+    return manifest
 
 
-def read_blocks(out: Path) -> list[Block]:
-    """Return the division."""
-    with (out / BLOCKS).open("r", encoding="utf-8") as lines:
-        return [Block.from_json(line) for line in lines]
+def read_blocks(folder: OutputFolder, count: int) -> list[Block]:
+    """Return the division.
+
+    Args:
+        folder: The folder.
+        count: How many blocks the manifest says there are.
+
+    Raises:
+        ChangedJobError: The file is damaged or gone.
+    """
+    try:
+        blocks = [Block.from_json(line) for line in (folder.read(BLOCKS) or b"").splitlines()]
+    except (ValueError, TypeError):
+        blocks = []
+    if len(blocks) != count:
+        raise ChangedJobError(
+            f"{folder.path / BLOCKS}, the division of the input, is damaged or gone: put back the "
+            "file as it was, or give another folder"
+        )
+    return blocks

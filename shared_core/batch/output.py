@@ -5,7 +5,8 @@
     OUT/scores/part-000007.parquet   one file per block (``rankings/`` for ranked lists)
     OUT/errors/part-000007.jsonl     the rows of that block that could not be scored, if any
     OUT/manifest.json, blocks.jsonl  the job and its division, written once
-    OUT/summary.json                 what the last run did
+    OUT/scoring.json                 what scores, and the margins that it gives known pairs
+    OUT/summary.json                 what the last run that had something to do did
     OUT/.state/000007.json           counts of a block
     OUT/.lock, OUT/.tmp/             one driver at a time; files while they are incomplete
 
@@ -18,15 +19,19 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from shared_core.batch.atomic import TEMPORARY, replacing
+from shared_core.batch import manifest
 from shared_core.batch.columns import Shape
+from shared_core.batch.errors import BatchError, ChangedJobError
 from shared_core.batch.job import Job
 from shared_core.batch.rows import Judged, RowError
 from shared_core.batch.writing import write_rankings, write_scores
+from shared_core.folders import OutputFolder
 
+TEMPORARY = manifest.TEMPORARY
+_ERRORS = "errors"
+_STATE = ".state"
 _PART = re.compile(r"part-(\d{6,})\.(parquet|jsonl)")
 
 
@@ -64,54 +69,127 @@ class Output:
     def __init__(self, job: Job, shape: Shape) -> None:
         self._job = job
         self._shape = shape
-        self.scratch = job.out / TEMPORARY
-        self.folder = job.out / ("scores" if job.output == "scores" else "rankings")
-        self._errors = job.out / "errors"
-        self._state = job.out / ".state"
+        self._parts = "scores" if job.output == "scores" else "rankings"
+        self._opened: dict[str, OutputFolder] = {}
+        self._manifest: tuple[int, int, int] | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_opened": {}, "_manifest": None}
 
     def prepare(self) -> None:
-        """Make the folders, and remove what a killed run left incomplete."""
-        for folder in (self.scratch, self.folder, self._errors, self._state):
-            folder.mkdir(parents=True, exist_ok=True)
-        for left in self.scratch.iterdir():
-            left.unlink(missing_ok=True)
+        """Make the folders, and remove what a killed run left incomplete.
 
-    def part(self, number: int) -> Path:
-        """Return the file of a block."""
-        return self.folder / f"part-{number:06d}.{self._job.format}"
+        Raises:
+            FolderError: A link, or something else, is in the place of one of them.
+        """
+        for name in (TEMPORARY, self._parts, _ERRORS, _STATE):
+            self._folder(name, create=True)
+        scratch = self._folder(TEMPORARY)
+        for left in scratch.names():
+            scratch.remove(left)
 
     def done(self) -> set[int]:
         """Return the numbers of the blocks that are done."""
-        if not self.folder.is_dir():
+        try:
+            names = self._folder(self._parts).names()
+        except FileNotFoundError:
             return set()
-        found = (_PART.fullmatch(path.name) for path in self.folder.iterdir())
+        found = (_PART.fullmatch(name) for name in names)
         return {int(match[1]) for match in found if match and match[2] == self._job.format}
 
     def commit(
         self, report: BlockReport, judged: Sequence[Judged], errors: Sequence[RowError]
     ) -> None:
-        """Write a block; when this returns it is done, whatever happens."""
-        named = self._errors / f"part-{report.number:06d}.jsonl"
-        if errors:
-            with replacing(named, self.scratch) as stream:
-                stream.writelines(json_line(asdict(one)) for one in errors)
-        else:
-            named.unlink(missing_ok=True)  # of an attempt that failed otherwise
-        with replacing(self._state / f"{report.number:06d}.json", self.scratch) as stream:
-            stream.write(json_line(asdict(report)))
-        write = write_scores if self._job.output == "scores" else write_rankings
-        with replacing(self.part(report.number), self.scratch) as stream:
-            write(stream, self._job, self._shape, judged)
+        """Write a block; when this returns it is done, whatever happens.
+
+        Raises:
+            ChangedJobError: The folder was deleted, or another job was begun in it.
+            OSError: There is no room; ``filename`` is the file.
+        """
+        self.check_same_job()
+        scratch, folder = self._folder(TEMPORARY), self._folder(_ERRORS)
+        try:
+            named = f"part-{report.number:06d}.jsonl"
+            if errors:
+                with folder.replacing(named, scratch) as stream:
+                    stream.writelines(json_line(asdict(one)) for one in errors)
+            else:
+                folder.remove(named)  # of an attempt that failed otherwise
+            with self._folder(_STATE).replacing(f"{report.number:06d}.json", scratch) as stream:
+                stream.write(json_line(asdict(report)))
+            write = write_scores if self._job.output == "scores" else write_rankings
+            part = f"part-{report.number:06d}.{self._job.format}"
+            with self._folder(self._parts).replacing(part, scratch) as stream:
+                write(stream, self._job, self._shape, judged)
+                self.check_same_job()
+        except FileNotFoundError:  # folders that were deleted while they are open take no files
+            self.check_same_job()
+            raise
+
+    def check_same_job(self) -> None:
+        """Raise unless the folder still holds the job that this one was made for.
+
+        Raises:
+            ChangedJobError: It was deleted, or another job was begun in it.
+        """
+        root = self._folder()
+        status = root.status(manifest.NAME)
+        seen = None if status is None else (status.st_ino, status.st_size, status.st_mtime_ns)
+        if seen is not None and seen == self._manifest and root.is_in_place():
+            return
+        found = manifest.begun_in(root) if root.is_in_place() else None
+        if found is None or found.get("job") != self._job.number:
+            raise ChangedJobError(
+                f"{self._job.out} was deleted or holds another job by now: this one stops, and has "
+                "written nothing there since"
+            )
+        self._manifest = seen
 
     def reports(self, numbers: Sequence[int]) -> Iterator[BlockReport]:
-        """Yield the counts of blocks that are done."""
+        """Yield the counts of blocks that are done.
+
+        Raises:
+            BatchError: Those of a block are damaged or gone.
+        """
+        state = self._folder(_STATE)
         for number in numbers:
-            yield BlockReport(**json.loads((self._state / f"{number:06d}.json").read_bytes()))
+            name = f"{number:06d}.json"
+            try:
+                yield BlockReport(**json.loads(state.read(name) or b""))
+            except (ValueError, TypeError):
+                part = self._job.out / self._parts / f"part-{number:06d}.{self._job.format}"
+                raise BatchError(
+                    f"{state.path / name}, the counts of a block, is damaged or gone: delete "
+                    f"{part}, and start again, which does that block again"
+                ) from None
+
+    def read_json(self, name: str) -> Any:
+        """Return what a file of the job holds; ``None`` if it is not there.
+
+        Raises:
+            BatchError: It is damaged.
+        """
+        data = self._folder().read(name)
+        try:
+            return None if data is None else json.loads(data)
+        except ValueError:
+            raise BatchError(
+                f"{self._job.out / name} is damaged: delete it, and start again"
+            ) from None
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a file of the job as a whole."""
-        with replacing(self._job.out / name, self.scratch) as stream:
+        self.check_same_job()
+        with self._folder().replacing(name, self._folder(TEMPORARY)) as stream:
             stream.write(json.dumps(value, indent=2).encode() + b"\n")
+
+    def _folder(self, name: str = "", *, create: bool = False) -> OutputFolder:
+        """Return the folder of the job, or one in it; it stays open."""
+        if name not in self._opened:
+            self._opened[name] = (
+                self._folder().folder(name, create=create) if name else OutputFolder(self._job.out)
+            )
+        return self._opened[name]
 
 
 def json_line(value: Any) -> bytes:

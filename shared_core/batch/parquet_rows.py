@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from shared_core.batch.columns import Shape
+from shared_core.batch.columns import IdType, Shape
 from shared_core.batch.errors import BatchInputError
 from shared_core.batch.files import InputFile, opened
 from shared_core.batch.rows import Mark, RawRow, Unreadable
@@ -34,13 +39,11 @@ class ParquetRows:
     @property
     def _parquet(self) -> Any:
         if self._open is None:
-            try:
+            with self._naming("its footer"):
                 # pre_buffer would read a whole row group ahead.
                 self._open = pq.ParquetFile(
                     opened(self.file), buffer_size=_BUFFER, pre_buffer=False
                 )
-            except (pa.ArrowException, OSError) as error:
-                raise BatchInputError(f"{self.file.path} is not a parquet file: {error}") from error
         return self._open
 
     def names(self) -> list[str]:
@@ -81,29 +84,62 @@ class ParquetRows:
         """Return the number of rows."""
         return int(self._parquet.metadata.num_rows)
 
-    def has_integers(self, name: str) -> bool:
-        """Whether a column holds integers, or lists of them."""
+    def id_type(self, name: str) -> IdType:
+        """Return what a column of ids, or of lists of them, holds."""
         kind = self._parquet.schema_arrow.field(name).type
-        kind = getattr(kind, "value_type", None) or kind
-        return bool(pa.types.is_integer(kind))
+        while hasattr(kind, "value_type"):  # of a list, of a dictionary
+            kind = kind.value_type
+        if pa.types.is_null(kind):
+            return "null"
+        if kind == pa.uint64():
+            return "uint64"
+        return "int64" if pa.types.is_integer(kind) else "text"
+
+    def digest(self) -> str:
+        """Return a digest of the footer, which has sizes, places and statistics of all columns."""
+        with opened(self.file) as stream, self._naming("its footer"):
+            size = stream.size()
+            stream.seek(max(0, size - 8))
+            length = int.from_bytes(stream.read(4), "little")
+            stream.seek(max(0, size - 8 - length))
+            return hashlib.blake2b(stream.read(), digest_size=12).hexdigest()
 
     def marks(self, shape: Shape, step: int) -> Iterator[Mark]:
-        """Yield a mark where a query begins, and one in every ``step`` rows at least."""
+        """Yield a mark where a query begins, and one in every ``step`` rows at least.
+
+        Rows whose query cannot be read are queries by themselves.
+        """
         count = self._parquet.metadata.num_rows
         if shape.layout == "lists":
             yield from (Mark(row, None) for row in range(count))
         else:
             start = 0
+            for group, size in enumerate(self._group_sizes()):
+                yield from self._marks_of_group(shape, group, start, size, step)
+                start += size
+        yield Mark(count, None, ends=True)
+
+    def _marks_of_group(
+        self, shape: Shape, group: int, start: int, size: int, step: int
+    ) -> Iterator[Mark]:
+        place = 0
+        try:
             for batch in self._parquet.iter_batches(
-                batch_size=min(step, _KEYS_AT_ONCE), columns=[shape.key]
+                batch_size=min(step, _KEYS_AT_ONCE), row_groups=[group], columns=[shape.key]
             ):
                 keys = _plain(batch.column(0))
                 changes = pc.not_equal(keys.slice(1), keys.slice(0, max(0, len(keys) - 1)))
                 changed = pc.indices_nonzero(pc.fill_null(changes, True)).to_pylist()
-                for place in (0, *(one + 1 for one in changed)):
-                    yield Mark(start + place, _value(keys[place]))
-                start += len(keys)
-        yield Mark(count, None, ends=True)
+                for at in (0, *(one + 1 for one in changed)):
+                    yield Mark(start + place + at, _as_id(_value(keys[at])))
+                place += len(keys)
+        except (pa.ArrowException, OSError) as error:
+            self._raise_if_of_the_system(error, group)
+            yield from (Mark(start + row, None) for row in range(place, size))
+
+    def _group_sizes(self) -> list[int]:
+        metadata = self._parquet.metadata
+        return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
 
     def rows(self, shape: Shape, start: int, count: int, offset: int) -> Iterator[RawRow]:
         """Yield rows from the ``start``-th on; ``offset`` says nothing here."""
@@ -112,36 +148,78 @@ class ParquetRows:
             self._last = (start, self._from(shape, start))
         _, rows = self._last
         self._last = None
-        for _ in range(count):
-            yield next(rows)
+        place = 0
+        for row in islice(rows, count):
+            yield row
+            place += 1
+        if place < count:
+            raise BatchInputError(
+                f"{self.file.path} ends after {start + place} rows, and had {start + count} at "
+                "least when it was divided: it was cut off, or changed"
+            )
         self._last = (start + count, rows)
 
     def _from(self, shape: Shape, start: int) -> Iterator[RawRow]:
         """Yield all rows from one on: from the beginning of its row group, for want of an index."""
         before = 0
-        metadata = self._parquet.metadata
-        for group in range(metadata.num_row_groups):
-            size = metadata.row_group(group).num_rows
+        for group, size in enumerate(self._group_sizes()):
             if before + size > start:
-                yield from self._group(shape, group, before, max(0, start - before))
+                yield from self._group(shape, group, before, size, max(0, start - before))
             before += size
 
-    def _group(self, shape: Shape, group: int, before: int, skipped: int) -> Iterator[RawRow]:
+    def _group(
+        self, shape: Shape, group: int, before: int, size: int, skipped: int
+    ) -> Iterator[RawRow]:
+        """Yield the rows of a row group; those from a damaged page on say so instead."""
         place = 0
-        for batch in self._parquet.iter_batches(
-            batch_size=_ROWS_AT_ONCE[shape.layout], row_groups=[group], columns=shape.names
-        ):
-            if place + len(batch) > skipped:
+        try:
+            for batch in self._parquet.iter_batches(
+                batch_size=_ROWS_AT_ONCE[shape.layout], row_groups=[group], columns=shape.names
+            ):
                 first = max(0, skipped - place)
                 part = batch.slice(first)
                 columns = {
                     name: _values(part.column(part.schema.get_field_index(name)))
-                    for name in shape.names
+                    for name in (shape.names if len(part) else ())
                 }
                 for index in range(len(part)):
                     values = {name: column[index] for name, column in columns.items()}
                     yield RawRow(before + place + first + index, values)
-            place += len(batch)
+                place += len(batch)
+        except (pa.ArrowException, OSError) as error:
+            self._raise_if_of_the_system(error, group)
+            reason = (
+                f"{self.file.path}, row group {group}, cannot be read from its row {place} on: "
+                f"{_first_line(error)}"
+            )
+            for row in range(max(place, skipped), size):
+                yield RawRow(before + row, {}, reason)
+
+    def _raise_if_of_the_system(self, error: Exception, group: int) -> None:
+        """Raise an error of disk or network, which may pass, other than one of damaged data.
+
+        Raises:
+            BatchInputError: Names the file and the row group.
+        """
+        if isinstance(error, OSError) and error.errno is not None:
+            raise BatchInputError(
+                f"{self.file.path}, row group {group}, cannot be read: {error}"
+            ) from error
+
+    @contextlib.contextmanager
+    def _naming(self, part: str) -> Iterator[None]:
+        """Raise errors of pyarrow and the system as one that names the file."""
+        try:
+            yield
+        except (pa.ArrowException, OSError) as error:
+            raise BatchInputError(
+                f"{self.file.path} is not a parquet file, or {part} is damaged: "
+                f"{_first_line(error)}"
+            ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -153,7 +231,9 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _is_id(kind: pa.DataType) -> bool:
-    return _is_text(kind) or pa.types.is_integer(kind)
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    checks = (pa.types.is_integer, pa.types.is_decimal, pa.types.is_date)
+    return _is_text(kind) or any(check(kind) for check in checks)
 
 
 def _list_of(check: Any, is_list: bool) -> Any:
@@ -189,9 +269,10 @@ def _value(scalar: pa.Scalar) -> Any:
 def _values(column: pa.Array) -> list[Any]:
     """Return Python values; what is no UTF-8, which parquet does not check, is marked."""
     try:
-        return list(column.to_pylist())
+        values = column.to_pylist()
     except UnicodeDecodeError:
-        return [_readable(scalar) for scalar in column]
+        values = [_readable(scalar) for scalar in column]
+    return [_as_id(value) for value in values]
 
 
 def _readable(scalar: pa.Scalar) -> Any:
@@ -199,3 +280,10 @@ def _readable(scalar: pa.Scalar) -> Any:
         return scalar.as_py()
     except UnicodeDecodeError as error:
         return Unreadable(f"not UTF-8 at byte {error.start}")
+
+
+def _as_id(value: Any) -> Any:
+    """Return decimals and dates, which JSON has not, as text, also in lists."""
+    if isinstance(value, list):
+        return [_as_id(one) for one in value]
+    return str(value) if isinstance(value, (Decimal, date)) else value

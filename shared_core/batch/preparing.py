@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from shared_core.batch import datasets, grouping, manifest
 from shared_core.batch.blocks import Block
 from shared_core.batch.columns import Shape
-from shared_core.batch.errors import ChangedJobError
-from shared_core.batch.files import find_files
+from shared_core.batch.errors import BatchInputError, ChangedJobError
+from shared_core.batch.files import InputFile, find_files
 from shared_core.batch.job import Job
 from shared_core.batch.output import Output
 from shared_core.batch.parquet_rows import ParquetRows
 from shared_core.batch.rows import RawRow
 from shared_core.batch.source import Source
+from shared_core.folders import OutputFolder
 from shared_core.reranker import Reranker
 
 PAIRS_OF_A_BLOCK = 4096
@@ -31,6 +31,7 @@ class Prepared:
     """A job ready to run.
 
     Attributes:
+        job: What is asked for, with the number that the folder has; without one in a plan alone.
         source: Where the rows are.
         blocks: All of them.
         done: The numbers of those that are done.
@@ -38,6 +39,7 @@ class Prepared:
         notes: What whoever waits for it should know.
     """
 
+    job: Job
     source: Source
     blocks: list[Block]
     done: set[int]
@@ -50,14 +52,39 @@ class Prepared:
         return [block for block in self.blocks if block.number not in self.done]
 
 
-def prepare(given: Given, job: Job, reranker: Reranker, *, writes: bool = True) -> Prepared:
+def check(given: Given, job: Job, reranker: Reranker) -> None:
+    """Raise what `prepare` would for a wrong input or folder, before anything is written.
+
+    Args:
+        given: Files, folders, patterns, or a Ray dataset.
+        job: What is asked for.
+        reranker: What will score.
+
+    Raises:
+        BatchInputError: The input cannot be read.
+        ChangedJobError: The folder holds another job.
+        FolderError: There are links in it.
+    """
+    before = manifest.begun(job.out)
+    is_dataset = datasets.is_dataset(given)
+    files = None if is_dataset else _files(given)
+    if before is not None:
+        found = None if files is None else manifest.files_json(files)
+        manifest.check_same(before, job.identity(reranker), found)
+    elif files is not None:
+        Source(files, job.columns)
+
+
+def prepare(
+    given: Given, job: Job, reranker: Reranker, folder: OutputFolder | None = None
+) -> Prepared:
     """Return what is to be done, as the folder has it or, if it is new, as it will.
 
     Args:
         given: Files, folders, patterns, or a Ray dataset.
         job: What is asked for.
         reranker: What will score.
-        writes: Whether to begin the job on disk; else the input is neither copied nor grouped.
+        folder: Where to begin the job; ``None`` writes nothing, and neither copies nor groups.
 
     Raises:
         BatchInputError: The input cannot be read.
@@ -67,59 +94,87 @@ def prepare(given: Given, job: Job, reranker: Reranker, *, writes: bool = True) 
     before = manifest.begun(job.out)
     if before is not None:
         return _found(before, given, job, identity)
-    copy = None
     is_copied = datasets.is_dataset(given)
     if is_copied:
-        if not writes:
+        if folder is None:
             raise ValueError("a plan alone needs files: a dataset would have to be run for it")
-        given = datasets.copy_dataset(given, job.out)
-    files = find_files([given] if isinstance(given, (str, os.PathLike)) else given)
-    files_json = manifest.files_json(files)
-    source = Source(files, job.columns)
-    if is_copied:
-        files_json, copy = [], files_json
+        given = datasets.copy_dataset(given, folder)
+    files = _files(given)
+    source = Source(grouping.copied(files) if is_copied else files, job.columns)
     is_grouped = _is_to_be_grouped(source, job)
-    if is_grouped and writes:
-        source = grouping.grouped(source, job.out)
-        copy = manifest.files_json(source.files)
-        shutil.rmtree(job.out / datasets.FOLDER, ignore_errors=True)
+    inputs = [] if is_copied else source.files
+    if is_grouped and folder is not None:
+        source = grouping.grouped(source, folder)
+        folder.remove_tree(datasets.FOLDER)
+        is_copied = True
     blocks = source.blocks(_block_rows(source, job), cut=job.output == "scores")
-    if writes:
-        manifest.write(
-            job.out,
+    if folder is not None:
+        begun = manifest.write(
+            folder,
             identity=identity,
-            files=files_json,
-            copy=copy,
-            shape=source.shape,
+            source=source,
+            files=inputs if is_copied else None,
+            is_copy=is_copied,
             blocks=blocks,
         )
-        blocks = iter(manifest.read_blocks(job.out))
-    return Prepared(source, list(blocks), set(), is_grouped, _notes(source, job, is_grouped))
+        job = replace(job, number=begun["job"])
+        blocks = iter(manifest.read_blocks(folder, begun["blocks"]))
+    notes = _notes(source, job, is_grouped)
+    return Prepared(job, source, list(blocks), set(), is_grouped, notes)
 
 
-def clean_up(job: Job) -> None:
+def clean_up(folder: OutputFolder) -> None:
     """Remove the copy of the input, when all is done."""
-    for folder in (grouping.FOLDER, datasets.FOLDER):
-        shutil.rmtree(job.out / folder, ignore_errors=True)
+    for name in (grouping.FOLDER, datasets.FOLDER):
+        folder.remove_tree(name)
+
+
+def _files(given: Given) -> list[InputFile]:
+    return find_files([given] if isinstance(given, (str, os.PathLike)) else given)
 
 
 def _found(before: dict[str, Any], given: Given, job: Job, identity: dict[str, Any]) -> Prepared:
     is_dataset = datasets.is_dataset(given)
-    found = None if is_dataset else manifest.files_json(find_files(given))
-    manifest.check_same(before, identity, found)
+    files = None if is_dataset else _files(given)
+    manifest.check_same(before, identity, None if files is None else manifest.files_json(files))
     if is_dataset and before["files"]:
         raise ChangedJobError("the folder was begun with files, and is given a dataset")
+    job = replace(job, number=before["job"])
+    shape = Shape(**before["shape"])
     copy = before["copy"]
-    files = grouping.copied(before["files"] if copy is None else copy)
-    source = Source(files, job.columns, Shape(**before["shape"]))
-    blocks = manifest.read_blocks(job.out)
-    done = Output(job, source.shape).done()
+    if files is not None:
+        files = _checked(files, before["files"], job, shape)
+    if copy is not None:
+        files = [InputFile(**file) for file in copy]
+    source = Source(files or [], job.columns, shape)
+    blocks = manifest.read_blocks(OutputFolder(job.out), before["blocks"])
+    done = Output(job, shape).done()
     if copy is not None and len(done) < len(blocks):
-        for file in files:
+        for file in source.files:
             if not Path(file.path).exists():
                 raise ChangedJobError(f"{file.path}, a part of the copied input, is gone")
-    is_grouped = copy is not None and f"/{grouping.FOLDER}/" in files[0].path.replace("\\", "/")
-    return Prepared(source, blocks, done, is_grouped)
+    is_grouped = copy is not None and f"/{grouping.FOLDER}/" in copy[0]["path"].replace("\\", "/")
+    return Prepared(job, source, blocks, done, is_grouped)
+
+
+def _checked(
+    files: list[InputFile], before: list[dict[str, Any]], job: Job, shape: Shape
+) -> list[InputFile]:
+    """Return files with the digests that they had; those that were replaced are read again.
+
+    Raises:
+        ChangedJobError: One has its size and time, and other content.
+    """
+    old = [InputFile(**file) for file in before]
+    found = [replace(file, digest=was.digest) for file, was in zip(files, old, strict=True)]
+    source = Source(found, job.columns, shape)
+    for number, was in enumerate(old):
+        if was.digest is not None and was.inode != found[number].inode:
+            try:
+                source.check_digest(number)
+            except BatchInputError as error:
+                raise ChangedJobError(str(error)) from error
+    return found
 
 
 def _is_to_be_grouped(source: Source, job: Job) -> bool:

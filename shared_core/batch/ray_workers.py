@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from shared_core.batch.blocks import Block
 from shared_core.batch.errors import BatchError
 from shared_core.batch.job import Job
 from shared_core.batch.keys import with_key
+from shared_core.batch.known_pairs import Scoring, check_same, scoring_of
 from shared_core.batch.output import BlockReport
 from shared_core.batch.ray_options import RayOptions
 from shared_core.batch.sampling import Sample, take_sample
@@ -60,6 +61,7 @@ class Worker:
     def __init__(self, reranker: bytes, rest: bytes) -> None:
         self._given = reranker, rest
         self._made: tuple[Reranker, Source, BlockScorer] | None = None
+        self._is_checked = False
 
     def sample(self, blocks: Sequence[Block], scores: bool) -> Sample | Failure:
         """Return what a sample of the job shows."""
@@ -69,10 +71,21 @@ class Worker:
         except Exception as error:  # noqa: BLE001  # raised again by the driver
             return Failure(type(error).__name__, str(error))
 
-    def run(self, block: Block) -> BlockReport | Failure:
-        """Do a block."""
+    def scoring(self) -> Scoring | Failure:
+        """Return what scores."""
         try:
-            return self._make()[2].run(block)
+            return scoring_of(self._make()[0])
+        except Exception as error:  # noqa: BLE001  # raised again by the driver
+            return Failure(type(error).__name__, str(error))
+
+    def run(self, block: Block, expected: Scoring | None) -> BlockReport | Failure:
+        """Do a block, if this worker scores as is expected."""
+        try:
+            reranker, _, scorer = self._make()
+            if expected is not None and not self._is_checked:
+                check_same(expected, scoring_of(reranker))
+                self._is_checked = True
+            return scorer.run(block)
         except Exception as error:  # noqa: BLE001  # raised again by the driver
             return Failure(type(error).__name__, str(error))
 
@@ -103,6 +116,7 @@ class RayWorkers:
         self._options = options
         self._began_ray = _connect(options.address)
         self.deaths = 0
+        self.expected: Scoring | None = None
         try:
             self.count = min(blocks, self._count(reranker))
             self._actor = ray.remote(Worker).options(
@@ -119,18 +133,28 @@ class RayWorkers:
             self.close()
             raise
 
+    def scoring(self) -> Scoring:
+        """Return what scores, by the first actor; every other one compares itself with that."""
+        found: Scoring = self._by_the_first(lambda actor: actor.scoring.remote())
+        return found
+
     def sample(self, blocks: Sequence[Block], scores: bool) -> Sample:
         """Return what a sample of the job shows, on the first actor."""
+        sample: Sample = self._by_the_first(lambda actor: actor.sample.remote(list(blocks), scores))
+        return sample
+
+    def _by_the_first(self, call: Callable[[Any], Any]) -> Any:
+        """Return what the first actor returns; it is replaced if it dies."""
         for _ in range(self._options.max_deaths):
+            reference = call(self._actors[0])
+            while not ray.wait([reference], timeout=_PATIENCE)[0]:
+                self._log_waiting(1)
             try:
-                found = ray.get(self._actors[0].sample.remote(list(blocks), scores))
+                return _succeeded(ray.get(reference))
             except RayError as error:
                 death = error
                 self._replace(self._actors[0], error)
-                continue
-            sample: Sample = _succeeded(found)
-            return sample
-        raise BatchError(f"{self._options.max_deaths} workers died over a sample: {death}")
+        raise BatchError(f"{self._options.max_deaths} workers died at the start: {death}")
 
     def run(self, blocks: Sequence[Block], on_chunk: OnChunk) -> Iterator[BlockReport]:
         """Yield what became of each block.
@@ -150,7 +174,7 @@ class RayWorkers:
         while waiting or busy:
             while idle and waiting:
                 actor, block = idle.pop(), waiting.popleft()
-                busy[actor.run.remote(block)] = actor, block
+                busy[actor.run.remote(block, self.expected)] = actor, block
             ready, _ = ray.wait(list(busy), num_returns=1, timeout=_PATIENCE)
             if not ready:
                 self._log_waiting(len(busy))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from shared_core.batch.columns import Shape
 from shared_core.document_files import check_text
 
 Id = str | int | None
-_LARGEST = 2**63
+_SMALLEST, _LARGEST = -(2**63), 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +23,30 @@ class Mark:
         key: What names that row's query; ``None`` if nothing does.
         offset: Where that row begins, in bytes, for files without an index.
         ends: Whether there is no row behind it.
+        line: The bytes of that row, in files of lines.
     """
 
     row: int
     key: Any
     offset: int = 0
     ends: bool = False
+    line: bytes = b""
+
+
+class LinesDigest:
+    """A digest of lines, as text; empty where there were none."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(digest_size=12)
+        self._is_empty = True
+
+    def add(self, line: bytes) -> None:
+        """Take one more line."""
+        self._digest.update(line)
+        self._is_empty = False
+
+    def __str__(self) -> str:
+        return "" if self._is_empty else self._digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +195,7 @@ def _id(value: Any, name: str) -> Id:
         raise _WrongValueError(f"{name} {_is(value)}, expected a string or an integer")
     if isinstance(value, str):
         return _text(value, name)
-    if not -_LARGEST <= value < _LARGEST:
+    if not _SMALLEST <= value <= _LARGEST:
         raise _WrongValueError(f"{name} is an integer of more than 64 bits")
     return value
 

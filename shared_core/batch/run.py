@@ -10,17 +10,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from shared_core.batch import known_pairs, manifest
 from shared_core.batch.columns import Columns
 from shared_core.batch.errors import BatchError
 from shared_core.batch.job import Grouping, Job, OutputFormat, OutputKind
-from shared_core.batch.lock import locked
+from shared_core.batch.known_pairs import Scoring, check_same
 from shared_core.batch.output import Output
 from shared_core.batch.plan import BatchPlan, make_plan
-from shared_core.batch.preparing import Given, Prepared, clean_up, prepare
+from shared_core.batch.preparing import Given, Prepared, check, clean_up, prepare
 from shared_core.batch.ray_options import RayOptions
 from shared_core.batch.workers import OneWorker, Workers
+from shared_core.folders import held
+from shared_core.identity import identity, is_known
 from shared_core.options import RankingOptions
 from shared_core.reranker import Reranker
+
+SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,23 +125,36 @@ def run_batch(
 
     Raises:
         BatchInputError: The input cannot be read, or has not the columns.
-        ChangedJobError: The folder holds another job.
+        ChangedJobError: The folder holds another job, or was begun with another model.
         LockedError: Another process works on it.
+        FolderError: There is a link in it.
         RerankError: The model or the server failed. What is done is done.
     """
     ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, min_docs=min_docs)
     job = _job(out, reranker, output, format, ranking, columns, block_rows, group)
-    with locked(job.out):
-        prepared = prepare(given, job, reranker)
-        files = Output(job, prepared.source.shape)
-        files.prepare()
-        with closing(_workers(reranker, job, prepared, ray)) as workers:
+    check(given, job, reranker)
+    with held(job.out, manifest.NAME) as folder:
+        prepared = prepare(given, job, reranker, folder)
+        files = Output(prepared.job, prepared.source.shape)
+        before = _begun_with(files)
+        if before is None:
+            files.prepare()
+        with closing(_workers(reranker, prepared, ray)) as workers:
+            now = _scoring(reranker, prepared, workers, ray)
+            if before is not None and now is not None:
+                check_same(before, now)
+            files.prepare()
+            if before is None and now is not None:
+                files.write_json(known_pairs.NAME, asdict(now))
+            workers.expected = before or now
             sample = workers.sample(prepared.left, measure) if prepared.left else None
             if on_plan is not None:
                 on_plan(make_plan(prepared, sample, workers.count))
             summary = _run(prepared, workers, files, on_progress or (lambda _: None))
-        files.write_json("summary.json", summary.to_dict())
-        clean_up(job)
+        prepared.source.check_unchanged()
+        if prepared.left or files.read_json(SUMMARY) is None:
+            files.write_json(SUMMARY, summary.to_dict())
+        clean_up(folder)
         return summary
 
 
@@ -164,8 +182,13 @@ def plan_batch(
     """
     ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, min_docs=min_docs)
     job = _job(out, reranker, output, format, ranking, columns, block_rows, group)
-    prepared = prepare(given, job, reranker, writes=False)
-    with closing(_workers(reranker, job, prepared, ray)) as workers:
+    prepared = prepare(given, job, reranker)
+    before = _begun_with(Output(prepared.job, prepared.source.shape))
+    with closing(_workers(reranker, prepared, ray)) as workers:
+        if before is not None and measure:
+            now = _scoring(reranker, prepared, workers, ray)
+            if now is not None:
+                check_same(before, now)
         sample = workers.sample(prepared.left, measure) if prepared.left else None
         return make_plan(prepared, sample, workers.count)
 
@@ -198,12 +221,35 @@ def _job(
     )
 
 
-def _workers(reranker: Reranker, job: Job, prepared: Prepared, ray: RayOptions | None) -> Workers:
+def _workers(reranker: Reranker, prepared: Prepared, ray: RayOptions | None) -> Workers:
     if ray is None or not prepared.left:
-        return OneWorker(reranker, job, prepared.source)
+        return OneWorker(reranker, prepared.job, prepared.source)
     from shared_core.batch.ray_workers import RayWorkers
 
-    return RayWorkers(ray, reranker, job, prepared.source, len(prepared.left))
+    return RayWorkers(ray, reranker, prepared.job, prepared.source, len(prepared.left))
+
+
+def _begun_with(files: Output) -> Scoring | None:
+    """Return what the scores that are there were made by; ``None`` if there are none."""
+    try:
+        found = files.read_json(known_pairs.NAME)
+        return None if found is None else Scoring(**found)
+    except FileNotFoundError:  # the folder itself
+        return None
+
+
+def _scoring(
+    reranker: Reranker, prepared: Prepared, workers: Workers, ray: RayOptions | None
+) -> Scoring | None:
+    """Return what scores; where nothing is left to do, as far as it is known without loading it.
+
+    ``None`` if nothing is left to do, and it would be done elsewhere.
+    """
+    if prepared.left:
+        return workers.scoring()
+    if ray is None and is_known(reranker) and not reranker.options.is_remote:
+        return Scoring(identity(reranker), None)
+    return None
 
 
 def _run(

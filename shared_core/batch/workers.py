@@ -1,4 +1,4 @@
-"""Who does the blocks: this process, or actors of Ray (ray_workers.py)."""
+"""Execution of blocks, in this process or on Ray actors (ray_workers.py)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Protocol
 
 from shared_core.batch.blocks import Block
 from shared_core.batch.job import Job
+from shared_core.batch.known_pairs import Scoring, scoring_of
 from shared_core.batch.output import BlockReport
 from shared_core.batch.sampling import Sample, take_sample
 from shared_core.batch.scoring import BlockScorer
@@ -17,10 +18,20 @@ OnChunk = Callable[[int], None]
 
 
 class Workers(Protocol):
-    """What does blocks."""
+    """What does blocks.
+
+    Attributes:
+        count: How many there are.
+        deaths: How many died and were replaced.
+        expected: What the job was begun with; whoever scores otherwise does no block.
+    """
 
     count: int
     deaths: int
+    expected: Scoring | None
+
+    def scoring(self) -> Scoring:
+        """Return what scores."""
 
     def sample(self, blocks: Sequence[Block], scores: bool) -> Sample:
         """Return what a sample of the job shows."""
@@ -53,6 +64,11 @@ class OneWorker:
         self._reranker = reranker
         self._source = source
         self._scorer = BlockScorer(reranker, job, source)
+        self.expected: Scoring | None = None
+
+    def scoring(self) -> Scoring:
+        """Return what scores."""
+        return scoring_of(self._reranker)
 
     def sample(self, blocks: Sequence[Block], scores: bool) -> Sample:
         """Return what a sample of the job shows."""

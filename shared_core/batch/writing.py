@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shared_core.batch.columns import Shape
+from shared_core.batch.columns import IdType, Shape
 from shared_core.batch.job import Job
 from shared_core.batch.rows import Judged
 from shared_core.ranking import rank
@@ -22,9 +22,9 @@ def write_scores(stream: BinaryIO, job: Job, shape: Shape, judged: Sequence[Judg
     if shape.layout == "lists":
         schema.append(("index", pa.int32()))
     if shape.query_id is not None:
-        schema.append(("query_id", _id_type(shape.has_integer_query_ids)))
+        schema.append(("query_id", _id_type(shape.query_id_type)))
     if shape.ids is not None:
-        schema.append(("document_id", _id_type(shape.has_integer_ids)))
+        schema.append(("document_id", _id_type(shape.id_type)))
     schema += [
         ("score", pa.float64()),
         ("logit", pa.float64()),
@@ -44,11 +44,11 @@ def write_rankings(stream: BinaryIO, job: Job, shape: Shape, judged: Sequence[Ju
     places = "rows" if shape.layout == "pairs" else "indexes"
     schema = [("row", pa.int64())]
     if shape.query_id is not None:
-        schema.append(("query_id", _id_type(shape.has_integer_query_ids)))
+        schema.append(("query_id", _id_type(shape.query_id_type)))
     else:
         schema.append(("query", pa.large_string()))
     if shape.ids is not None:
-        schema.append(("document_ids", pa.list_(_id_type(shape.has_integer_ids))))
+        schema.append(("document_ids", pa.list_(_id_type(shape.id_type))))
     schema += [
         (places, pa.list_(pa.int64())),
         ("scores", pa.list_(pa.float64())),
@@ -100,8 +100,8 @@ def _queries(judged: Sequence[Judged], shape: Shape) -> Iterator[list[Judged]]:
         yield list(group)
 
 
-def _id_type(is_integer: bool) -> pa.DataType:
-    return pa.int64() if is_integer else pa.large_string()
+def _id_type(kind: IdType) -> pa.DataType:
+    return {"int64": pa.int64(), "uint64": pa.uint64()}.get(kind, pa.large_string())
 
 
 def _write(stream: BinaryIO, job: Job, schema: pa.Schema, rows: Iterable[dict[str, Any]]) -> None:

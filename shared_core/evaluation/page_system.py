@@ -70,12 +70,13 @@ def _suggestion(suggestion: Suggestion | None) -> str:
         "average. Dropped: of all candidates. Empty: queries that keep nothing; "
         "<code>min_docs</code> helps them.</p>"
     )
+    first = suggestion.first_stage.answered
     chosen = (
-        f"<p>Suggested: <code>top_k={both.top_k}</code>, the smallest with which "
-        f"{suggestion.keep:.0%} of the queries that have a right candidate keep one (in the order "
-        f"of the first stage, {suggestion.first_stage.answered:.1%} would). On top of it, "
-        f"<code>score_threshold={both.threshold:.4g}</code>, the highest that costs no more than "
-        f"{1 - suggestion.keep:.0%} of those: {both.passages:,.1f} passages a query are left.</p>"
+        f"<p>Suggested: <code>top_k={both.top_k}</code> and "
+        f"<code>score_threshold={both.threshold:.4g}</code>. Of the queries that have a right "
+        f"candidate, {both.answered:.1%} keep one; {suggestion.keep:.0%} were to. Of what may be "
+        f"lost, top_k loses at most half (in the order of the first stage, {first:.1%} would keep "
+        f"one), and the threshold the rest. {both.passages:,.1f} passages a query are left.</p>"
     )
     return "<h3>What to configure</h3>\n" + chosen + table(head, rows) + legend
 

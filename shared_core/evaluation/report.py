@@ -15,6 +15,7 @@ from shared_core.evaluation.passages import BestF1, Calibration, Judged
 from shared_core.evaluation.significance import Difference, Estimate
 from shared_core.evaluation.suggestion import Suggestion
 from shared_core.evaluation.trec import run_lines
+from shared_core.folders import OutputFolder
 
 VERSION = 1
 FIRST = "first stage"
@@ -180,18 +181,23 @@ class Report:
 
         ``report.html``, ``report.json``, ``timing.json``, ``queries.jsonl`` (the figures of every
         query) and ``runs/*.run`` (TREC).
+
+        Raises:
+            FolderError: A link is in the place of ``runs``; links are not followed.
+            OSError: There is no room.
         """
-        folder = Path(folder)
-        (folder / "runs").mkdir(parents=True, exist_ok=True)
-        _write(folder / "report.json", _json(self.to_dict()))
-        _write(folder / "timing.json", _json(self.timing()))
-        _write(folder / "queries.jsonl", "".join(self._query_lines()))
-        runs = {"first_stage": self.first_stage.candidates}
-        runs |= {one.letter: one.order for one in self.systems}
-        for name, order in runs.items():
-            _write(folder / "runs" / f"{name}.run", "".join(run_lines(order, f"qwen3_{name}")))
-        _write(folder / "report.html", self.html())
-        return folder / "report.html"
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        out = OutputFolder(Path(folder))
+        runs = out.folder("runs", create=True)
+        _write(out, "report.json", _json(self.to_dict()))
+        _write(out, "timing.json", _json(self.timing()))
+        _write(out, "queries.jsonl", "".join(self._query_lines()))
+        orders = {"first_stage": self.first_stage.candidates}
+        orders |= {one.letter: one.order for one in self.systems}
+        for name, order in orders.items():
+            _write(runs, f"{name}.run", "".join(run_lines(order, f"qwen3_{name}")))
+        _write(out, "report.html", self.html())
+        return Path(folder) / "report.html"
 
     def _query_lines(self) -> Sequence[str]:
         lines = []
@@ -240,8 +246,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n"
 
 
-def _write(path: Path, text: str) -> None:
+def _write(folder: OutputFolder, name: str, text: str) -> None:
     """Write a file whole, or leave the one before."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
-    temporary.replace(path)
+    with folder.replacing(name) as stream:
+        stream.write(text.encode("utf-8", "backslashreplace"))

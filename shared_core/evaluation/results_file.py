@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from shared_core.document_files import InputError
+from shared_core.folders import FolderError, OutputFolder
+
+NAME = "results.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +40,21 @@ class ResultsFile:
     """Appends scores, and knows those of runs before.
 
     Args:
-        path: A file that need not be there; ``None`` keeps them in memory alone.
+        folder: The folder of the file, which need not be there yet; ``None`` keeps scores in
+            memory alone.
 
     Raises:
-        InputError: It holds something else.
+        InputError: The file holds something else.
+        FolderError: It is a link.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
+    def __init__(self, folder: OutputFolder | None) -> None:
+        self._folder = folder
         self._known: dict[str, QueryScores] = {}
-        if path is not None and path.exists():
-            self._read(path)
+        self._whole: int | None = None  # bytes before a torn line
+        self._missing = ""  # at the end of a whole one
+        if folder is not None:
+            self._read(folder)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -60,36 +66,40 @@ class ResultsFile:
     def add(self, scores: Sequence[QueryScores]) -> None:
         """Append scores; they are on the disk when this returns."""
         self._known.update((one.key, one) for one in scores)
-        if self._path is None:
+        if self._folder is None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._folder.is_in_place():
+            raise FolderError(
+                f"{self._folder.path} was deleted or replaced: the scores have no place"
+            )
         lines = "".join(json.dumps(asdict(one)) + "\n" for one in scores)
-        with self._path.open("ab") as stream:
-            stream.write(lines.encode())
-            stream.flush()
-            os.fsync(stream.fileno())
+        with self._folder.appending(NAME) as stream:
+            if self._whole is not None:
+                stream.truncate(self._whole)
+                self._whole = None
+            stream.write((self._missing + lines).encode())
+            self._missing = ""
 
-    def _read(self, path: Path) -> None:
-        """Read all lines; one that was torn at the end, when the writer was killed, is cut off."""
+    def _read(self, folder: OutputFolder) -> None:
+        """Read all lines; one that was torn at the end is cut off before anything is appended."""
+        data = folder.read(NAME)
         whole = 0
-        with path.open("rb") as stream:
-            for number, line in enumerate(stream, 1):
-                value = _parsed(line)
-                if value is None and not line.endswith(b"\n"):
-                    break
-                if value is None:
-                    raise InputError(
-                        f"{path}, line {number}: no result of an evaluation. Give another folder, "
-                        "or delete the line; its query is then scored again."
-                    )
-                whole += len(line)
-                self._known.setdefault(value.key, value)
-            torn = path.stat().st_size - whole
-        if torn:
-            os.truncate(path, whole)
+        line = b""
+        for number, line in enumerate(io.BytesIO(data or b""), 1):
+            value = _parsed(line)
+            if value is None and not line.endswith(b"\n"):
+                break
+            if value is None:
+                raise InputError(
+                    f"{folder.path / NAME}, line {number}: no result of an evaluation. Give "
+                    "another folder, or delete the line; its query is then scored again."
+                )
+            whole += len(line)
+            self._known.setdefault(value.key, value)
+        if len(data or b"") > whole:
+            self._whole = whole
         elif whole and not line.endswith(b"\n"):
-            with path.open("ab") as stream:
-                stream.write(b"\n")
+            self._missing = "\n"
 
 
 def _parsed(line: bytes) -> QueryScores | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean, median, quantiles
@@ -15,11 +16,14 @@ from shared_core.evaluation.first_stage import FirstStage
 from shared_core.evaluation.measures import MEASURES, best_possible, parse, per_query
 from shared_core.evaluation.passages import best_f1, calibration, judged
 from shared_core.evaluation.report import FIRST, Comparison, Report, SystemReport, Timing
+from shared_core.evaluation.results_file import NAME as RESULTS
 from shared_core.evaluation.results_file import QueryScores, ResultsFile
 from shared_core.evaluation.scoring import Progress, score_all
 from shared_core.evaluation.significance import difference, estimate, holm
 from shared_core.evaluation.suggestion import KEEP, suggest
-from shared_core.evaluation.systems import System, identity, systems_of
+from shared_core.evaluation.systems import System, systems_of
+from shared_core.folders import OutputFolder, held
+from shared_core.identity import device_kind, identity
 from shared_core.options import Instruction
 from shared_core.prompt import DEFAULT_INSTRUCTION
 from shared_core.ranking import rank, sigmoid
@@ -55,7 +59,7 @@ def evaluate(
         queries: How many, drawn by ``seed``; ``None`` takes all.
         seed: Of that draw, of the intervals and the tests.
         measures: Of ir-measures; gains and losses are told by the first.
-        keep: The share of answered queries that suggestions must keep.
+        keep: The share of answered queries that the suggestion must keep.
         queries_at_once: More than one is faster with short lists, and leaves out latency.
         out: A folder for the report. Scores go there as they come, so that a run that was stopped
             does what is missing when it is started again. ``None`` writes nothing.
@@ -66,6 +70,8 @@ def evaluate(
         InputError: Something in a file is wrong; the message names the line.
         ValueError: An argument is out of range.
         RerankError: Scoring failed. What was scored before is kept in ``out``.
+        LockedError: Another evaluation works in ``out``.
+        FolderError: There is a link in it.
     """
     _check(top_n=top_n, queries_at_once=queries_at_once)
     if not 0.0 < keep <= 1.0:
@@ -76,30 +82,46 @@ def evaluate(
     if queries is not None:
         data = data.sample(queries, seed)
     stage = _stage(data, first_stage, top_n)
-    results = ResultsFile(None if out is None else Path(out) / "results.jsonl")
-    scores = score_all(
-        systems, data, stage, results, at_once=queries_at_once, on_progress=on_progress
-    )
-    before = per_query(data.relevant, stage.candidates, measures)
-    parts = [_system(one, scores[one.letter], data, stage, measures, seed, keep) for one in systems]
-    ideal = best_possible(data.relevant, stage.candidates, measures)
-    report = Report(
-        dataset=data,
-        first_stage=stage,
-        top_n=top_n,
-        seed=seed,
-        measures=tuple(measures),
-        before=before,
-        before_figures={name: _estimate(before[name], seed) for name in measures},
-        ceiling={name: fmean(ideal[name].values()) for name in measures},
-        right=_right(data, stage),
-        systems=parts,
-        comparisons=_comparisons(before, parts, measures, seed),
-        environment=environment(),
-        command=command,
-    )
-    if out is not None:
-        report.save(out)
+    if out is not None and Path(out).is_dir():
+        ResultsFile(OutputFolder(Path(out)))  # refuses a foreign one before anything is written
+    with ExitStack() as stack:
+        folder = None if out is None else stack.enter_context(held(Path(out), RESULTS))
+        results = ResultsFile(folder)
+        scores = score_all(
+            systems, data, stage, results, at_once=queries_at_once, on_progress=on_progress
+        )
+        before = per_query(data.relevant, stage.candidates, measures)
+        parts = [
+            _system(
+                one,
+                scores[one.letter],
+                data,
+                stage,
+                measures,
+                seed,
+                keep,
+                is_timed=queries_at_once == 1,
+            )
+            for one in systems
+        ]
+        ideal = best_possible(data.relevant, stage.candidates, measures)
+        report = Report(
+            dataset=data,
+            first_stage=stage,
+            top_n=top_n,
+            seed=seed,
+            measures=tuple(measures),
+            before=before,
+            before_figures={name: _estimate(before[name], seed) for name in measures},
+            ceiling={name: fmean(ideal[name].values()) for name in measures},
+            right=_right(data, stage),
+            systems=parts,
+            comparisons=_comparisons(before, parts, measures, seed),
+            environment=environment(),
+            command=command,
+        )
+        if out is not None:
+            report.save(out)
     return report
 
 
@@ -127,6 +149,8 @@ def _system(
     measures: Sequence[str],
     seed: int,
     keep: float,
+    *,
+    is_timed: bool,
 ) -> SystemReport:
     order = {
         query: [
@@ -147,12 +171,12 @@ def _system(
         letter=system.letter,
         name=system.name,
         instruction=_instruction(system),
-        told=identity(system.reranker),
+        told=identity(system.reranker) | {"device": device_kind(system.reranker)},
         values=values,
         figures={name: _estimate(values[name], seed) for name in measures},
         order=order,
         judged=after,
-        **_cost(list(scores.values())),
+        **_cost(list(scores.values()), is_timed=is_timed),
         best_f1=best_f1(after),
         calibration=calibration(after),
         suggestion=suggest(after, judged(stage.candidates, data.relevant), keep),
@@ -165,7 +189,7 @@ def _instruction(system: System) -> str:
     return "a function of the query" if callable(given) else given or DEFAULT_INSTRUCTION
 
 
-def _cost(scores: Sequence[QueryScores]) -> dict[str, Any]:
+def _cost(scores: Sequence[QueryScores], *, is_timed: bool) -> dict[str, Any]:
     """Return tokens and times."""
     documents = sum(len(one.logits) for one in scores)
     tokens = [one.tokens for one in scores if one.tokens is not None]
@@ -176,7 +200,7 @@ def _cost(scores: Sequence[QueryScores]) -> dict[str, Any]:
         "tokens_per_query": fmean(tokens) if knows else None,
         "tokens_per_document": sum(tokens) / documents if knows else None,
         "truncated": sum(cut) if scores and len(cut) == len(scores) else None,
-        "timing": _timing(seconds) if seconds else None,
+        "timing": _timing(seconds) if seconds and is_timed else None,
     }
 
 

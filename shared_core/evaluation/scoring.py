@@ -10,12 +10,13 @@ from shared_core.errors import RerankError, ScoringError
 from shared_core.evaluation.dataset import Dataset
 from shared_core.evaluation.first_stage import FirstStage
 from shared_core.evaluation.results_file import QueryScores, ResultsFile
-from shared_core.evaluation.systems import System, identity, is_cached, key_of
+from shared_core.evaluation.systems import System, key_of
+from shared_core.identity import agree, farthest_apart, identity, is_known
 from shared_core.options import resolve_instruction
 from shared_core.results import RankedDocument
 
-# So far from one another two runs of one model may be, by rounding: half precision in other packs.
-_SAME_LOGIT = 0.5
+# So far from one another margins of one model may be: half precision in other packs.
+_ROUNDING = 0.5
 _WARM_UP = ("What is the capital of China?", ["The capital of China is Beijing."])
 
 
@@ -86,7 +87,7 @@ def score_all(
             _warm_up(system)
             _check_same(system, tasks, results)
         for chunk in _chunks(missing, at_once):
-            results.add(_judged(system, chunk))
+            results.add(_judged(system, chunk, is_timed=at_once == 1))
             done += len(chunk)
             show(Progress(system.letter, done, known, total))
         found[system.letter] = {task.query: _known(results, task.key) for task in tasks}
@@ -102,7 +103,7 @@ def _tasks(
     documents: Mapping[str, str],
     first_stage: FirstStage,
 ) -> Iterator[_Task]:
-    if not is_cached(system.reranker):
+    if not is_known(system.reranker):
         _warm_up(system)  # a hub model's commit is known once its files are here
     told = identity(system.reranker)
     configured = system.reranker.options.instruction
@@ -128,9 +129,10 @@ def _check_same(system: System, tasks: Sequence[_Task], results: ResultsFile) ->
         before = results.get(task.key)
         if before is None:
             continue
-        now = _judged(system, [task])[0]
-        apart = max(abs(a - b) for a, b in zip(before.logits, now.logits, strict=True))
-        if apart > _SAME_LOGIT:
+        now = _judged(system, [task], is_timed=False)[0].logits
+        dtype = identity(system.reranker).get("dtype")
+        if not agree(dtype, before.logits, now, rounding=_ROUNDING):
+            apart = farthest_apart(before.logits, now)
             raise ScoringError(
                 f"{system.name} does not score as it did when the results were begun: query "
                 f"{task.query} has a margin that is {apart:.2f} off. Give another folder for the "
@@ -139,7 +141,7 @@ def _check_same(system: System, tasks: Sequence[_Task], results: ResultsFile) ->
         return
 
 
-def _judged(system: System, tasks: Sequence[_Task]) -> list[QueryScores]:
+def _judged(system: System, tasks: Sequence[_Task], *, is_timed: bool) -> list[QueryScores]:
     began = time.perf_counter()
     try:
         rankings = system.reranker.rerank_many(
@@ -153,7 +155,7 @@ def _judged(system: System, tasks: Sequence[_Task]) -> list[QueryScores]:
         raise
     seconds = time.perf_counter() - began
     return [
-        _scores(task, ranked, seconds if len(tasks) == 1 else None)
+        _scores(task, ranked, seconds if is_timed else None)
         for task, ranked in zip(tasks, rankings, strict=True)
     ]
 

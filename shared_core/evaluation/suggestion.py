@@ -1,8 +1,9 @@
 """Which ``top_k`` and ``score_threshold`` to take, with what they cost and gain.
 
-``top_k`` is the smallest with which enough queries keep a right passage; the threshold is the
-highest that costs few of those. Both are chosen on the data they are then measured on, which
-flatters them; so each half of the queries is also measured with what the other half would choose.
+Of the queries that may be lost, ``top_k`` may lose half: it is the smallest that keeps the others.
+The threshold is the highest with which both together lose no more than may be lost. Both are chosen
+on the data they are then measured on, which flatters them; so each half of the queries is also
+measured with what the other half would choose.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_DOWN, Context
 
 from shared_core.evaluation.passages import Judged
 
@@ -46,10 +48,10 @@ class Suggestion:
     """What to configure.
 
     Attributes:
-        keep: The share of answered queries that each of the two steps had to keep.
-        top_k: The smallest that does.
+        keep: The share of answered queries that both together had to keep.
+        top_k: The smallest that loses at most half of what may be lost.
         first_stage: The same ``top_k`` on the order of the first stage.
-        both: That ``top_k`` with the highest threshold that keeps as many of what it left.
+        both: That ``top_k`` with the highest threshold that still keeps the share.
         unseen: The same two steps, chosen on one half of the queries and measured on the other,
             both ways together; its ``top_k`` and ``threshold`` are those of ``both``.
         table: Other values of ``top_k``.
@@ -122,19 +124,22 @@ def _kept(one: Judged, top_k: int, threshold: float | None) -> int:
 
 
 def _choose(queries: Mapping[str, Judged], keep: float) -> tuple[int, float]:
-    """Return the smallest ``top_k`` and the highest threshold that keep enough."""
-    ranks = sorted(one.right.index(True) + 1 for one in queries.values() if True in one.right)
-    top_k = ranks[_enough(len(ranks), keep) - 1]
+    """Return the smallest ``top_k`` and the highest threshold that together keep enough."""
+    answered = [one for one in queries.values() if True in one.right]
+    ranks = sorted(one.right.index(True) + 1 for one in answered)
+    top_k = ranks[_enough(len(ranks), (1 + keep) / 2) - 1]
     # The best right passage of a query is the last of its right ones to be dropped.
-    best = sorted(
-        (
-            one.scores[one.right.index(True)]
-            for one in queries.values()
-            if True in one.right[:top_k]
-        ),
-        reverse=True,
-    )
-    return top_k, best[_enough(len(best), keep) - 1]
+    best = [one.scores[one.right.index(True)] for one in answered if True in one.right[:top_k]]
+    return top_k, _shortened(sorted(best, reverse=True)[_enough(len(ranks), keep) - 1])
+
+
+def _shortened(threshold: float) -> float:
+    """Return a number of four digits that is not larger, to be shown and typed as it is.
+
+    >>> _shortened(0.123456), _shortened(0.9), _shortened(0.00099999)
+    (0.1234, 0.9, 0.0009999)
+    """
+    return float(Context(prec=4, rounding=ROUND_DOWN).create_decimal(repr(threshold)))
 
 
 def _enough(count: int, keep: float) -> int:

@@ -14,7 +14,7 @@ from shared_core.document_files import InputError
 from shared_core.evaluation.measures import MEASURES, best_possible, parse, per_query
 from shared_core.evaluation.passages import Judged, best_f1, calibration
 from shared_core.evaluation.significance import difference, estimate, holm
-from shared_core.evaluation.suggestion import Cut, suggest
+from shared_core.evaluation.suggestion import Cut, cut, suggest
 from shared_core.evaluation.trec import run_lines
 
 # q1: the right one is second. q2: of two right ones the first is found third, the other is not.
@@ -36,6 +36,26 @@ def test_figures_worked_by_hand() -> None:
     assert values["RR@10"] == pytest.approx({"q1": 1 / 2, "q2": 1 / 3, "q3": 0.0, "q4": 0.0})
     assert values["R@5"] == {"q1": 1.0, "q2": 0.5, "q3": 0.0, "q4": 0.0}
     assert values["Success@1"] == dict.fromkeys(RELEVANT, 0.0)
+
+
+def test_where_a_measure_is_cut_counts() -> None:
+    """Twelve candidates, the only right one in place 11."""
+    order = {"q": [(f"d{place}", -float(place)) for place in range(1, 13)]}
+    names = ("R@20", "R@11", "R@10", "nDCG@10", "nDCG@20", "RR@10", "RR@20", "AP", "Success@10")
+    values = per_query({"q": {"d11": 1}}, order, names)
+    assert {name: values[name]["q"] for name in names} == pytest.approx(
+        {
+            "R@20": 1.0,
+            "R@11": 1.0,
+            "R@10": 0.0,
+            "nDCG@10": 0.0,
+            "nDCG@20": 1 / math.log2(12),
+            "RR@10": 0.0,
+            "RR@20": 1 / 11,
+            "AP": 1 / 11,
+            "Success@10": 0.0,
+        }
+    )
 
 
 def test_the_ceiling_counts_what_was_not_retrieved() -> None:
@@ -177,12 +197,38 @@ def test_the_suggestion_worked_by_hand() -> None:
     assert found.table[0] == Cut(1, None, 0.5, pytest.approx(1 / 3), 1.0, pytest.approx(3 / 5), 0)
 
 
-def test_half_of_the_queries_is_enough_if_that_is_said() -> None:
-    found = suggest(AFTER, BEFORE, keep=0.5)
+def test_top_k_and_threshold_together_keep_what_is_to_be_kept() -> None:
+    """Of twenty queries two may be lost: one by top_k, whose rank is 9, and one by the threshold.
+
+    Scores have more digits than are shown, so that rounding one up would lose a query.
+    """
+    queries = {f"q{i}": Judged([0.9, 0.6000051 - i / 100], [False, True]) for i in range(1, 19)}
+    queries["q19"] = Judged([0.9] * 8 + [0.8], [False] * 8 + [True])
+    queries["q20"] = Judged([0.9, 0.0001], [False, True])
+    found = suggest(queries, queries, keep=0.9)
     assert found is not None
-    assert (found.top_k.top_k, found.top_k.answered) == (1, 0.5)
-    assert found.both.threshold == 0.9
-    assert found.both.empty == 1  # q2 keeps nothing
+    assert (found.both.top_k, found.both.threshold) == (2, 0.42)
+    assert found.both.answered == pytest.approx(18 / 20)
+    assert found.top_k.answered == pytest.approx(19 / 20)
+    shown = float(f"{found.both.threshold:.4g}")
+    assert sum(one.scores[1] >= shown for one in list(queries.values())[:18]) == 18
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.8, 0.9, 0.95, 0.99, 1.0])
+@pytest.mark.parametrize("count", [1, 2, 7, 20, 61])
+def test_a_suggestion_always_keeps_the_share(keep: float, count: int) -> None:
+    queries = {
+        f"q{i}": Judged(
+            [1 - place / 12 - (i * 7 % count) / 1000 for place in range(12)],
+            [place == i * 5 % 12 for place in range(12)],
+        )
+        for i in range(count)
+    }
+    found = suggest(queries, queries, keep)
+    assert found is not None
+    assert found.both.answered >= keep - 1e-9
+    assert found.top_k.answered >= (1 + keep) / 2 - 1e-9
+    assert cut(queries, found.both.top_k, found.both.threshold) == found.both
 
 
 def test_nothing_right_nothing_suggested() -> None:

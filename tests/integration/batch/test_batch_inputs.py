@@ -115,7 +115,7 @@ def test_integer_ids_stay_integers_in_parquet_and_odd_types_are_read(
         {
             "query_id": pa.array([int(row["query_id"][1:]) for row in ROWS], pa.int32()),
             "query": pa.array([row["query"] for row in ROWS]).dictionary_encode(),
-            "document_id": pa.array(range(90), pa.uint64()),
+            "document_id": pa.array(range(2**63, 2**63 + 90), pa.uint64()),
             "document": pa.array([row["document"] for row in ROWS], pa.large_string()),
         }
     )
@@ -125,8 +125,10 @@ def test_integer_ids_stay_integers_in_parquet_and_odd_types_are_read(
     schema = pq.read_schema(next((out / "scores").iterdir()))
     assert (schema.field("query_id").type, schema.field("document_id").type) == (
         pa.int64(),
-        pa.int64(),
+        pa.uint64(),
     )
+    found = [row["document_id"] for row in read_parts(out / "scores")]
+    assert found == list(range(2**63, 2**63 + 90))
     assert scores(out) == pytest.approx(expected, abs=1e-5)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -192,6 +193,42 @@ def test_queries_without_candidates_and_without_right_ones_count_as_nothing(
     assert "the other 2 count against every system" in report.html()
     hopeless = replace(data, relevant={query: {"gone": 1} for query in data.queries})
     assert evaluate(tiny, hopeless).systems[0].suggestion is None
+
+
+class ByNumber:
+    """A scorer that puts documents in the order of the numbers in them."""
+
+    def score(self, query: str, documents: Sequence[str], *, instruction: str) -> list[float]:
+        last = [one.split()[-1] for one in documents]
+        return [-float(one) if one.isdigit() else 0.0 for one in last]
+
+
+def test_no_candidate_is_lost_beyond_the_tenth(tmp_path: Path) -> None:
+    """Twelve candidates come in the reverse order; the only right one ends in place 11."""
+    documents = {f"d{n}": f"document {n}" for n in range(1, 13)}
+    data = Dataset("twelve", documents, {"q": "which?"}, {"q": {"d11": 1}})
+    given = {"q": [f"d{n}" for n in range(12, 0, -1)]}
+    measures = ["nDCG@10", "nDCG@20", "R@20", "RR@10", "AP"]
+    asked = {"first_stage": given, "measures": measures, "out": tmp_path}
+    report = evaluate(Reranker(scorer=ByNumber()), data, **asked)
+    (system,) = report.systems
+    assert [name for name, _ in system.order["q"]] == list(documents)
+    after = {name: system.figures[name].mean for name in measures}
+    assert after == pytest.approx(
+        {"nDCG@10": 0, "nDCG@20": 1 / math.log2(12), "R@20": 1, "RR@10": 0, "AP": 1 / 11}
+    )
+    assert report.before_figures["AP"].mean == pytest.approx(1 / 2)
+    assert report.before_figures["nDCG@10"].mean == pytest.approx(1 / math.log2(3))
+    assert report.ceiling == pytest.approx(dict.fromkeys(measures, 1.0))
+    saved = json.loads((tmp_path / "report.json").read_text())
+    assert {name: one["mean"] for name, one in saved["systems"][0]["figures"].items()} == after
+    run = (tmp_path / "runs" / "A.run").read_text().splitlines()
+    assert [line.split()[2] for line in run] == list(documents)
+    assert [line.split()[3] for line in run] == [str(n) for n in range(1, 13)]
+    first = (tmp_path / "runs" / "first_stage.run").read_text().splitlines()
+    assert [line.split()[2] for line in first] == given["q"]
+    (line,) = (tmp_path / "queries.jsonl").read_text().splitlines()
+    assert json.loads(line)["figures"]["A"] == pytest.approx(after)
 
 
 def test_wrong_arguments_are_refused_before_anything_is_scored(

@@ -1,0 +1,230 @@
+"""What the scores of a reranker depend on, so that old scores are only kept with equal ones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from shared_core.options import TINY, RerankerOptions
+from shared_core.ranking import sigmoid
+from shared_core.reranker import Reranker
+from shared_core.scorers.base import Scorer
+
+NOT_SCORES = frozenset(
+    {
+        "api_key",
+        "cache_dir",
+        "cache_size",
+        "connect_timeout",
+        "device",
+        "headers",
+        "hub",
+        "local_files_only",
+        "max_batch_tokens",
+        "max_concurrency",
+        "max_retries",
+        "on_error",
+        "requests_per_second",
+        "show_progress",
+        "timeout",
+        "total_timeout",
+    }
+)
+"""Options that say where, how fast and how patiently, and change no score but by rounding."""
+
+_SERVER_ONLY = ("base_url", "dialect", "template", "tokenizer")
+_MODEL_FILES = (".safetensors", ".json", ".bin", ".txt", ".jinja")
+_READ = 1 << 20
+_FLOAT32_ROUNDING = 0.01
+_SAME_SCORE = 2e-4
+
+
+def custom_scorer(reranker: Reranker) -> Scorer | None:
+    """Return the scorer that the reranker was given, if any."""
+    scorer: Scorer | None = reranker.__getstate__()["scorer"]
+    return scorer
+
+
+def identity(reranker: Reranker) -> dict[str, Any]:
+    """Return what its scores depend on, except the instruction; no secret is among it.
+
+    Nothing is loaded and no server is asked. Of a model here: the backend, the dtype that "auto"
+    stands for on this machine, and a digest of the model's files or the hub's commit. Of a server:
+    its address, the model's name, and how it is spoken to. Of a scorer of one's own: its class.
+    Options that are at their default are left out, so that a new option changes nothing.
+    """
+    options = reranker.options
+    scorer = custom_scorer(reranker)
+    given = options.model_dump(mode="python", exclude_defaults=True)
+    told = {
+        name: shown(value)
+        for name, value in given.items()
+        if name not in NOT_SCORES and name not in ("instruction", "dtype", "backend")
+    }
+    told["model"] = options.model
+    if scorer is not None:
+        return told | {"backend": f"{type(scorer).__module__}.{type(scorer).__qualname__}"}
+    told["backend"] = "remote" if options.is_remote else _local_backend(options)
+    if options.is_remote:
+        if not isinstance(options.dialect, str):
+            dialect = type(options.dialect)
+            told["dialect"] = f"{dialect.__module__}.{dialect.__qualname__}"
+        if options.tokenizer is not None and os.path.exists(options.tokenizer):
+            told["tokenizer"] = digest_of(Path(options.tokenizer))
+        return told
+    told["dtype"] = _dtype(options)
+    told["files"] = _model_files(options)
+    if os.path.isdir(options.model):
+        told["model"] = "a folder"  # wherever it lies: its files are what counts
+    return {name: value for name, value in told.items() if name not in _SERVER_ONLY}
+
+
+def device_kind(reranker: Reranker) -> str | None:
+    """Return the kind of device that a model here is computed on; ``None`` of all others."""
+    options = reranker.options
+    if custom_scorer(reranker) is not None or options.is_remote:
+        return None
+    if options.backend == "vllm":
+        return options.device or "vllm"
+    from shared_core.scorers.devices import choose_device
+
+    return choose_device(options).type
+
+
+def is_known(reranker: Reranker) -> bool:
+    """Whether `identity` is whole before the model is loaded: a hub model has to be here."""
+    options = reranker.options
+    is_elsewhere = custom_scorer(reranker) is not None or options.is_remote
+    return is_elsewhere or _model_files(options) is not None
+
+
+def farthest_apart(before: Sequence[float], now: Sequence[float]) -> float:
+    """Return how far two lists of margins of the same documents are from one another at most."""
+    return max((abs(a - b) for a, b in zip(before, now, strict=True)), default=0.0)
+
+
+def agree(
+    dtype: str | None, before: Sequence[float], now: Sequence[float], *, rounding: float = 0.25
+) -> bool:
+    """Whether two lists of margins can be those of one model.
+
+    Args:
+        dtype: What they were computed in; ``None`` if that is not known, as of a server, which may
+            also round probabilities: there scores that are equal to four places agree.
+        before, now: The margins of the same documents.
+        rounding: How far margins may be apart that were not computed in float32.
+    """
+    most = _FLOAT32_ROUNDING if dtype == "float32" else rounding
+    return len(before) == len(now) and all(
+        abs(a - b) <= most or (dtype is None and abs(sigmoid(a) - sigmoid(b)) <= _SAME_SCORE)
+        for a, b in zip(before, now, strict=True)
+    )
+
+
+def shown(value: Any) -> Any:
+    """Return a plain value as it is, and of anything else a digest, since it may hold a key."""
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    if callable(value):
+        return f"function {getattr(value, '__qualname__', type(value).__qualname__)}"
+    if not isinstance(value, (dict, list, tuple)):
+        return type(value).__qualname__
+    text = json.dumps(value, sort_keys=True, default=lambda other: type(other).__qualname__)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:16]}" if value else value
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return every difference of two identities in words."""
+
+    def said(values: Mapping[str, Any], name: str) -> str:
+        return repr(values[name]) if name in values else "not set"
+
+    return [
+        f"{name} was {said(before, name)} and is {said(now, name)}"
+        for name in sorted({*before, *now})
+        if said(before, name) != said(now, name)
+    ]
+
+
+def digest_of(path: Path) -> str:
+    """Return a digest of a file, or of those files of a folder that a model is read from."""
+    if not path.is_dir():
+        return f"sha256:{_file_digest(path)}"
+    files = sorted(one for one in path.iterdir() if one.suffix in _MODEL_FILES and one.is_file())
+    with ThreadPoolExecutor(4) as pool:  # hashing lets other threads run
+        digests = list(pool.map(_file_digest, files))
+    whole = "".join(f"{file.name}:{one}\n" for file, one in zip(files, digests, strict=True))
+    return f"sha256:{hashlib.sha256(whole.encode()).hexdigest()}"
+
+
+def _file_digest(path: Path) -> str:
+    status = path.stat()
+    return _read_digest(str(path), status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _read_digest(path: str, inode: int, size: int, changed: int) -> str:
+    """Return the digest of a file's bytes; the other arguments say which state of it was read."""
+    del inode, size, changed
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while part := stream.read(_READ):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _local_backend(options: RerankerOptions) -> str:
+    return "transformers" if options.backend == "auto" else options.backend
+
+
+def _dtype(options: RerankerOptions) -> str:
+    """Return the dtype that a model here is computed in."""
+    if options.backend == "vllm":
+        from shared_core.scorers.vllm_engine import _dtype as vllm_dtype
+
+        return vllm_dtype(options)
+    from shared_core.scorers.devices import choose_device, dtype_of
+
+    return str(dtype_of(options, choose_device(options))).removeprefix("torch.")
+
+
+def _model_files(options: RerankerOptions) -> str | None:
+    """Return the digest of a model's folder, or a hub model's commit if it is on this disk."""
+    folder = Path(__file__).parent / TINY if options.model == TINY else Path(options.model)
+    if folder.is_dir():
+        return digest_of(folder)
+    find: Callable[[RerankerOptions], str | None] = (
+        _modelscope_digest if options.hub == "modelscope" else _hub_commit
+    )
+    return find(options)
+
+
+def _hub_commit(options: RerankerOptions) -> str | None:
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ModuleNotFoundError:
+        return None
+    try:
+        found = try_to_load_from_cache(
+            options.model, "config.json", cache_dir=options.cache_dir, revision=options.revision
+        )
+    except ValueError:  # not the name of a repository
+        return None
+    return f"commit {Path(found).parent.name}" if isinstance(found, str) else None
+
+
+def _modelscope_digest(options: RerankerOptions) -> str | None:
+    from shared_core.errors import RerankError
+    from shared_core.scorers.loading import resolve_source
+
+    try:
+        folder, _ = resolve_source(options.model_copy(update={"local_files_only": True}))
+    except RerankError:
+        return None
+    return digest_of(Path(folder))
