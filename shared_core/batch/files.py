@@ -35,6 +35,7 @@ class InputFile:
         size: Bytes.
         changed: Nanoseconds since 1970 at its last change; ``None`` where the store does not tell.
         inode: What the file system numbers it by; ``None`` in an object store.
+        touched: Nanoseconds since 1970 at the last change of content, name or rights, likewise.
         digest: Of its lines, or of the footer of a parquet file; ``None`` before it was read.
     """
 
@@ -43,6 +44,7 @@ class InputFile:
     size: int
     changed: int | None
     inode: int | None = None
+    touched: int | None = None
     digest: str | None = None
 
 
@@ -109,7 +111,8 @@ def _input_file(info: Any, prefix: str | None) -> InputFile:
     if prefix is not None:
         return InputFile(prefix + info.path, kind, info.size, info.mtime_ns)
     path = os.path.abspath(info.path)
-    return InputFile(path, kind, info.size, info.mtime_ns, os.stat(path).st_ino)
+    status = os.stat(path)
+    return InputFile(path, kind, info.size, info.mtime_ns, status.st_ino, status.st_ctime_ns)
 
 
 def _system(path: str) -> tuple[Any, str, str | None]:

@@ -72,7 +72,7 @@ def grouped(source: Source, out: OutputFolder, *, part_bytes: int = _PART_BYTES)
 
 def copied(files: list[InputFile]) -> list[InputFile]:
     """Return the files of a copy, which are known by size and content: a folder may be moved."""
-    return [replace(file, changed=None, inode=None) for file in files]
+    return [replace(file, changed=None, inode=None, touched=None) for file in files]
 
 
 def _parts(folder: Path) -> list[Path]:

@@ -160,7 +160,7 @@ def _found(before: dict[str, Any], given: Given, job: Job, identity: dict[str, A
 def _checked(
     files: list[InputFile], before: list[dict[str, Any]], job: Job, shape: Shape
 ) -> list[InputFile]:
-    """Return files with the digests that they had; those that were replaced are read again.
+    """Return files with the digests that they had; those that were touched are read again.
 
     Raises:
         ChangedJobError: One has its size and time, and other content.
@@ -169,7 +169,9 @@ def _checked(
     found = [replace(file, digest=was.digest) for file, was in zip(files, old, strict=True)]
     source = Source(found, job.columns, shape)
     for number, was in enumerate(old):
-        if was.digest is not None and was.inode != found[number].inode:
+        now = found[number]
+        is_untouched = (was.inode, was.touched) == (now.inode, now.touched) != (None, None)
+        if was.digest is not None and not is_untouched:
             try:
                 source.check_digest(number)
             except BatchInputError as error:
