@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 import stat
+import sys
 import uuid
 import weakref
 from collections.abc import Iterator
@@ -296,7 +297,7 @@ def naming(path: Path) -> Iterator[None]:
 def _try_lock(descriptor: int) -> bool:
     """Return whether this process now holds an exclusive lock on an open file."""
     try:
-        if os.name == "nt":
+        if sys.platform == "win32":
             import msvcrt
 
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
