@@ -55,8 +55,9 @@ def scoring_of(reranker: Reranker) -> Scoring:
     from shared_core.batch.scoring import may_be_a_row
 
     try:
-        queries, documents = zip(*PAIRS, strict=True)
-        rankings = reranker.rerank_many(queries, documents)
+        rankings = reranker.rerank_many(
+            [query for query, _ in PAIRS], [documents for _, documents in PAIRS]
+        )
         by_index = [sorted(ranking, key=lambda one: one.index) for ranking in rankings]
         logits = [one.logit for ranking in by_index for one in ranking if one.logit is not None]
     except Exception as error:

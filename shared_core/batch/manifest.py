@@ -169,8 +169,9 @@ def read_blocks(folder: OutputFolder, count: int) -> list[Block]:
     Raises:
         ChangedJobError: The file is damaged or gone.
     """
+    lines = folder.read(BLOCKS) or b""
     try:
-        blocks = [Block.from_json(line) for line in (folder.read(BLOCKS) or b"").splitlines()]
+        blocks = [Block.from_json(line) for line in lines.decode().splitlines()]
     except (ValueError, TypeError):
         blocks = []
     if len(blocks) != count:
