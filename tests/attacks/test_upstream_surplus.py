@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import ssl
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -129,20 +127,6 @@ def test_an_answer_that_comes_too_late_is_nobodys() -> None:
 
     with Upstream(late) as upstream, upstream.client(timeout=0.3, max_retries=0) as reranker:
         assert all_right(reranker, range(8), ServerUnreachableError) == 2
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate of this machine's own, with its key."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl command here: install it (apt install openssl)")
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    wanted = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
-    extra = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", f"{path}.crt"]
-    subprocess.run([openssl, *wanted.split(), *extra], check=True, capture_output=True)
-    path.write_bytes(path.read_bytes() + Path(f"{path}.crt").read_bytes())
-    return path
 
 
 @pytest.mark.parametrize("talk", [twice, twice_in_two_packets], ids=lambda talk: talk.__name__)

@@ -73,6 +73,7 @@ class Upstream:
     Attributes:
         seen: All requests.
         n_connections: How many were opened.
+        pages: What every GET is answered with; not found by default.
         gone: Set when it ends; whoever waits in a ``talk`` waits for that.
     """
 
@@ -81,6 +82,7 @@ class Upstream:
     seen: list[Request] = field(default_factory=list)
     n_connections: int = 0
     gone: threading.Event = field(default_factory=threading.Event)
+    pages: bytes | None = None
 
     def __enter__(self) -> Self:
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -112,7 +114,9 @@ class Upstream:
             while not self.gone.is_set():
                 request = _read(wire, lines, number)
                 self.seen.append(request)
-                if request.method != "POST":
+                if request.method != "POST" and self.pages is not None:
+                    request.send(reply(self.pages))
+                elif request.method != "POST":
                     request.send(reply(b"{}", status="404 Not Found"))
                 else:
                     self.talk(request)

@@ -31,11 +31,17 @@ class Reply:
         """Return the decoded body.
 
         Raises:
-            InvalidReplyError: It is not JSON.
+            InvalidReplyError: It is not JSON, or says two things of one name.
         """
         try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
+            return json.loads(self.body, object_pairs_hook=_unambiguous)
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, _AmbiguousError):
+                raise InvalidReplyError(
+                    f"{self.url}{self.way}: {shortened(self.redact(str(error)))}",
+                    url=self.url,
+                    status=200,
+                ) from None
             kind = self.headers.get("content-type", "")
             words = self.redact(server_words(self.body, kind, self.redact))
             name = request_id(self.headers)
@@ -46,6 +52,19 @@ class Reply:
                 status=200,
                 request_id=self.redact(name) if name else None,
             ) from None
+
+
+class _AmbiguousError(ValueError):
+    """An object has one name twice, with different values: readers differ in which they take."""
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for name, value in pairs:
+            if found[name] != value:
+                raise _AmbiguousError(f"the reply has {name!r} twice in one object")
+    return found
 
 
 def longest_reply(sent: int) -> int:
