@@ -95,7 +95,7 @@ def test_credentials_reach_the_proxy_and_no_message(monkeypatch: pytest.MonkeyPa
 def test_a_proxy_that_refuses_is_named(
     scheme: str, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of https it is the proxy's answer alone; of http it may be the server's, and both are named."""
+    """Of https it is the proxy's answer alone; of http it may be the server's: both are named."""
     with ForwardProxy(status) as proxy, right() as upstream:
         upstream.url = f"{scheme}://127.0.0.1:{upstream.port}"
         monkeypatch.setenv(f"{scheme.upper()}_PROXY", f"http://u:secretpass@{proxy.place}")
@@ -110,7 +110,7 @@ def test_a_proxy_that_refuses_is_named(
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_is_not_there_is_named(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
-        place = "127.0.0.1:%d" % free.getsockname()[1]
+        place = f"127.0.0.1:{free.getsockname()[1]}"
     monkeypatch.setenv("ALL_PROXY", place)
     with right() as upstream:
         upstream.url = f"{scheme}://127.0.0.1:{upstream.port}"
