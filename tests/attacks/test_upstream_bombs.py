@@ -138,9 +138,12 @@ def test_a_gateway_that_compresses_unasked_is_understood(coding: str, frame: int
 def test_what_is_not_encoded_as_it_says_is_no_ranking() -> None:
     for coding in ("gzip", "deflate", "br", "x-unknown\x1b[2J"):
         talk = encoded(coding, b'{"results": []}')
-        with Upstream(talk) as upstream, upstream.client() as reranker:
-            with pytest.raises(InvalidReplyError, match=r"encod") as caught:
-                reranker.score("q", ["a"])
+        with (
+            Upstream(talk) as upstream,
+            upstream.client() as reranker,
+            pytest.raises(InvalidReplyError, match=r"encod") as caught,
+        ):
+            reranker.score("q", ["a"])
         assert str(caught.value).isprintable()
 
 

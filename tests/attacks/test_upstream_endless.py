@@ -72,10 +72,10 @@ def test_nobody_is_followed_with_a_key(status: str) -> None:
                 reply(b"", f"location: {right.url}/v1/rerank", status=status)
             )
         ) as upstream,
+        upstream.client(api_key="sk-secret-key", headers={"x-tenant": "t-secret"}) as reranker,
+        pytest.raises(ServerStatusError, match="a redirection to"),
     ):
-        with upstream.client(api_key="sk-secret-key", headers={"x-tenant": "t-secret"}) as reranker:
-            with pytest.raises(ServerStatusError, match="a redirection to"):
-                reranker.score("q", ["a"])
+        reranker.score("q", ["a"])
     assert right.n_connections == 0
 
 
@@ -115,15 +115,21 @@ def test_no_odd_number_makes_a_ranking(name: str) -> None:
     content = b'{"results": [%s]}' % b",".join([*rows, row(b"1", b"0.25")])
     for headers in ([], ["content-type: text/html"]):
         talk = lambda request, headers=headers: request.send(reply(content, *headers))  # noqa: E731
-        with Upstream(talk) as upstream, upstream.client() as reranker:
-            with pytest.raises(InvalidReplyError):
-                reranker.rerank("q", ["a", "b"])
+        with (
+            Upstream(talk) as upstream,
+            upstream.client() as reranker,
+            pytest.raises(InvalidReplyError),
+        ):
+            reranker.rerank("q", ["a", "b"])
 
 
 def test_a_name_that_is_there_twice_makes_no_ranking() -> None:
     """Readers differ in which of two values they take, and one of them is wrong."""
     content = b'{"results": [{"index": 0, "index": 1, "relevance_score": 0.9}, %s]}'
     talk = lambda request: request.send(reply(content % row(b"0", b"0.1")))  # noqa: E731
-    with Upstream(talk) as upstream, upstream.client() as reranker:
-        with pytest.raises(InvalidReplyError, match="twice"):
-            reranker.rerank("q", ["a", "b"])
+    with (
+        Upstream(talk) as upstream,
+        upstream.client() as reranker,
+        pytest.raises(InvalidReplyError, match="twice"),
+    ):
+        reranker.rerank("q", ["a", "b"])

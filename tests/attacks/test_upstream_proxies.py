@@ -114,9 +114,11 @@ def test_a_proxy_that_is_not_there_is_named(scheme: str, monkeypatch: pytest.Mon
     monkeypatch.setenv("ALL_PROXY", place)
     with right() as upstream:
         upstream.url = f"{scheme}://127.0.0.1:{upstream.port}"
-        with upstream.client(max_retries=0) as reranker:
-            with pytest.raises(ServerUnreachableError) as caught:
-                reranker.score("q", DOCUMENTS)
+        with (
+            upstream.client(max_retries=0) as reranker,
+            pytest.raises(ServerUnreachableError) as caught,
+        ):
+            reranker.score("q", DOCUMENTS)
     assert f"no answer from the proxy http://{place} (from ALL_PROXY)" in str(caught.value)
     assert "NO_PROXY" in str(caught.value)
 
@@ -134,9 +136,12 @@ def test_a_proxy_that_cannot_be_used_is_told(
     value: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", value)
-    with right() as upstream, upstream.client(max_retries=0) as reranker:
-        with pytest.raises(ConfigurationError) as caught:
-            reranker.score("q", DOCUMENTS)
+    with (
+        right() as upstream,
+        upstream.client(max_retries=0) as reranker,
+        pytest.raises(ConfigurationError) as caught,
+    ):
+        reranker.score("q", DOCUMENTS)
     assert said in str(caught.value)
     assert "ALL_PROXY" in str(caught.value)
     assert "secretpass" not in str(caught.value)

@@ -49,9 +49,12 @@ def test_no_error_or_log_holds_what_a_terminal_obeys(
     place: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "qwen3_rerank")
-    with Upstream(PLACES[place]) as upstream:
-        with upstream.client(max_retries=1) as reranker, pytest.raises(RerankError) as caught:
-            reranker.score("q", ["a", "b"])
+    with (
+        Upstream(PLACES[place]) as upstream,
+        upstream.client(max_retries=1) as reranker,
+        pytest.raises(RerankError) as caught,
+    ):
+        reranker.score("q", ["a", "b"])
     error = caught.value
     assert str(error).isprintable()
     assert str(getattr(error, "request_id", None)).isprintable()
@@ -75,9 +78,12 @@ def described(page: object) -> Callable[[Request], None]:
 def test_nor_what_a_server_says_that_it_is(page: object) -> None:
     upstream = Upstream(described(page))
     upstream.pages = in_json(page)
-    with upstream, upstream.client(dialect="auto", template="auto", max_retries=0) as reranker:
-        with pytest.raises(RerankError) as caught:
-            reranker.score("q", ["a"])
+    with (
+        upstream,
+        upstream.client(dialect="auto", template="auto", max_retries=0) as reranker,
+        pytest.raises(RerankError) as caught,
+    ):
+        reranker.score("q", ["a"])
     assert str(caught.value).isprintable()
 
 
@@ -89,9 +95,12 @@ def test_words_of_scripts_that_need_joiners_stay_as_they_are() -> None:
 def test_a_secret_is_not_put_together_again_by_cleaning() -> None:
     key = "sk-1234567890abcdef"
     broken = "\x1b".join(key)
-    with Upstream(said(in_json({"message": broken}), "401 No")) as upstream:
-        with upstream.client(api_key=key) as reranker, pytest.raises(RerankError) as caught:
-            reranker.score("q", ["a"])
+    with (
+        Upstream(said(in_json({"message": broken}), "401 No")) as upstream,
+        upstream.client(api_key=key) as reranker,
+        pytest.raises(RerankError) as caught,
+    ):
+        reranker.score("q", ["a"])
     assert key not in str(caught.value)
 
 
@@ -126,6 +135,6 @@ def test_a_body_that_is_nested_too_deep_to_print_is_an_error_of_ours() -> None:
             with (
                 Upstream(said(in_json(body), status)) as upstream,
                 upstream.client() as reranker,
-                pytest.raises(RerankError, match="answered|reply|expected"),
+                pytest.raises(RerankError, match=r"answered|reply|expected"),
             ):
                 reranker.score("q", ["a"])

@@ -19,7 +19,9 @@ from shared_core.scorers.remote.proxies import Proxy
 
 logger = logging.getLogger("qwen3_rerank")
 _AT_ONCE = 2**20  # bytes to read, more than the event loop buffers: nothing is left below us
-_HANDED_ON = 2**14  # bytes to parse before other tasks have their turn
+_HANDED_ON = 2**12  # bytes to parse before other tasks have their turn
+_MOST_PROVISIONAL = 20  # answers with a status below 200 before the real one
+_MOST_PIECES = 10_000  # of a reply, unless they have sixteen bytes each
 _LONGEST_HEAD = 100 * 1024  # bytes, as in httpcore
 _EXPIRY = 5.0  # seconds that an idle connection is kept
 
@@ -115,6 +117,7 @@ class Connection(httpcore.AsyncNetworkStream):
         self._reply = h11.Connection(h11.CLIENT)
         self._has_read = True
         self._is_spoiled = self._held_surplus = False
+        self._n_bytes = self._n_pieces = self._n_provisional = 0
         self.n_requests = 0
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -163,15 +166,22 @@ class Connection(httpcore.AsyncNetworkStream):
         self._reply.send(h11.Request(method="GET", target="/", headers=[("host", "x")]))
         self._reply.send(h11.EndOfMessage())
         self._has_read = False
+        self._n_bytes = self._n_pieces = self._n_provisional = 0
         self.n_requests += 1
 
     def _follow(self, data: bytes) -> None:
+        self._n_bytes += len(data)
         # What is no HTTP ends the request: httpcore reads the same bytes by the same rules.
         with contextlib.suppress(h11.RemoteProtocolError):
             self._reply.receive_data(data)
-            while self._reply.next_event() not in (h11.NEED_DATA, h11.PAUSED):
+            while (event := self._reply.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
+                self._n_pieces += 1
+                self._n_provisional += isinstance(event, h11.InformationalResponse)
                 if self._reply.their_state in (h11.CLOSED, h11.MUST_CLOSE):
                     break
+        is_crumbled = self._n_pieces > max(_MOST_PIECES, self._n_bytes // 16)
+        if is_crumbled or self._n_provisional > _MOST_PROVISIONAL:
+            raise httpcore.RemoteProtocolError("the reply comes in too many pieces")
 
     def _has_in_tls(self) -> bool:
         found: ssl.SSLObject | None = self._stream.get_extra_info("ssl_object")
