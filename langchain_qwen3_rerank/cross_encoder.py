@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import model_validator
 
 from shared_core.adapter import RerankerHolder
-from shared_core.errors import ConfigurationError, ScoringError
+from shared_core.encodable import check_pairs
+from shared_core.errors import ConfigurationError, ScoringError, TextEncodingError
 from shared_core.prompt import DEFAULT_INSTRUCTION
 
 if TYPE_CHECKING:
@@ -65,12 +66,16 @@ class Qwen3CrossEncoder(RerankerHolder, BaseCrossEncoder):
             positions.setdefault(query, []).append(position)
         if not positions:
             return []
-        rankings = self.reranker.rerank_many(
-            positions,
-            [[text_pairs[position][1] for position in group] for group in positions.values()],
-            instruction=DEFAULT_INSTRUCTION if self.instruction is None else self.instruction,
-            **self.window_options,
-        )
+        try:
+            rankings = self.reranker.rerank_many(
+                positions,
+                [[text_pairs[position][1] for position in group] for group in positions.values()],
+                instruction=DEFAULT_INSTRUCTION if self.instruction is None else self.instruction,
+                **self.window_options,
+            )
+        except TextEncodingError:
+            check_pairs(text_pairs)  # names the pair
+            raise
         scores = [0.0] * len(text_pairs)
         for group, ranking in zip(positions.values(), rankings, strict=True):
             for one in ranking:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from shared_core.errors import ClosedError, RerankError
+from shared_core.errors import RerankError
 from shared_core.long_documents.options import Windows
 from shared_core.options import RankingOptions
 from shared_core.results import RankedDocument, passed_through, ranked_documents
@@ -36,8 +36,8 @@ class RankCall:
         """Return one ranking per request.
 
         Raises:
-            RerankError: Scoring failed. With ``on_error="passthrough"`` it does not raise, and a
-                failing request spoils no other one.
+            RerankError: Scoring failed. With ``on_error="passthrough"`` it does not raise what may
+                pass, and a failing request spoils no other one.
         """
         try:
             return self._ranked(self.runner.run(self.requests, self.windows))
@@ -69,8 +69,7 @@ class RankCall:
         ]
 
     def _passes(self, error: RerankError) -> bool:
-        passes = self.runner.options.on_error == "passthrough"
-        return passes and not isinstance(error, ClosedError)
+        return self.runner.options.on_error == "passthrough" and not error.is_permanent
 
     def _passed(self, error: RerankError) -> list[RankedDocument]:
         documents = self.requests[0].documents

@@ -29,15 +29,27 @@ from typing import Any
 
 
 class RerankError(Exception):
-    """The base of all errors of this library."""
+    """The base of all errors of this library.
+
+    Attributes:
+        is_permanent: Whether the call fails every time until somebody changes its options, its
+            texts or the installation. Such an error is raised whatever ``on_error`` says; the
+            others may pass, and ``on_error="passthrough"`` passes their documents through.
+    """
+
+    is_permanent: bool = False
 
 
 class ConfigurationError(RerankError, ValueError):
     """Options that contradict one another."""
 
+    is_permanent = True
+
 
 class MissingDependencyError(RerankError, ImportError):
     """An optional dependency is missing; the message is the command that installs it."""
+
+    is_permanent = True
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f'{feature} needs an extra: pip install "qwen3-rerank[{extra}]"')
@@ -46,6 +58,8 @@ class MissingDependencyError(RerankError, ImportError):
 class ModelLoadError(RerankError):
     """Weights, configuration or tokenizer could not be read."""
 
+    is_permanent = True
+
 
 class UnsupportedModelError(ModelLoadError):
     """The checkpoint is readable, but scoring with it would be wrong."""
@@ -53,6 +67,8 @@ class UnsupportedModelError(ModelLoadError):
 
 class HubUnreachableError(ModelLoadError, ConnectionError):
     """The hub cannot be reached, and the model is not on this machine."""
+
+    is_permanent = False
 
 
 class QueryTooLongError(RerankError, ValueError):
@@ -77,11 +93,13 @@ class QueryTooLongError(RerankError, ValueError):
 
 
 class TextEncodingError(RerankError, ValueError):
-    """A text that cannot be encoded as UTF-8, so that no tokenizer can read it."""
+    """A text that cannot be encoded as UTF-8, so that no tokenizer can read it; says which."""
+
+    is_permanent = True
 
 
 class DeviceMemoryError(RerankError, MemoryError):
-    """The device ran out of memory on a single document."""
+    """The device ran out of memory on a single document, or on the model itself."""
 
 
 class ScoringError(RerankError):
@@ -124,7 +142,17 @@ class ServerUnreachableError(RemoteError, ConnectionError):
 
 
 class ServerStatusError(RemoteError):
-    """The server answered with an error status; the message has its own words."""
+    """The server answered with an error status; the message has its own words.
+
+    A refused key, an unknown model or address, a redirection and a server that is no reranker are
+    permanent (3xx, 401, 403, 404, 405, 407, 410, 501); other statuses may pass.
+    """
+
+    @property
+    def is_permanent(self) -> bool:  # type: ignore[override]  # depends on the status
+        """Whether the status is that of a mistake in address, model or key."""
+        status = self.status or 0
+        return 300 <= status < 400 or status in (401, 403, 404, 405, 407, 410, 501)
 
 
 class InvalidReplyError(RemoteError):
@@ -138,6 +166,8 @@ class ForkedProcessError(RerankError, RuntimeError):
         reason: What its parent had or did.
     """
 
+    is_permanent = True
+
     def __init__(self, reason: str) -> None:
         super().__init__(
             f"this process was forked, and cannot score: {reason}. Fork before the first use, or "
@@ -150,4 +180,6 @@ class ForkedProcessError(RerankError, RuntimeError):
 
 
 class ClosedError(RerankError, RuntimeError):
-    """The reranker was used after `Reranker.close`."""
+    """The reranker was used after `Reranker.close`, or closed while it was used."""
+
+    is_permanent = True

@@ -167,8 +167,10 @@ def _located_on_hub(options: RerankerOptions) -> RerankerOptions:
         ) from error
     except errors.RevisionNotFoundError as error:
         raise ModelLoadError(f"{name!r} has no revision {options.revision!r}") from error
-    except errors.HfHubHTTPError:  # a mirror without this route: loading itself will tell
-        return options
+    except errors.HfHubHTTPError as error:
+        if error.response.status_code >= 500 and not is_cached:
+            raise HubUnreachableError(f"{constants.ENDPOINT} failed: {error}") from error
+        return options  # a mirror without this route: loading itself will tell
     except Exception as error:  # of httpx or requests, by the hub library's version
         if not is_cached:
             raise HubUnreachableError(

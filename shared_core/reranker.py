@@ -89,7 +89,9 @@ class Reranker:
         cache_size: How many scores to remember exactly; 0 remembers none.
         show_progress: Draw a bar over the forwards of long jobs.
         on_error: ``"passthrough"`` makes `rerank` return the input order unscored when scoring
-            fails, with a warning and `RankedDocument.error` set. `score` always raises.
+            fails, with a warning and `RankedDocument.error` set. Mistakes that would fail every
+            call (`RerankError.is_permanent`: a wrong model name, a missing package, a refused key)
+            are raised all the same. `score` always raises.
 
     Raises:
         ValueError: An option is out of range; the message names it.

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from shared_core.encodable import check_requests
 from shared_core.errors import ClosedError, ForkedProcessError
 from shared_core.forking import ForkGuard
 from shared_core.judging import Judge
@@ -62,7 +63,9 @@ class Runner:
         self._refuse_if_closed()
         if not any(request.documents for request in requests):
             return [[] for _ in requests]
-        return run_here(self._running(self._get_judge(), requests, windows))
+        judge = self._get_judge()
+        self._check_texts(requests)
+        return run_here(self._running(judge, requests, windows))
 
     async def arun(
         self, requests: Sequence[ScoreRequest], windows: Windows | None = None
@@ -72,6 +75,7 @@ class Runner:
         if not any(request.documents for request in requests):
             return [[] for _ in requests]
         judge = await self._aget_judge()
+        self._check_texts(requests)
         if not judge.is_async:
             return await self._worker.arun(self._running(judge, requests, windows))
         if windows is None:
@@ -149,6 +153,11 @@ class Runner:
     async def _aget_judge(self) -> Judge:
         judge = self._judge
         return await self._worker.arun(in_one_step(self._get_judge)) if judge is None else judge
+
+    def _check_texts(self, requests: Sequence[ScoreRequest]) -> None:
+        """Raise `TextEncodingError` if one is not Unicode; a scorer of one's own may take it."""
+        if self._custom_scorer is None:
+            check_requests(requests)
 
     def _refuse_if_closed(self) -> None:
         if self.is_closed:

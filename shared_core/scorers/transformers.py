@@ -63,11 +63,13 @@ class TransformersScorer:
 
     def load(self) -> LoadedModel:
         """Return the model, reading it if need be: once, whatever the number of threads."""
-        return self._loaded or self._worker.run(self._loading())
+        loaded = self._loaded
+        return self._worker.run(self._loading()) if loaded is None else loaded
 
     async def prepared(self) -> LoadedModel:
         """`load` without blocking the event loop."""
-        return self._loaded or await self._worker.arun(self._loading())
+        loaded = self._loaded
+        return await self._worker.arun(self._loading()) if loaded is None else loaded
 
     def token_meter(self) -> EncoderMeter:
         """Return what measures documents; it does not wait for a forward in progress."""
@@ -152,6 +154,11 @@ class TransformersScorer:
         except Exception as error:
             if torch.cuda._is_in_bad_fork():
                 raise ForkedProcessError("its parent used CUDA") from error
+            if any(map(_is_out_of_memory, (error, error.__cause__))):
+                raise DeviceMemoryError(
+                    f"the model {self._options.model!r} does not fit in memory: use a smaller one, "
+                    f"a smaller dtype or another device ({error})"
+                ) from error
             raise
 
     def _unloading(self) -> Job[None]:
@@ -270,7 +277,7 @@ def _forward(loaded: LoadedModel, pack: Pack) -> list[float]:
     return computed(margins)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def _is_out_of_memory(error: BaseException | None) -> bool:
     """Whether torch ran out of memory; on CPU and MPS that is a plain RuntimeError."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True

@@ -12,6 +12,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
+from shared_core.encodable import check_requests
 from shared_core.errors import RerankError
 from shared_core.long_documents.folding import TooManyWindowsError, WindowPlan
 from shared_core.long_documents.options import LongDocuments, Windows, windows_of
@@ -214,6 +215,7 @@ class Service:
         """
         self._check_limits(requests)
         try:
+            check_requests(requests)  # before they are cut into batches, which count anew
             if windows is None:
                 return await self._scheduler.submit(requests, key)
             plan = await self._planned(requests, windows)

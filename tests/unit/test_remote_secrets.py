@@ -108,7 +108,14 @@ def options_for(url: str, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def refusing() -> Iterator[TinyServer]:
-    with tiny_server(refuses=True) as server:
+    with tiny_server(refuses=401) as server:
+        yield server
+
+
+@pytest.fixture
+def failing() -> Iterator[TinyServer]:
+    """A server whose failure may pass, and which repeats what it was told."""
+    with tiny_server(refuses=500) as server:
         yield server
 
 
@@ -170,14 +177,21 @@ def test_a_key_of_the_environment_is_shown_no_more_than_another(
 @pytest.mark.parametrize("make", [core, langchain, llama_index])
 @pytest.mark.parametrize("how", ["sync", "async"])
 def test_documents_passed_through_say_why_without_the_key(
-    make: Any, how: str, refusing: TinyServer, log: Callable[[], list[str]]
+    make: Any, how: str, failing: TinyServer, log: Callable[[], list[str]]
 ) -> None:
-    made = make(**options_for(refusing.url, on_error="passthrough"))
+    made = make(**options_for(failing.url, on_error="passthrough"))
     found = run(made) if how == "sync" else asyncio.run(arun(made))
     assert [text for one in found for text in TEXTS if text in repr(one)] == TEXTS
-    assert "answered 401" in repr(found)
+    assert "answered 500" in repr(found)
     assert any("passing 2 documents through" in line for line in log())
     assert not leaks(found, *log())
+
+
+@pytest.mark.parametrize("make", [core, langchain, llama_index])
+def test_a_refused_key_is_never_passed_through(make: Any, refusing: TinyServer) -> None:
+    made = make(**options_for(refusing.url, on_error="passthrough"))
+    for call in (lambda: run(made), lambda: asyncio.run(arun(made))):
+        assert isinstance(failure_of(call), ServerStatusError)
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -333,7 +347,7 @@ def test_a_retriever_that_is_refused_does_not_show_the_key(options: dict[str, An
     assert not leaks(str(caught.value))
 
 
-def test_langchain_traces_hold_none(refusing: TinyServer) -> None:
+def test_langchain_traces_hold_none(failing: TinyServer) -> None:
     pytest.importorskip("langchain_core")
     from langchain_core.callbacks import BaseCallbackHandler
     from langchain_core.documents import Document
@@ -354,7 +368,7 @@ def test_langchain_traces_hold_none(refusing: TinyServer) -> None:
     collector = RunCollectorCallbackHandler()
     config: Any = {"callbacks": [Listening(), collector]}
     for on_error in ("raise", "passthrough"):
-        made = langchain(**options_for(refusing.url, on_error=on_error))
+        made = langchain(**options_for(failing.url, on_error=on_error))
         retriever = Qwen3RerankRetriever(
             base_retriever=RunnableLambda(lambda query: [Document(text) for text in TEXTS]),
             reranker=made,
@@ -365,11 +379,11 @@ def test_langchain_traces_hold_none(refusing: TinyServer) -> None:
             assert on_error == "raise"
     assert any("Qwen3Rerank" in repr(one) for one in heard)
     runs = [run.model_dump_json(fallback=repr) for run in collector.traced_runs]
-    assert any("answered 401" in run for run in runs)
+    assert any("answered 500" in run for run in runs)
     assert not leaks(*heard, *runs)
 
 
-def test_llama_index_events_and_spans_hold_none(refusing: TinyServer) -> None:
+def test_llama_index_events_and_spans_hold_none(failing: TinyServer) -> None:
     pytest.importorskip("llama_index.core")
     from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler
     from llama_index.core.instrumentation import get_dispatcher
@@ -384,7 +398,7 @@ def test_llama_index_events_and_spans_hold_none(refusing: TinyServer) -> None:
     try:
         for on_error in ("raise", "passthrough"):
             made = llama_index(
-                **options_for(refusing.url, on_error=on_error),
+                **options_for(failing.url, on_error=on_error),
                 callback_manager=CallbackManager([handler]),
             )
             try:
@@ -396,7 +410,7 @@ def test_llama_index_events_and_spans_hold_none(refusing: TinyServer) -> None:
     assert len(events.starts) == len(events.ends) == 2
     assert len(spans.completed_spans) == len(spans.dropped_spans) == 1
     told = [event.model_dump_json(fallback=repr) for event in events.events]
-    assert any("answered 401" in text for text in told)
+    assert any("answered 500" in text for text in told)
     payloads = [
         event.payload for pair in handler.get_event_pairs(CBEventType.RERANKING) for event in pair
     ]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from langchain_core.documents import BaseDocumentCompressor, Document
+from tiny_server import unreachable_url
 
 from langchain_qwen3_rerank import Qwen3Rerank
 from shared_core import QueryTooLongError, RankedDocument, Reranker, ScoringError
@@ -245,13 +246,26 @@ async def test_passthrough_keeps_order_and_invents_no_score(
     compress: Any, documents: list[Document], query: str
 ) -> None:
     documents[0].metadata["relevance_score"] = 0.99
-    compressor = Qwen3Rerank(model="/nowhere", on_error="passthrough", top_k=3, score_threshold=0.9)
+    compressor = Qwen3Rerank(
+        base_url=unreachable_url(),
+        max_retries=0,
+        on_error="passthrough",
+        top_k=3,
+        score_threshold=0.9,
+    )
     kept = await compress(compressor, documents, query)
     assert [document.id for document in kept] == ["id-0", "id-1", "id-2"]
     assert all("relevance_score" not in document.metadata for document in kept)
-    assert all("ModelLoadError" in document.metadata["rerank_error"] for document in kept)
+    assert all("ServerUnreachableError" in document.metadata["rerank_error"] for document in kept)
     assert kept[0].metadata["retrieval_score"] == 0.99
     assert "rerank_error" not in documents[0].metadata
+
+
+async def test_passthrough_does_not_hide_a_wrong_model(
+    compress: Any, documents: list[Document], query: str
+) -> None:
+    with pytest.raises(ModelLoadError, match="/nowhere"):
+        await compress(Qwen3Rerank(model="/nowhere", on_error="passthrough"), documents, query)
 
 
 async def test_scored_document_has_no_error_of_an_earlier_stage(

@@ -19,6 +19,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 from langchain_tests.integration_tests import RetrieversIntegrationTests
 from langchain_text_splitters import CharacterTextSplitter
+from tiny_server import unreachable_url
 
 from langchain_qwen3_rerank import Qwen3CrossEncoder, Qwen3Rerank, Qwen3RerankRetriever
 from shared_core import Reranker, ScoringError
@@ -187,8 +188,8 @@ def test_cross_encoder_of_nothing() -> None:
 def test_cross_encoder_never_passes_failures_through() -> None:
     with pytest.raises(ValueError, match='on_error="passthrough" has no meaning'):
         Qwen3CrossEncoder(model="tiny", on_error="passthrough")
-    shared = Reranker("/nowhere", on_error="passthrough")
-    with pytest.raises(ScoringError, match="ModelLoadError"):
+    shared = Reranker(base_url=unreachable_url(), max_retries=0, on_error="passthrough")
+    with pytest.raises(ScoringError, match="ServerUnreachableError"):
         Qwen3CrossEncoder(reranker=shared).score([("q", "d")])
 
 

@@ -28,7 +28,7 @@ class TinyServer:
 
     url: str = ""
     together: int = 1
-    refuses: bool = False
+    refuses: int = 0
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
@@ -39,8 +39,8 @@ def score(document: str) -> float:
 
 
 @contextmanager
-def tiny_server(*, together: int = 1, refuses: bool = False) -> Iterator[TinyServer]:
-    """Serve until the end of the block."""
+def tiny_server(*, together: int = 1, refuses: int = 0) -> Iterator[TinyServer]:
+    """Serve until the end of the block; everything gets the status ``refuses`` if that is set."""
     state = TinyServer(together=together, refuses=refuses)
     barrier = threading.Barrier(together)
 
@@ -75,7 +75,7 @@ def tiny_server(*, together: int = 1, refuses: bool = False) -> Iterator[TinySer
 
         def _refuse(self) -> None:
             told = dict(self.headers)
-            self._answer(401, {"error": {"message": f"who are you? I was told {told}"}})
+            self._answer(refuses, {"error": {"message": f"who are you? I was told {told}"}})
 
         def _answer(self, status: int, body: Any) -> None:
             content = json.dumps(body).encode()
