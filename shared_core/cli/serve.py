@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from shared_core import RerankError
 from shared_core.cli.common import fail, in_words
 
-_MODEL, _NET, _LIMIT, _END, _LOG = "Model", "Network and keys", "Limits", "Shutdown", "Logs"
+_MODEL, _BEHIND, _NET = "Model", "A server behind this one", "Network and keys"
+_LIMIT, _END, _LOG = "Limits", "Shutdown", "Logs"
 
 
 def _option(group: str, text: str, *names: str) -> Any:
@@ -68,12 +69,31 @@ def serve(
     hub: Annotated[str | None, _option(_MODEL, "huggingface or modelscope.")] = None,
     cache_size: Annotated[int | None, _option(_MODEL, "Scores to remember. [0]")] = None,
     base_url: Annotated[
-        str | None, _option(_MODEL, "Let this server score; its key is QWEN3_RERANK_API_KEY.")
+        str | None, _option(_BEHIND, "Let this server score; its key is QWEN3_RERANK_API_KEY.")
     ] = None,
-    dialect: Annotated[str | None, _option(_MODEL, "That server's wire format. [auto]")] = None,
-    template: Annotated[str | None, _option(_MODEL, "Who writes the prompt for it. [auto]")] = None,
+    dialect: Annotated[str | None, _option(_BEHIND, "That server's wire format. [auto]")] = None,
+    template: Annotated[
+        str | None, _option(_BEHIND, "Who writes the prompt for it. [auto]")
+    ] = None,
     tokenizer: Annotated[
-        str | None, _option(_MODEL, "A folder, a tokenizer.json or a hub name, for it.")
+        str | None, _option(_BEHIND, "A folder, a tokenizer.json or a hub name, for it.")
+    ] = None,
+    timeout: Annotated[float | None, _option(_BEHIND, "Seconds for a reply of it. [60]")] = None,
+    connect_timeout: Annotated[
+        float | None, _option(_BEHIND, "Seconds for a connection to it. [5]")
+    ] = None,
+    total_timeout: Annotated[
+        float | None, _option(_BEHIND, "Seconds for a call with its retries. [180]")
+    ] = None,
+    max_retries: Annotated[int | None, _option(_BEHIND, "Retries of a request to it. [3]")] = None,
+    max_concurrency: Annotated[
+        int | None, _option(_BEHIND, "Requests to it at the same time. [8]")
+    ] = None,
+    requests_per_second: Annotated[
+        float | None, _option(_BEHIND, "Begin no more requests to it than that. [no limit]")
+    ] = None,
+    engine_args: Annotated[
+        str | None, _option(_MODEL, "For vLLM's engine here, as JSON.", "--engine-args")
     ] = None,
     host: Annotated[str | None, _option(_NET, "Listen here. [127.0.0.1]")] = None,
     port: Annotated[int | None, _option(_NET, "0 takes a free one. [8000]")] = None,

@@ -63,7 +63,8 @@ def create_app(
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return HTMLResponse(docs_page(app.openapi(), needs_key=bool(service.keys)))
+        page = docs_page(app.openapi(), needs_key=bool(service.keys), has_page=is_installed())
+        return HTMLResponse(page)
 
     paths = {getattr(route, "path", "") for route in app.routes}
     paths.update(app.openapi()["paths"])

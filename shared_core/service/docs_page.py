@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from shared_core.service.middleware import OPEN_PATHS
+
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; }
@@ -45,12 +47,13 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
 }
 
 
-def docs_page(document: Mapping[str, Any], *, needs_key: bool) -> str:
+def docs_page(document: Mapping[str, Any], *, needs_key: bool, has_page: bool) -> str:
     """Return the page for an OpenAPI document.
 
     Args:
         document: The document, with the request bodies' schemas in place.
         needs_key: Whether requests have to bring a key.
+        has_page: Whether there is a page at ``/ui``.
     """
     title = f"{document['info']['title']} {document['info']['version']}"
     parts = [
@@ -63,6 +66,11 @@ def docs_page(document: Mapping[str, Any], *, needs_key: bool) -> str:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             parts.append(_operation(path, method, operation, needs_key))
+    rest = [("/docs", "This page."), ("/openapi.json", "The routes for programs, as OpenAPI.")]
+    if has_page:
+        rest.append(("/ui", "A page to try it on, for browsers."))
+    for path, text in rest:
+        parts.append(_operation(path, "get", {"description": text}, needs_key))
     return "".join(parts)
 
 
@@ -71,8 +79,9 @@ def _operation(path: str, method: str, operation: Mapping[str, Any], needs_key: 
     parts = [f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(text)}</p>"]
     content = operation.get("requestBody", {}).get("content", {})
     schema = content.get("application/json", {}).get("schema")
+    is_open = path in OPEN_PATHS
+    parts.append(f"<pre>{escape(_curl(path, method, needs_key and not is_open))}</pre>")
     if schema is not None:
-        parts.append(f"<pre>{escape(_curl(path, needs_key))}</pre>")
         required = schema.get("required", [])
         rows = [
             f"<tr><td><code>{escape(name)}</code>{' *' if name in required else ''}"
@@ -83,10 +92,12 @@ def _operation(path: str, method: str, operation: Mapping[str, Any], needs_key: 
     return "".join(parts)
 
 
-def _curl(path: str, needs_key: bool) -> str:
-    body = json.dumps(_EXAMPLES.get(path, {}), ensure_ascii=False)
+def _curl(path: str, method: str, needs_key: bool) -> str:
     key = " -H 'Authorization: Bearer KEY'" if needs_key else ""
     head = f"curl http://localhost:8000{path}{key}"
+    if method == "get":
+        return head
+    body = json.dumps(_EXAMPLES[path], ensure_ascii=False)
     return f"{head} \\\n  -H 'Content-Type: application/json' -d '{body}'"
 
 

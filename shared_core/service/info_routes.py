@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, RedirectResponse
 
+from shared_core.page import is_installed
 from shared_core.service.engine import Service
 
 SERVICE = "qwen3-rerank"
@@ -26,6 +27,16 @@ def info_routes(service: Service) -> APIRouter:
             "max_documents": settings.max_documents,
             "status": service.state,
         }
+
+    @router.get("/", include_in_schema=False)
+    async def start(request: Request) -> Response:
+        """The documentation, for browsers; for programs, what there is."""
+        if "text/html" in request.headers.get("accept", ""):
+            # Relative, so that it leads there behind a path prefix, too.
+            return RedirectResponse("docs", 307)
+        places = {name: f"/{name}" for name in ("docs", "openapi.json", "health", "metrics")}
+        page = {"page": "/ui"} if is_installed() else {}
+        return JSONResponse(identity() | places | page)
 
     @router.get("/health", responses={503: {"description": "Not ready."}})
     @router.get("/health/ready", responses={503: {"description": "Not ready."}})

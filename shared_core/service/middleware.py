@@ -41,7 +41,7 @@ class OneSpelling:
         """Pass the request on."""
         if scope["type"] == "http" and scope["path"].endswith("/"):
             stripped = scope["path"].rstrip("/")
-            if stripped in self._paths:
+            if stripped and stripped in self._paths:
                 scope = {**scope, "path": stripped, "raw_path": stripped.encode()}
         await self._app(scope, receive, send)
 

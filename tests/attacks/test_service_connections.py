@@ -15,7 +15,7 @@ import pytest
 from tests.integration.service.conftest import Process
 
 GOOD = {"query": "q", "documents": ["a", "b"]}
-HEAD = b"POST /rerank HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD = b"POST /rerank HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 CONNECTIONS = 1100
 
 
@@ -90,11 +90,11 @@ def test_more_connections_than_files(process: Process, sent: bytes) -> None:
 
 def test_a_head_that_takes_too_long(process: Process) -> None:
     """Whether bytes come now and then or not at all, also as the second request."""
-    first = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    first = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with connect(process) as silent, connect(process) as slow, connect(process) as second:
         second.sendall(first)
         assert b"200 OK" in second.recv(65536)
-        for byte in b"GET /health/live HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 100:
+        for byte in b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 100:
             try:
                 slow.sendall(bytes([byte]))
                 second.sendall(bytes([byte]))
@@ -114,7 +114,7 @@ def test_a_reply_that_nobody_reads(process: Process) -> None:
     with connect(process) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         for _ in range(60):
-            request = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+            request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
             try:
                 connection.sendall(request * 20)
             except OSError:

@@ -19,7 +19,7 @@ from tests.integration.service.test_service_process import resident_megabytes
 GOOD = {"query": "q", "documents": ["a", "b"]}
 JSON = {"content-type": "application/json"}
 MILLIONS = b"[" + b"{}," * 4_000_000 + b"{}]"
-HEAD = b"POST /rerank HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD = b"POST /rerank HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,8 @@ def test_a_websocket_handshake_is_not_logged_with_its_key(process: Process) -> N
     for key in ("of-somebody-else-5ecret", OLD):
         with socket.create_connection((host, int(port)), timeout=10) as connection:
             connection.sendall(
-                b"GET /rerank HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"GET /rerank HTTP/1.1\r\nHost: localhost\r\n"
+                b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
                 b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
                 b"Cookie: session=5ecret\r\nAuthorization: Bearer %s\r\n\r\n" % key.encode()
             )

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from shared_core import Reranker
+from shared_core.prompt import DEFAULT_INSTRUCTION
 from shared_core.service.server import make_server
 from shared_core.service.settings import ServiceSettings
 from tests.integration.service.conftest import Running
@@ -139,6 +140,28 @@ def test_texts_are_not_written_unless_asked(
     assert "secret" not in " ".join(str(vars(record)) for record in caplog.records)
 
 
+def _of_length(n_bytes: int) -> bytes:
+    body = b'{"query": "q", "documents": ["a", "b"]}'
+    return body + b" " * (n_bytes - len(body))
+
+
+@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"query": "q", "documents": ["a", "b", "c"]}',
+        b'{"query": "q", "documents": ["' + b"a" * (1999 - len(DEFAULT_INSTRUCTION)) + b'"]}',
+        b'{"query": "' + b"aaaaaaaa " * 100 + b'", "documents": ["a"]}',
+        _of_length(20_000),
+        b'{"query": "q", "documents": ["a"], "x": [' + b"0," * 8_000 + b"0]}",
+    ],
+    ids=["documents", "characters", "query", "bytes", "values"],
+)
+def test_a_limit_itself_is_allowed(client: httpx.Client, path: str, body: bytes) -> None:
+    reply = client.post(path, content=body, headers={"content-type": "application/json"})
+    assert reply.status_code == 200 or "max_length" in message(reply), reply.text
+
+
 @pytest.mark.parametrize("path", ROUTES)
 @pytest.mark.parametrize(
     ("body", "status", "word"),
@@ -178,9 +201,15 @@ def test_texts_are_not_written_unless_asked(
         ),
         (b'{"query": "q", "documents": ["a", "b", "c", "d"]}', 422, "takes 3"),
         (b'{"query": "q", "documents": ["' + b"a" * 2001 + b'"]}', 422, "takes 2000"),
+        (
+            b'{"query": "q", "documents": ["' + b"a" * (2000 - len(DEFAULT_INSTRUCTION)) + b'"]}',
+            422,
+            "2001 characters: this service takes 2000",
+        ),
         (b'{"query": "' + b"a" * 901 + b'", "documents": ["a"]}', 422, "takes 900"),
         (b'{"query": "' + b"? " * 400 + b'", "documents": ["a"]}', 422, "max_length"),
         (b'{"query": "q", "documents": ["' + b"a" * 20_000 + b'"]}', 413, "20000 bytes"),
+        (_of_length(20_001), 413, "20000 bytes"),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from html import unescape
 from typing import Any
@@ -11,6 +12,8 @@ import httpx
 import pytest
 
 from shared_core import Reranker
+from shared_core.page import is_installed
+from shared_core.ranking import sigmoid
 
 QUERY = "Which planet is known as the Red Planet?"
 DOCUMENTS = [
@@ -82,11 +85,13 @@ def test_v1(client: httpx.Client, reranker: Reranker) -> None:
     assert all("document" not in row for row in without["results"])
 
 
-def test_v2_repeats_documents_only_if_asked(client: httpx.Client) -> None:
+def test_v2_repeats_documents_only_if_asked(client: httpx.Client, reranker: Reranker) -> None:
     body = {"model": "rerank-v3.5", "query": QUERY, "documents": DOCUMENTS, "top_n": None}
     assert all("document" not in row for row in post(client, "/v2/rerank", **body)["results"])
     asked = post(client, "/v2/rerank", **body, return_documents=True)
-    assert all(row["document"]["text"] in DOCUMENTS for row in asked["results"])
+    assert [
+        (row["index"], row["document"]["text"], row["relevance_score"]) for row in asked["results"]
+    ] == [(x.index, x.document, close(x.score)) for x in reranker.rerank(QUERY, DOCUMENTS)]
 
 
 def test_tei(client: httpx.Client, reranker: Reranker) -> None:
@@ -124,15 +129,22 @@ def test_score_keeps_the_input_order(client: httpx.Client, reranker: Reranker) -
         reply = post(client, "/score", **{names[0]: QUERY, names[1]: DOCUMENTS})
         assert [row["score"] for row in reply["data"]] == expected
         assert [row["index"] for row in reply["data"]] == list(range(len(DOCUMENTS)))
+        tokens = sum(one.n_tokens or 0 for one in reranker.rerank(QUERY, DOCUMENTS))
+        assert reply["usage"]["total_tokens"] == tokens
 
 
 def test_score_takes_pairs(client: httpx.Client, reranker: Reranker) -> None:
-    queries = [QUERY, "other", QUERY]
-    reply = post(client, "/v1/score", text_1=queries, text_2=["a", "b", "c"])
+    queries = [QUERY, "other", QUERY, "third", "other", "third", QUERY]
+    documents = ["a", "b", "c", "a", "a", "b", "a"]
     expected = [
-        reranker.score(query, [document])[0] for query, document in zip(queries, "abc", strict=True)
+        reranker.score(query, [document])[0]
+        for query, document in zip(queries, documents, strict=True)
     ]
+    assert len(set(expected)) == 6
+    reply = post(client, "/v1/score", text_1=queries, text_2=documents)
     assert [row["score"] for row in reply["data"]] == [close(score) for score in expected]
+    raw = post(client, "/score", text_1=queries, text_2=documents, use_activation=False)["data"]
+    assert [sigmoid(row["score"]) for row in raw] == [close(score) for score in expected]
     bad = client.post("/score", json={"text_1": ["a", "b"], "text_2": ["c", "d", "e"]})
     assert bad.status_code == 422
 
@@ -145,9 +157,18 @@ def test_predict(client: httpx.Client, reranker: Reranker) -> None:
     }
 
 
-def test_threshold(client: httpx.Client) -> None:
-    reply = post(client, "/rerank", query=QUERY, documents=DOCUMENTS, score_threshold=1)
-    assert reply["results"] == []
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank", "/api/predict"])
+def test_threshold(client: httpx.Client, reranker: Reranker, path: str) -> None:
+    """Scores of at least that are kept, lower ones are not; with ``top_n`` the best of them."""
+    direct = reranker.rerank(QUERY, DOCUMENTS)
+    threshold = (direct[2].score + direct[3].score) / 2
+    assert direct[2].score > threshold > direct[3].score
+    body = {"query": QUERY, "documents": DOCUMENTS, "score_threshold": threshold}
+    name = "result" if path == "/api/predict" else "results"
+    assert len(post(client, path, **body)[name]) == 3
+    assert len(post(client, path, **body, top_n=2)[name]) == 2
+    assert len(post(client, path, **body, top_n=4)[name]) == 3
+    assert post(client, path, **body | {"score_threshold": 1})[name] == []
 
 
 def test_more_may_be_asked_for_than_there_is(client: httpx.Client) -> None:
@@ -175,15 +196,33 @@ def test_about(client: httpx.Client) -> None:
 
 
 def test_the_docs_need_nothing_from_elsewhere(client: httpx.Client) -> None:
-    """And their examples are true."""
+    """And their examples are true: one for every route, and for the pages beside them."""
     page = client.get("/docs/").text
     assert "//" not in re.sub(r"curl http://\S+", "", page)
-    examples = re.findall(
-        r"curl http://localhost:8000(\S+) .*?-d &#x27;(.*?)&#x27;</pre>", page, re.S
-    )
-    assert len(examples) == 7
-    for path, body in examples:
-        assert post(client, path, **json.loads(unescape(body)))
+    commands = re.findall(r"<pre>curl http://localhost:8000([^<]+)</pre>", page)
+    asked = {}
+    for command in commands:
+        path, _, rest = command.partition(" ")
+        body = re.search(r"-d &#x27;(.*)&#x27;", rest, re.S)
+        asked[path] = None if body is None else json.loads(unescape(body[1]))
+    paths = client.get("/openapi.json").json()["paths"]
+    assert set(asked) == {*paths, "/docs", "/openapi.json"} | ({"/ui"} if is_installed() else set())
+    for path, body in asked.items():
+        if body is not None:
+            assert post(client, path, **body)
+        elif path != "/ui":  # the tests of the page ask for it
+            assert client.get(path).status_code == 200
+    assert sum(body is not None for body in asked.values()) == 7
+
+
+def test_the_root_leads_to_what_there_is(client: httpx.Client) -> None:
+    browser = client.get("/", headers={"accept": "text/html,*/*"}, follow_redirects=True)
+    assert browser.url.path == "/docs"
+    assert "curl" in browser.text
+    found = client.get("/").json()
+    assert (found["service"], found["status"]) == ("qwen3-rerank", "ready")
+    for name in ("docs", "openapi.json", "health", "metrics"):
+        assert client.get(found[name]).status_code == 200
 
 
 def test_request_ids_come_back(client: httpx.Client) -> None:
@@ -209,8 +248,32 @@ def test_metrics_count(client: httpx.Client) -> None:
     after = [value(f"qwen3_rerank_{name}") for name in names]
     tokens = reply["usage"]["prompt_tokens"]
     assert [new - old for new, old in zip(after, before, strict=True)] == [2, tokens, 1]
+    # Each of them was in a batch, and each request waited for its first.
+    assert value("qwen3_rerank_batch_documents_sum") == after[0]
+    assert value("qwen3_rerank_batch_requests_sum") == value("qwen3_rerank_queue_seconds_count")
     text = client.get("/metrics").text
     assert 'qwen3_rerank_requests_total{method="POST",route="/rerank",status="200"}' in text
     assert value("qwen3_rerank_queue_requests") == 0
     client.get("/no/such/route")
     assert 'route="/no' not in client.get("/metrics").text
+
+
+def test_the_audit_log_counts(client: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "qwen3_rerank.audit"):
+        reply = post(
+            client,
+            "/rerank/batch",
+            queries=[QUERY, "other"],
+            documents_batch=[DOCUMENTS, ["word " * 500, "b"]],
+        )
+        post(client, "/score", text_1=QUERY, text_2=["a", "b", "c"])
+    fields = [vars(record)["fields"] for record in caplog.records]
+    assert [(one["path"], one["queries"], one["documents"]) for one in fields] == [
+        ("/rerank/batch", 2, 8),
+        ("/score", 1, 3),
+    ]
+    assert fields[0]["prompt_tokens"] == reply["usage"]["total_tokens"]
+    cut = sum(row["truncated"] for rows in reply["results"] for row in rows)
+    assert (fields[0]["truncated"], fields[1]["truncated"]) == (cut, 0)
+    assert cut >= 2
+    assert "texts" not in fields[0]

@@ -17,7 +17,7 @@ from shared_core.cli.serve import serve
 from shared_core.errors import ConfigurationError
 from shared_core.service.server import make_server
 from shared_core.service.settings import ServiceSettings
-from shared_core.service.sources import load_settings
+from shared_core.service.sources import load_settings, unknown_variables
 
 
 def shown(*arguments: str, **environment: str) -> dict[str, Any]:
@@ -41,9 +41,40 @@ def test_which_one_counts(tmp_path: Path, suffix: str) -> None:
     assert [config[name] for name in options] == [11, 22, 3]
 
 
-def test_every_option_of_the_service_has_a_flag() -> None:
-    own = set(ServiceSettings.__annotations__) - {"api_keys", "cors_origins", "engine_args"}
-    assert own <= set(serve.__annotations__)
+def test_every_option_has_a_flag_and_a_variable() -> None:
+    """But for secrets, and what a service cannot use."""
+    without_flag = {"api_key", "headers", "on_error", "show_progress"}
+    renamed = {
+        "api_keys": "api_key",
+        "cors_origins": "cors_origin",
+        "allowed_hosts": "allowed_host",
+    }
+    fields = set(ServiceSettings.model_fields)
+    flags = {renamed.get(name, name) for name in fields - without_flag}
+    assert flags <= set(serve.__annotations__)
+    for name in fields - {"api_key", "headers", "on_error"}:
+        unknown_variables({f"QWEN3_RERANK_{name.upper()}": "x"})
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "name", "value"),
+    [
+        ("--engine-args", '{"seed": 1}', "engine_args", {"seed": 1}),
+        ("--max-retries", "7", "max_retries", 7),
+        ("--connect-timeout", "1.5", "connect_timeout", 1.5),
+        ("--forwarded-allow-ips", "10.0.0.0/8,::1", "forwarded_allow_ips", ["10.0.0.0/8", "::1"]),
+        ("--max-queued-bytes", "9", "max_queued_bytes", 9),
+    ],
+)
+def test_flags_reach_the_settings(flag: str, text: str, name: str, value: Any) -> None:
+    assert shown(flag, text)[name] == value
+    assert shown(**{f"QWEN3_RERANK_{name.upper()}": text})[name] == value
+
+
+@pytest.mark.parametrize("address", ["proxy.example", "10.0.0.1/33", "10.0.0.1/8"])
+def test_proxies_are_addresses(address: str) -> None:
+    with pytest.raises(ValidationError, match="forwarded_allow_ips"):
+        ServiceSettings(forwarded_allow_ips=address)
 
 
 def test_lists_in_the_environment() -> None:
