@@ -110,7 +110,18 @@ def serve(
     ] = None,
     forwarded_allow_ips: Annotated[
         str | None,
-        _option(_NET, "Proxies to believe about client addresses; networks, with commas. [nobody]"),
+        _option(
+            _NET, "Proxies to believe about addresses and prefix; networks, with commas. [nobody]"
+        ),
+    ] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        _option(
+            _NET, "Answer to this name too, as behind a proxy; may be repeated. [--host, localhost]"
+        ),
+    ] = None,
+    root_path: Annotated[
+        str | None, _option(_NET, "The path prefix that a proxy publishes this under.")
     ] = None,
     cors_origin: Annotated[
         list[str] | None, _option(_NET, "Web pages from there may call; may be repeated.")
@@ -168,6 +179,7 @@ def serve(
         flags.pop(name)
     flags["api_keys"] = flags.pop("api_key") or None
     flags["cors_origins"] = flags.pop("cors_origin") or None
+    flags["allowed_hosts"] = flags.pop("allowed_host") or None
     try:
         from shared_core.service.sources import load_settings, unknown_variables
 

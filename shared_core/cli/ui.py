@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from typing import Annotated
 
@@ -12,6 +13,8 @@ from shared_core import DEFAULT_MODEL, RerankError
 from shared_core.cli.common import fail, in_words, reranker_of
 from shared_core.cli.model_options import ModelOptions, ServerOptions, with_options
 from shared_core.page import serve_page
+
+_NAMES_VARIABLE = "QWEN3_RERANK_ALLOWED_HOSTS"
 
 
 @with_options
@@ -33,6 +36,17 @@ def ui(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="The port; 0 is any free one.")
     ] = 7860,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Answer to this name too, as behind a proxy; may be repeated, or given by "
+            f"{_NAMES_VARIABLE}, with commas.",
+            show_default="--host, localhost",
+        ),
+    ] = None,
+    root_path: Annotated[
+        str, typer.Option(help="The path prefix that a proxy publishes the page under.")
+    ] = "",
     *,
     here: ModelOptions,
     server: ServerOptions,
@@ -60,10 +74,20 @@ def ui(
                 # What is wrong with a model or the server is said here, and nobody waits later.
                 reranker.score("Is it there?", ["It is."])
             models = {one.options.model: one.arerank for one in rerankers}
-            serve_page(models, host=host, port=port)
+            serve_page(
+                models,
+                host=host,
+                port=port,
+                allowed_hosts=allowed_host or _names_from_environment(),
+                root_path=root_path,
+            )
     except KeyboardInterrupt:
         return
     except SystemExit:  # of uvicorn, which has said why
         raise typer.Exit(2) from None
     except (RerankError, ValidationError, ValueError) as error:
         fail(in_words(error))
+
+
+def _names_from_environment() -> list[str]:
+    return [name for name in os.environ.get(_NAMES_VARIABLE, "").split(",") if name.strip()]

@@ -6,6 +6,7 @@ Importing this is free; Gradio is imported when a page is built.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -50,17 +51,35 @@ def mount_page(
     return mount_page(app, models_of(given), path, limits)
 
 
-def serve_page(given: Reranker | Models, *, host: str = "127.0.0.1", port: int = 7860) -> None:
-    """Serve the page alone until the process is asked to stop. A port of 0 is any free one.
+def serve_page(
+    given: Reranker | Models,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    allowed_hosts: Sequence[str] = (),
+    root_path: str = "",
+) -> None:
+    """Serve the page alone until the process is asked to stop.
+
+    Args:
+        given: What ranks, or several by the names that people choose from.
+        host: The address to listen on.
+        port: The port; 0 is any free one.
+        allowed_hosts: More names that requests may be addressed to, besides addresses, localhost
+            and ``host``.
+        root_path: The path prefix under which a proxy publishes the page.
 
     Raises:
         MissingDependencyError: Gradio is not installed.
+        ValueError: A name or the path is not valid.
     """
     _require()
     from shared_core.page.models import models_of
     from shared_core.page.serving import serve_page
 
-    serve_page(models_of(given), host=host, port=port)
+    serve_page(
+        models_of(given), host=host, port=port, allowed_hosts=allowed_hosts, root_path=root_path
+    )
 
 
 def is_installed() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib.resources import files
 from typing import Any, cast
@@ -11,6 +12,7 @@ import fastapi
 import gradio as gr
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import Mount
 
 from shared_core.page.blocks import build_page
@@ -20,6 +22,10 @@ from shared_core.page.fields import checks_of
 from shared_core.page.gate import Gate
 from shared_core.page.kept import Kept, Upload
 from shared_core.page.models import Models
+from shared_core.web.headers import Strict
+from shared_core.web.hosts import AllowedHosts, name_of
+from shared_core.web.origins import SameOrigin
+from shared_core.web.prefix import Prefixed
 
 _KEPT_FILE_BYTES = 64 * 2**20
 
@@ -53,14 +59,31 @@ class Page:
         self.lifespan = cast(AbstractAsyncContextManager[None], app.router.lifespan_context(app))
 
 
-def serve_page(models: Models, *, host: str, port: int) -> None:
+def serve_page(
+    models: Models, *, host: str, port: int, allowed_hosts: Sequence[str], root_path: str
+) -> None:
     """Serve the page alone until the process is asked to stop."""
     page = Page(models, PageLimits())
+    name = name_of(host)
+    names = [*allowed_hosts] if name is None or ":" in name else [name, *allowed_hosts]
+    app = Starlette(
+        routes=[Mount("/", page.gate)],
+        # The first one is the outermost.
+        middleware=[
+            Middleware(Prefixed, prefix=root_path),
+            Middleware(Strict),
+            Middleware(AllowedHosts, names=names),
+            Middleware(SameOrigin, names=names),
+        ],
+        lifespan=lambda _: page.lifespan,
+    )
     config = uvicorn.Config(
-        Starlette(routes=[Mount("/", page.gate)], lifespan=lambda _: page.lifespan),
+        app,
         host=host,
         port=port,
         log_level="warning",
+        ws="none",
+        proxy_headers=False,
         timeout_graceful_shutdown=3,
     )
     _Announced(config).run()

@@ -7,23 +7,28 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from shared_core.long_documents.options import LongDocuments
 from shared_core.page import is_installed, mount_page
 from shared_core.page.models import Models, RankRefusedError
 from shared_core.reranker import Reranker
 from shared_core.results import RankedDocument
-from shared_core.service.docs_page import docs_page
+from shared_core.service.docs_page import DOCS_POLICY, docs_page
 from shared_core.service.engine import Service
 from shared_core.service.failures import RefusedError
 from shared_core.service.info_routes import info_routes
-from shared_core.service.middleware import Guarded, Observed, OneSpelling
+from shared_core.service.middleware import OPEN_PATHS, Guarded, Observed, OneSpelling
 from shared_core.service.refusing import refused
 from shared_core.service.scoring_routes import scoring_routes
 from shared_core.service.settings import ServiceSettings
+from shared_core.web.headers import Strict
+from shared_core.web.hosts import AllowedHosts
+from shared_core.web.origins import SameOrigin
+from shared_core.web.prefix import Prefixed
 
 
 def create_app(
@@ -55,6 +60,7 @@ def create_app(
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,
     )
     app.state.service = service
     app.include_router(scoring_routes(service))
@@ -64,11 +70,18 @@ def create_app(
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         page = docs_page(app.openapi(), needs_key=bool(service.keys), has_page=is_installed())
-        return HTMLResponse(page)
+        return HTMLResponse(page, headers={"Content-Security-Policy": DOCS_POLICY})
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi(request: Request) -> JSONResponse:
+        prefix = request.scope["state"]["prefix"]
+        servers = {"servers": [{"url": prefix}]} if prefix else {}
+        return JSONResponse(app.openapi() | servers)
 
     paths = {getattr(route, "path", "") for route in app.routes}
     paths.update(app.openapi()["paths"])
     # The last one added is the outermost: what CORS answers by itself is observed too.
+    app.add_middleware(SameOrigin, origins=settings.cors_origins, names=settings.host_names)
     app.add_middleware(Guarded, keys=service.keys)
     if settings.cors_origins:
         app.add_middleware(
@@ -78,8 +91,14 @@ def create_app(
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
+    app.add_middleware(AllowedHosts, names=settings.host_names, open_paths=OPEN_PATHS)
+    app.add_middleware(Strict)
     app.add_middleware(Observed, service=service, paths=paths)
     app.add_middleware(OneSpelling, paths=paths)
+    proxies = list(settings.forwarded_allow_ips)
+    if proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
+    app.add_middleware(Prefixed, prefix=settings.root_path, proxies=proxies, paths={*paths, "/ui"})
     if not is_installed():
         return app
     return mount_page(

@@ -95,7 +95,7 @@ async def read_body(request: Request, place: Place, *, max_bytes: int, timeout: 
         RefusedError: It is too large, too slow, or not called JSON, or there is no room for it.
         ClientDisconnect: The client hung up.
     """
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    kind = request.headers.get("content-type", "none").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         # A web page may send other types to any address without asking; JSON it may not.
         raise RefusedError(415, f"Content-Type is {kind[:80]!r}: send application/json", close=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Mapping
 from html import escape
@@ -19,6 +21,13 @@ table { border-collapse: collapse; width: 100%; }
 td, th { text-align: left; vertical-align: top; padding: .2rem .75rem .2rem 0; }
 tr + tr td { border-top: 1px solid #8883; }
 """
+
+_STYLE_DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+DOCS_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_STYLE_DIGEST}'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+"""The page's ``Content-Security-Policy``: nothing but its own style."""
 
 _EXAMPLES: dict[str, dict[str, Any]] = {
     "/rerank": {
@@ -58,7 +67,7 @@ def docs_page(document: Mapping[str, Any], *, needs_key: bool, has_page: bool) -
     title = f"{document['info']['title']} {document['info']['version']}"
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
-        '<meta name=viewport content="width=device-width">',
+        '<meta name=viewport content="width=device-width"><link rel=icon href="data:,">',
         f"<title>{escape(title)}</title><style>{_STYLE}</style><h1>{escape(title)}</h1>",
         f"<p>{escape(document['info']['description'])} ",
         'For programs: <a href="openapi.json">openapi.json</a>.</p>',

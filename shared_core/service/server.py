@@ -35,6 +35,7 @@ logger = logging.getLogger("qwen3_rerank.service")
 _KEEP_ALIVE_SECONDS = 75
 _LAST_REQUESTS_SECONDS = 0.2
 _LAST_REPLIES_SECONDS = 3.0
+_ANY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104  # a comparison
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -175,9 +176,8 @@ def make_server(
         server_header=False,
         # Nothing here speaks it, and its handshake would be logged with its headers.
         ws="none",
-        # Else uvicorn believes what everybody on this machine says, or FORWARDED_ALLOW_IPS.
-        proxy_headers=bool(settings.forwarded_allow_ips),
-        forwarded_allow_ips=list(settings.forwarded_allow_ips),
+        # Else uvicorn believes what everybody on this machine says; the application has its own.
+        proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=5,
     )
@@ -209,6 +209,9 @@ def serve(
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the server listens
     if settings.host not in _LOOPBACK and not settings.all_keys():
         logger.warning("%s can be reached by others, and no API key is set", settings.host)
+    if settings.host in _ANY_ADDRESS:
+        names = ", ".join(("localhost", *settings.allowed_hosts))
+        logger.info("requests may be addressed to any IP address and to the names: %s", names)
     server = make_server(settings, read_again=read_again)
     try:
         server.run()

@@ -8,10 +8,19 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from shared_core.errors import ConfigurationError
 from shared_core.options import RerankerOptions
+from shared_core.web.hosts import checked_names, name_of
+from shared_core.web.prefix import checked_prefix
 
 _SECRET_NAME = re.compile(r"token|key|secret|passw", re.IGNORECASE)
 
@@ -37,8 +46,12 @@ class ServiceSettings(RerankerOptions):
         port: The port; 0 takes a free one.
         api_keys: Any of these lets a request in; none lets everybody in.
         api_key_file: More of them, one per line; lines that begin with ``#`` are left out.
-        forwarded_allow_ips: Addresses and networks of proxies whose ``X-Forwarded-For`` and
-            ``X-Forwarded-Proto`` are believed; ``*`` is everybody, none is nobody.
+        forwarded_allow_ips: Addresses and networks of proxies whose ``X-Forwarded-For``,
+            ``X-Forwarded-Proto`` and ``X-Forwarded-Prefix`` are believed; ``*`` is everybody, none
+            is nobody.
+        allowed_hosts: More names that requests may be addressed to, besides addresses, localhost
+            and ``host``; ``*.example.com`` is all below it, ``*`` every name.
+        root_path: The path prefix under which a proxy publishes the service.
         cors_origins: Web pages of these origins may call the service; ``*`` is all.
         served_model_name: What the model is called in replies; ``None`` is its own name.
         max_documents: The most documents of one request, over all its queries.
@@ -71,6 +84,10 @@ class ServiceSettings(RerankerOptions):
     )
     api_key_file: str | None = Field(default=None, min_length=1)
     forwarded_allow_ips: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    allowed_hosts: Annotated[
+        tuple[str, ...], BeforeValidator(_listed), AfterValidator(checked_names)
+    ] = ()
+    root_path: Annotated[str, AfterValidator(checked_prefix)] = ""
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     served_model_name: str | None = Field(default=None, min_length=1)
     engine_args: Annotated[dict[str, Any], BeforeValidator(_from_json)] = Field(
@@ -116,6 +133,12 @@ class ServiceSettings(RerankerOptions):
         if self.on_error != "raise":
             raise ValueError("on_error: the service answers with an error where it has no scores")
         return self
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """The names that requests may be addressed to, besides addresses and localhost."""
+        name = name_of(self.host)
+        return self.allowed_hosts if name is None or ":" in name else (name, *self.allowed_hosts)
 
     @property
     def model_name(self) -> str:

@@ -108,7 +108,7 @@ def page_server(folder: Path, command: str, *flags: str, key: str = "") -> Itera
 
 
 def _port(process: subprocess.Popen[str], log: Path) -> int:
-    for _ in range(2400):
+    for _ in range(1800):
         found = _PLACE.search(log.read_text())
         if found:
             return int(found[1] or found[2])

@@ -81,6 +81,7 @@ def test_lists_in_the_environment() -> None:
     environment = {
         "QWEN3_RERANK_API_KEYS": "one, two",
         "QWEN3_RERANK_CORS_ORIGINS": '["http://a.example"]',
+        "QWEN3_RERANK_ALLOWED_HOSTS": "Rerank.example,*.inner",
         "QWEN3_RERANK_ENGINE_ARGS": '{"tensor_parallel_size": 2}',
         "QWEN3_RERANK_LOCAL_FILES_ONLY": "true",
         "QWEN3_RERANK_API_KEY": "of the server behind",
@@ -88,6 +89,7 @@ def test_lists_in_the_environment() -> None:
     settings = load_settings({}, environment=environment)
     assert settings.all_keys() == ("one", "two")
     assert settings.cors_origins == ("http://a.example",)
+    assert settings.allowed_hosts == ("rerank.example", "*.inner")
     assert settings.engine_args == {"tensor_parallel_size": 2}
     assert settings.local_files_only is True
     assert settings.api_key is None
@@ -173,3 +175,22 @@ def test_a_model_that_is_not_there_ends_the_server(tmp_path: Path) -> None:
     assert server.exit_code == 1
     assert server.service.state == "stopped"
     assert str(tmp_path) in server.service.reason
+
+
+def test_names_are_those_given_and_the_one_to_listen_on() -> None:
+    """Any address is answered to anyhow, so listening on all of them adds no name."""
+    for host, names in (
+        ("127.0.0.1", ["*.example"]),
+        ("0.0.0.0", ["*.example"]),  # noqa: S104  # nothing listens
+        ("::", ["*.example"]),
+        ("Rerank.inner", ["rerank.inner", "*.example"]),
+    ):
+        settings = ServiceSettings(host=host, allowed_hosts="*.example")
+        assert [name for name in settings.host_names if not name[0].isdigit()] == names
+    for wrong in ("http://a.example", "a.example:80", "a/b", "**", "*.*.example", ""):
+        with pytest.raises(ValidationError, match="is not the name of a host"):
+            ServiceSettings(allowed_hosts=[wrong])
+    for wrong in ("rerank", "//evil.example", "/a/../b", "/a b", "http://a.example/b"):
+        with pytest.raises(ValidationError, match="beginning of a path"):
+            ServiceSettings(root_path=wrong)
+    assert ServiceSettings(root_path="/rerank-app/").root_path == "/rerank-app"

@@ -1,0 +1,88 @@
+"""The path prefix under which a proxy publishes the server, such as ``/rerank-app``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+
+
+def checked_prefix(prefix: str) -> str:
+    """Return a prefix without its last slash; "" is none.
+
+    >>> checked_prefix("/rerank-app/"), checked_prefix("/")
+    ('/rerank-app', '')
+
+    Raises:
+        ValueError: It is no path.
+    """
+    found = prefix.strip().rstrip("/")
+    if found and (not _PREFIX.fullmatch(found) or ".." in found):
+        raise ValueError(f"{prefix!r} is not the beginning of a path: give one such as /rerank-app")
+    return found
+
+
+class Prefixed:
+    """Makes paths what they are without the prefix, and notes it in ``state["prefix"]``.
+
+    Most proxies take the prefix off; one that leaves it there is understood, too, unless the server
+    has routes of the same beginning.
+
+    Args:
+        app: The application.
+        prefix: The prefix; "" is none.
+        proxies: Addresses and networks of proxies whose ``X-Forwarded-Prefix`` is believed; ``*``
+            is everybody.
+        paths: The server's own paths.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        prefix: str,
+        proxies: Sequence[str] = (),
+        paths: Collection[str] = (),
+    ) -> None:
+        self._app = app
+        self._prefix = checked_prefix(prefix)
+        self._believes_all = "*" in proxies
+        self._networks: list[IPv4Network | IPv6Network] = [
+            ip_network(proxy) for proxy in proxies if proxy != "*"
+        ]
+        self._is_own = any(f"{path}/".startswith(f"{self._prefix}/") for path in paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        scope.setdefault("state", {})["prefix"] = self._said(scope) or self._prefix
+        path = scope["path"]
+        if self._prefix and not self._is_own and f"{path}/".startswith(f"{self._prefix}/"):
+            path = path[len(self._prefix) :] or "/"
+            scope = {**scope, "path": path, "raw_path": path.encode()}
+        await self._app(scope, receive, send)
+
+    def _said(self, scope: Scope) -> str:
+        """Return the prefix that a proxy says, if it is one that is believed."""
+        said = Headers(scope=scope).get("x-forwarded-prefix", "")
+        if not said or not self._believes(scope):
+            return ""
+        try:
+            return checked_prefix(said)
+        except ValueError:
+            return ""
+
+    def _believes(self, scope: Scope) -> bool:
+        if self._believes_all:
+            return True
+        try:
+            address = ip_address((scope.get("client") or ("",))[0])
+        except ValueError:
+            return False
+        return any(address in network for network in self._networks)
