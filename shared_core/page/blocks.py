@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -43,7 +46,8 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
     names = list(models)
     model = " / ".join(names)
     first, second = TASKS["web"][2], TASKS["support"][2]
-    page: gr.Blocks = gr.Blocks(title="Qwen3-Reranker", analytics_enabled=False)
+    with _environment_kept("HF_HUB_DISABLE_TELEMETRY"):
+        page: gr.Blocks = gr.Blocks(title="Qwen3-Reranker", analytics_enabled=False)
     with page:
         ranking, comparison, added = (gr.Textbox("", visible=False) for _ in range(3))
         with gr.Row(elem_classes="qr-header"):
@@ -291,6 +295,19 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
         language.change(None, [language], js=_SET_LANGUAGE, **_QUIET)
         page.load(greet, None, [language], show_progress="hidden", **_QUIET)
     return page
+
+
+@contextmanager
+def _environment_kept(name: str) -> Iterator[None]:
+    """Keep a variable of the process as it is: Gradio sets it for everybody."""
+    before = os.environ.get(name)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
 
 
 def _html(rankings: tuple[Ranking, ...], language: Language) -> str:
