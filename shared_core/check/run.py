@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from shared_core.check.report import CheckReport, Finding, Status
 from shared_core.check.scores import Logits, check_scores, measure_latency
 from shared_core.errors import MissingDependencyError, RemoteError, RerankError, ScoringError
-from shared_core.scorers.base import ScoreRequest
+from shared_core.scorers.base import PlacedScorer, ScoreRequest
 
 if TYPE_CHECKING:
     from shared_core.running import Runner
@@ -74,7 +74,9 @@ def _of_server(runner: Runner) -> tuple[list[Finding], str | None]:
 def _of_model(runner: Runner, logits: Logits) -> list[Finding]:
     """Load the model by scoring with it, and say what it is."""
     logits("warm up", ["warm up"], "warm up")
-    options = runner.options
+    options, scorer = runner.options, runner.scorer
     where = f"device {options.device or 'auto'}, dtype {options.dtype}"
-    by = type(runner.scorer).__name__
+    if isinstance(scorer, PlacedScorer):
+        where = scorer.placement
+    by = type(scorer).__name__
     return [Finding("model", "ok", f"{options.model} scored by {by}, {where}")]

@@ -54,6 +54,15 @@ class TokenCounter(Protocol):
 
 
 @runtime_checkable
+class PlacedScorer(Protocol):
+    """A backend that knows where and in what it computes."""
+
+    @property
+    def placement(self) -> str:
+        """Device and dtype in words, once the model is loaded."""
+
+
+@runtime_checkable
 class ManyScorer(Scorer, Protocol):
     """A backend that also takes several queries at once and reports what it cut."""
 

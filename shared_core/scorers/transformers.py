@@ -71,6 +71,11 @@ class TransformersScorer:
         loaded = self._loaded
         return await self._worker.arun(self._loading()) if loaded is None else loaded
 
+    @property
+    def placement(self) -> str:
+        """Device and dtype in words; a model that is not loaded yet is loaded."""
+        return _placement(self.load())
+
     def token_meter(self) -> EncoderMeter:
         """Return what measures documents; it does not wait for a forward in progress."""
         return EncoderMeter(self.load().encoder)
@@ -143,6 +148,7 @@ class TransformersScorer:
             raise ForkedProcessError("its parent was loading the model or computing with it")
         if self._loaded is None:
             self._loaded = self._read()
+            logger.info("%s is loaded: %s", self._options.model, _placement(self._loaded))
         elif _is_in_bad_fork(self._loaded.device):
             raise ForkedProcessError(f"its parent has the model on {self._loaded.device}")
         return self._loaded
@@ -265,6 +271,10 @@ def _is_in_bad_fork(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda._is_in_bad_fork()
     return device.type == "mps" and torch.mps._is_in_bad_fork()
+
+
+def _placement(loaded: LoadedModel) -> str:
+    return f"device {loaded.device}, dtype {str(loaded.dtype).removeprefix('torch.')}"
 
 
 @torch.inference_mode()

@@ -12,8 +12,8 @@ from shared_core import Reranker
 ROOT = Path(__file__).parents[3]
 ENGLISH = (ROOT / "README.md").read_text(encoding="utf-8")
 CHINESE = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
-# What only Chinese readers are told: set-ups they ask for first, and commands in their language.
-OWN_SECTIONS = ("国内常用的接入方式", "命令行与网页")
+# What only Chinese readers are told: set-ups they ask for first.
+OWN_SECTIONS = ("国内常用的接入方式",)
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SECTION = re.compile(r"^## (.+)\n", re.MULTILINE)
 
