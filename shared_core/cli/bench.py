@@ -125,7 +125,7 @@ def bench(
                 folder, name = _checkpoint(
                     RerankerOptions(
                         model=model,
-                        hub=hub,  # type: ignore[arg-type]  # the options check it
+                        hub=hub,
                         cache_dir=None if cache_dir is None else str(cache_dir),
                         local_files_only=local_files_only,
                     )

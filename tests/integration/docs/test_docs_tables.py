@@ -17,7 +17,8 @@ from shared_core.service.settings import ServiceSettings
 
 DOCS = ROOT / "docs"
 NONE = {"", "none", "best", "by device", "an eighth", "web search", "the model's"}
-WORDS = {"no": False, "off": False, "16 MiB": 16 * 2**20}
+WORDS = {"no": False, "off": False}
+UNITS = {None: 1, "s": 1, "MiB": 2**20}
 
 
 def value_of(text: str) -> Any:
@@ -27,8 +28,8 @@ def value_of(text: str) -> Any:
         return WORDS[plain]
     if plain in NONE:
         return None
-    number = re.fullmatch(r"(\d[\d,]*(?:\.\d+)?)(?: s)?", plain)
-    return float(number[1].replace(",", "")) if number else plain
+    number = re.fullmatch(r"(\d[\d,]*(?:\.\d+)?)(?: (s|MiB))?", plain)
+    return float(number[1].replace(",", "")) * UNITS[number[2]] if number else plain
 
 
 def defaults(options: Any) -> dict[str, Any]:
