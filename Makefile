@@ -13,44 +13,86 @@ HAS_VLLM := $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m))
 # Small models on few cores: more threads per process only wait for one another.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: help demo serve bench test test-vllm test-real test-gpu lint format clean
+SUBMAKE := $(MAKE) --no-print-directory
+PIP := $(BIN)/python -m pip install --progress-bar off
+# Tests that start no server, no browser and no Ray.
+QUICK := tests/unit tests/parity tests/integration/langchain tests/integration/llama_index_adapter \
+	shared_core langchain_qwen3_rerank llama_index_qwen3_rerank
+# The tests of vLLM and all others run side by side where there is memory for both (in KiB).
+ROOMY := $(shell awk '/^MemAvailable/ && $$2 > 14000000 {print "yes"}' /proc/meminfo 2>/dev/null)
+
+.PHONY: help demo serve bench check test test-rest test-vllm test-real test-gpu lint format clean
 
 help:
 	@echo "make demo [MODEL=Qwen/Qwen3-Reranker-0.6B]  retrieve, rerank, compare"
-	@echo "make serve [MODEL=…] [PORT=8000]            the HTTP service"
+	@echo "make serve [MODEL=…] [PORT=8000]            the HTTP service, with a page at /ui"
 	@echo "make bench [MODEL=…] [BENCH='--workload …']  this library beside its peers, in turn: docs/performance.md"
-	@echo "make test                                   lint, types and all tests"
+	@echo "make check                                  lint, types and the tests that start no server: minutes"
+	@echo "make test                                   lint, types and all tests: what a change must pass"
 	@echo "make test-vllm                              backend=\"vllm\" against real engines, in .venv-vllm (Linux, x86-64)"
 	@echo "make test-gpu                               scores on a CUDA device (needs one, and torch for it)"
 	@echo "make test-real [MODEL=…]                    golden scores of the real 0.6B (needs its weights)"
 	@echo "make lint | format | clean"
+	@echo
+	@echo "On Linux, torch comes with gigabytes of CUDA. For the CPU's build, begin the first command with"
+	@echo "PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu"
 
-$(BIN)/.runtime: pyproject.toml constraints-dev.txt requirements-examples.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -e ".[langchain,llama-index,local,cli,serve,ui,evaluate,ray,bench]" -r requirements-examples.txt
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# What `make demo` runs, and no more. A stamp is made last, so that a stopped install goes on.
+$(BIN)/.demo: pyproject.toml constraints-dev.txt requirements-examples.txt | $(BIN)/python
+	@echo "Installing what the demonstration needs into $(VENV): on the first run, some minutes."
+	$(PIP) -e ".[langchain,llama-index,local]" -r requirements-examples.txt
 	@touch $@
 
-$(BIN)/.dev: $(BIN)/.runtime requirements-dev.txt requirements-tokenizer.txt
-	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements-tokenizer.txt
+$(BIN)/.serve: pyproject.toml constraints-dev.txt | $(BIN)/python
+	@echo "Installing what the service needs into $(VENV): on the first run, some minutes."
+	$(PIP) -c constraints-dev.txt -e ".[local,serve,ui]"
 	@touch $@
 
-demo: $(BIN)/.runtime
+$(BIN)/.dev: pyproject.toml constraints-dev.txt requirements-examples.txt requirements-dev.txt requirements-tokenizer.txt | $(BIN)/python
+	@echo "Installing everything into $(VENV): on the first run, several minutes."
+	$(PIP) -e ".[langchain,llama-index,local,cli,serve,ui,evaluate,ray,bench]" -r requirements-examples.txt -r requirements-dev.txt
+	$(PIP) --no-deps -r requirements-tokenizer.txt
+	@touch $@
+
+demo: $(BIN)/.demo
 	@$(BIN)/python examples/demo.py --model "$(MODEL)"
+	@echo
+	@echo "Next:"
+	@echo "  make demo MODEL=Qwen/Qwen3-Reranker-0.6B     the same with a real model (downloads 1.2 GB)"
+	@echo "  $(BIN)/python examples/langchain_rag.py    retrieval, reranking and an answer as one chain"
+	@echo "  make serve                                   the HTTP service, with a page to try it at /ui"
 
-serve: $(BIN)/.runtime
+serve: $(BIN)/.serve
 	@$(BIN)/qwen3-rerank serve --model "$(MODEL)" --port "$(PORT)" --log-format text
 
 bench: $(BIN)/.dev
 	@$(BIN)/qwen3-rerank bench --model "$(MODEL)" $(BENCH)
 
-# All steps run, so that one look at the output shows every failure.
-test: $(BIN)/.dev
+check: $(BIN)/.dev
 	@status=0; \
-	$(MAKE) --no-print-directory lint || status=1; \
-	$(TEST_ENV) $(BIN)/python -m pytest -n auto --dist loadfile || status=1; \
-	$(if $(HAS_VLLM),$(MAKE) --no-print-directory test-vllm || status=1;) \
+	$(SUBMAKE) lint || status=1; \
+	$(TEST_ENV) $(BIN)/python -m pytest -n auto --dist loadscope $(QUICK) || status=1; \
 	exit $$status
+
+# All steps run, so that one look at the output shows every failure. Types are checked, and vLLM is
+# tested, beside the other tests, and what they say is shown behind them.
+test: $(BIN)/.dev
+	@command -v chromium chromium-browser >/dev/null || \
+	echo "No Chromium: the tests in a browser will be skipped; apt-get install chromium chromium-driver"
+	@log=$$(mktemp); status=0; \
+	trap 'kill $$main $$beside 2>/dev/null; rm -f "$$log"' EXIT; trap 'exit 143' INT TERM; \
+	$(SUBMAKE) -k lint $(if $(ROOMY),test-rest) >"$$log" 2>&1 & beside=$$!; \
+	$(TEST_ENV) $(BIN)/python -m pytest -n auto --dist loadfile & main=$$!; \
+	wait $$main || status=1; main=; \
+	wait $$beside || status=1; beside=; cat "$$log"; \
+	$(if $(ROOMY),,$(SUBMAKE) test-rest || status=1;) \
+	exit $$status
+
+# What of `make test` needs an environment of its own.
+test-rest: $(if $(HAS_VLLM),test-vllm)
 
 $(VLLM_BIN)/.ready: requirements-vllm.txt requirements-tokenizer.txt
 	test -x $(VLLM_BIN)/python || $(PYTHON) -m venv .venv-vllm
@@ -59,7 +101,7 @@ $(VLLM_BIN)/.ready: requirements-vllm.txt requirements-tokenizer.txt
 	@touch $@
 
 test-vllm: $(VLLM_BIN)/.ready
-	$(VLLM_ENV) $(VLLM_BIN)/python -m pytest tests/with_vllm --timeout 300
+	$(VLLM_ENV) $(VLLM_BIN)/python -m pytest tests/with_vllm --timeout 900
 
 test-real: $(BIN)/.dev
 	QWEN3_RERANK_REAL_MODEL="$(if $(filter tiny,$(MODEL)),Qwen/Qwen3-Reranker-0.6B,$(MODEL))" \

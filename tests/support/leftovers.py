@@ -18,12 +18,19 @@ from support.watchdog import RUN, processes_of, start_watchdog
 
 PATIENCE = 10.0  # seconds that processes have to end after they were told to
 # Variables that pytest, or a library at its first use, sets for good.
-OTHERS = ("PYTEST_CURRENT_TEST", RUN, "RAY_", "PYTHONBREAKPOINT", "VLLM_")
+OTHERS = (
+    *("PYTEST_CURRENT_TEST", RUN, "RAY_", "PYTHONBREAKPOINT", "VLLM_", "TORCHINDUCTOR_"),
+    *("GRADIO_", "HF_HUB_DISABLE_", "KMP_"),
+)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the watchdog, once for all workers; let SIGTERM end the run as Ctrl-C does."""
+    """Start the watchdog, once for all workers; let SIGTERM end the run as Ctrl-C does.
+
+    A run in the background of a shell ignores Ctrl-C, and so would the processes that it starts.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):  # a worker of pytest-xdist
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -38,9 +45,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_process_is_left(worker_id: str) -> Iterator[None]:
+def no_process_is_left() -> Iterator[None]:
     """Fail where processes that this worker's tests started are still there at the end."""
-    name = os.environ[RUN] = f"{os.environ[RUN]}.{worker_id}."
+    name = os.environ[RUN] = f"{os.environ[RUN]}-{os.getpid()}-"
     yield
     deadline = time.monotonic() + PATIENCE
     while (left := running(name)) and time.monotonic() < deadline:

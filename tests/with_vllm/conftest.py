@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from checkpoints import BUNDLED
 from with_vllm.engines import vllm_reranker
-from with_vllm.servers import server_environment
+from with_vllm.servers import Kind, Servers, server_environment
 
 from shared_core import Reranker
 
@@ -33,4 +35,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def engine(checkpoint: Path) -> Iterator[Reranker]:
     """One float32 engine over the tied checkpoint, for all tests that only ask it something."""
     with vllm_reranker(checkpoint) as reranker:
+        reranker.score("a query", ["starts the engine"])  # here, where no test's time is counted
         yield reranker
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[Servers]:
+    """One server of each kind over the bundled model."""
+    with ExitStack() as stack:
+        yield Servers(BUNDLED, stack)
+
+
+@pytest.fixture
+def servers(running: Servers) -> dict[Kind, str]:
+    """The addresses of the servers, by kind."""
+    return running.urls

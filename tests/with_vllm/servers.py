@@ -5,7 +5,7 @@
     with vllm_server("templated", checkpoint) as url:
         httpx.get(f"{url}/v1/models")
 
-A server takes about half a minute and a gigabyte, so start each kind once for all tests of it.
+A server takes about half a minute and a gigabyte, so `Servers` has one of each kind for all tests.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +40,9 @@ Kind = Literal["templated", "vllm-template", "untemplated", "generate"]
     Not started as a reranker at all: /v1/completions and /generative_scoring only.
 """
 
+KINDS: tuple[Kind, ...] = ("templated", "vllm-template", "untemplated", "generate")
+# A server that only imports its modules is silent for 20 s of a quiet core.
+SILENCE = 300.0
 TEMPLATE = Path(shared_core.__file__).parent / "templates" / "qwen3_reranker.jinja"
 MODEL_NAME = "reranker"
 _OVERRIDES = {
@@ -77,7 +80,7 @@ def vllm_server(
     *arguments: str,
     dtype: str = "float32",
     max_model_len: int = 1024,
-    ready_within: float = 180.0,
+    silence: float = SILENCE,
     port: int | None = None,
 ) -> Iterator[str]:
     """Yield the address of a server of this kind, ready to answer; stop it in any case.
@@ -88,11 +91,11 @@ def vllm_server(
         arguments: More arguments of vLLM's server, such as ``"--api-key", "k"``.
         dtype: What it computes in.
         max_model_len: The most tokens of a prompt.
-        ready_within: Seconds until it must answer.
+        silence: Seconds without a new line in its log after which it counts as stuck.
         port: Where it listens; ``None`` finds a free one.
 
     Raises:
-        RuntimeError: It ended or was not ready in time; the message has the end of its log.
+        RuntimeError: It ended, or said nothing new for too long; the message ends with its log.
     """
     port = port or free_port()
     url = f"http://127.0.0.1:{port}"
@@ -115,10 +118,38 @@ def vllm_server(
                 start_new_session=True,  # one group with its engine process, to end both
             )
         try:
-            _wait_until_ready(process, url, log_path, ready_within)
+            _wait_until_ready(process, url, log_path, silence)
             yield url
         finally:
             _stop(process)
+
+
+class Servers:
+    """One server of each kind over one checkpoint, for all tests of a session.
+
+    They are started one after another, so that they do not starve each other.
+
+    Args:
+        checkpoint: What they serve.
+        stack: Stops them when it is closed.
+    """
+
+    def __init__(self, checkpoint: Path, stack: ExitStack) -> None:
+        self._checkpoint = checkpoint
+        self._running: dict[Kind, ExitStack] = {}
+        self.urls: dict[Kind, str] = {}
+        for kind in KINDS:
+            self._running[kind] = stack.enter_context(ExitStack())
+            self._start(kind, None)
+
+    def start_again(self, kind: Kind) -> None:
+        """Start the server of a kind again, on its port."""
+        self._running[kind].close()
+        self._start(kind, int(self.urls[kind].rsplit(":", 1)[1]))
+
+    def _start(self, kind: Kind, port: int | None) -> None:
+        server = vllm_server(kind, self._checkpoint, port=port)
+        self.urls[kind] = self._running[kind].enter_context(server)
 
 
 def server_environment() -> dict[str, str]:
@@ -153,16 +184,19 @@ def free_port() -> int:
 
 
 def _wait_until_ready(
-    process: subprocess.Popen[bytes], url: str, log_path: Path, ready_within: float
+    process: subprocess.Popen[bytes], url: str, log_path: Path, silence: float
 ) -> None:
-    deadline = time.monotonic() + ready_within
-    while time.monotonic() < deadline and process.poll() is None:
+    """Wait as long as the process lives and says new things: how long depends on the machine."""
+    said, heard = 0, time.monotonic()
+    while process.poll() is None and time.monotonic() - heard < silence:
         try:
             with urllib.request.urlopen(f"{url}/health", timeout=5):  # noqa: S310  # our own
                 return
-        except OSError:  # noqa: PERF203  # it is not listening yet
-            time.sleep(0.2)
-    state = "was not ready in time" if process.poll() is None else "ended"
+        except OSError:
+            time.sleep(0.2)  # it is not listening yet
+        if (size := log_path.stat().st_size) > said:
+            said, heard = size, time.monotonic()
+    state = "ended" if process.poll() is not None else f"said nothing for {silence:g} s"
     log = log_path.read_text(errors="replace")[-4000:]
     raise RuntimeError(f"the vLLM server {state}:\n{log}")
 

@@ -10,7 +10,7 @@ from collections import Counter
 import httpx
 import pytest
 from checkpoints import BUNDLED
-from with_vllm.servers import MODEL_NAME, free_port, vllm_server
+from with_vllm.servers import MODEL_NAME, Servers
 
 from shared_core import RemoteError, Reranker, RerankError
 
@@ -29,8 +29,11 @@ def documents_of(number: int) -> list[str]:
     return [f"the answer to question {number}", f"passage {number} about something else"]
 
 
-async def test_every_request_ends_in_a_right_answer_or_a_clear_error(tiny: Reranker) -> None:
-    port = free_port()
+async def test_every_request_ends_in_a_right_answer_or_a_clear_error(
+    running: Servers, tiny: Reranker
+) -> None:
+    url = running.urls["untemplated"]
+    port = int(url.rsplit(":", 1)[1])
     wanted = [tiny.score(f"question {n}", documents_of(n)) for n in range(QUERIES)]
     options = {"tokenizer": BUNDLED, "max_retries": 1, "max_concurrency": 4, "total_timeout": 30.0}
     outcomes: Counter[str] = Counter()
@@ -43,25 +46,24 @@ async def test_every_request_ends_in_a_right_answer_or_a_clear_error(tiny: Reran
             assert outcome == pytest.approx(wanted[number], abs=1e-4)
             outcomes["right"] += 1
 
-    async with Reranker(MODEL_NAME, base_url=f"http://127.0.0.1:{port}", **options) as reranker:
-        with vllm_server("untemplated", BUNDLED, port=port) as url:
-            await reranker.ascore("warm up", ["warm up"])
-            tasks = [asyncio.create_task(ask(reranker, number)) for number in range(QUERIES)]
-            for answered in asyncio.as_completed(tasks[: QUERIES // 10]):
-                judge(*await answered)
-            for process in _processes_listening_on(port):
-                os.kill(process, signal.SIGKILL)
-            for task in tasks[QUERIES // 10 :]:
-                judge(*await task)
-            with pytest.raises(httpx.HTTPError):
-                httpx.get(f"{url}/health", timeout=2)
+    async with Reranker(MODEL_NAME, base_url=url, **options) as reranker:
+        await reranker.ascore("warm up", ["warm up"])
+        tasks = [asyncio.create_task(ask(reranker, number)) for number in range(QUERIES)]
+        for answered in asyncio.as_completed(tasks[: QUERIES // 10]):
+            judge(*await answered)
+        for process in _processes_listening_on(port):
+            os.kill(process, signal.SIGKILL)
+        for task in tasks[QUERIES // 10 :]:
+            judge(*await task)
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(f"{url}/health", timeout=2)
         assert outcomes["right"] >= QUERIES // 10
         assert outcomes["error"] > 0
         assert outcomes.total() == QUERIES
 
-        with vllm_server("untemplated", BUNDLED, port=port):
-            for number in range(20):
-                judge(*await ask(reranker, number))
+        running.start_again("untemplated")
+        for number in range(20):
+            judge(*await ask(reranker, number))
     assert outcomes.total() == QUERIES + 20
     assert outcomes["right"] >= QUERIES // 10 + 20
 

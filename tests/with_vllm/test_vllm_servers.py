@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import pytest
 from checkpoints import BUNDLED
 from langchain_core.documents import Document
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
-from with_vllm.servers import MODEL_NAME, Kind, vllm_server
+from with_vllm.servers import MODEL_NAME
 
 import langchain_qwen3_rerank
 import llama_index_qwen3_rerank
@@ -23,7 +21,6 @@ from shared_core.scorers.remote.wrapping import QWEN3_CONTROL_TOKENS, Neutralise
 TOLERANCE = 1e-4  # logits, float32 on both sides
 INSTRUCTION = "Find the sentence that names a planet with rings"
 LONG = "Saturn has rings. " * 600  # far beyond the server's 1,024 tokens
-KINDS: tuple[Kind, ...] = ("templated", "vllm-template", "untemplated", "generate")
 ROUTES = [
     ("templated", {}, "prompt"),
     ("templated", {"dialect": "vllm-rerank"}, "server"),
@@ -35,13 +32,6 @@ ROUTES = [
     ("generate", {}, "prompt"),
     ("generate", {"dialect": "vllm-generative"}, "prompt"),
 ]
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[dict[str, str]]:
-    """Addresses by kind; one server after another, so that they do not starve each other."""
-    with ExitStack() as stack:
-        yield {kind: stack.enter_context(vllm_server(kind, BUNDLED)) for kind in KINDS}
 
 
 def remote(url: str, **options: Any) -> Reranker:
