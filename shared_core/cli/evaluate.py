@@ -16,6 +16,7 @@ from rich.console import Console
 
 from shared_core import DEFAULT_MODEL, Reranker, RerankError
 from shared_core.cli.common import fail, in_words, reranker_of
+from shared_core.cli.evaluate_keys import key_for, secrets_for
 from shared_core.cli.evaluate_show import EvaluationBar, print_report
 from shared_core.cli.model_options import (
     LongDocumentOptions,
@@ -145,6 +146,24 @@ def evaluate(
             rich_help_panel=_FIGURES,
         ),
     ] = 1,
+    api_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The server's key; better given by the environment. With several servers, "
+            "'ADDRESS=key' for each: a key goes to one server.",
+            envvar="QWEN3_RERANK_API_KEY",
+            show_envvar=True,
+            show_default=False,
+            rich_help_panel=_COMPARED,
+        ),
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another header, as 'Name: value'; with several servers, 'ADDRESS=Name: value'.",
+            rich_help_panel=_COMPARED,
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the figures as JSON, not as tables.")
     ] = False,
@@ -184,7 +203,7 @@ def evaluate(
                 name: stack.enter_context(
                     reranker_of(
                         here,
-                        _server(server, url, alone=not base_url),
+                        _server(server, url, base_url or [], api_key or [], header or []),
                         long,
                         model=one,
                         quantize=here.quantize if url is None else None,
@@ -251,19 +270,25 @@ def _pairs(models: Sequence[str], urls: Sequence[str]) -> list[tuple[str, str, s
     return pairs
 
 
-def _server(given: ServerOptions, url: str | None, *, alone: bool) -> ServerOptions:
+def _server(
+    given: ServerOptions,
+    url: str | None,
+    urls: Sequence[str],
+    keys: Sequence[str],
+    headers: Sequence[str],
+) -> ServerOptions:
     """Return what one reranker is told of its server; the model here gets no secrets.
 
     Without an address, a dialect stands for a hosted service, unless there are addresses of others.
     """
+    servers = [one for one in urls if one != HERE]
     if url is not None:
-        return replace(given, base_url=url)
-    return replace(
-        given,
-        header=None,
-        api_key=given.api_key if given.dialect != "auto" else None,
-        dialect=given.dialect if alone else "auto",
-    )
+        key = key_for(url, servers, keys)
+        own = secrets_for(url, servers, headers, "--header")
+        return replace(given, base_url=url, api_key=key, header=own)
+    if urls:
+        return replace(given, dialect="auto")
+    return replace(given, api_key=next(iter(keys), None) if given.dialect != "auto" else None)
 
 
 def _named(rerankers: dict[str, Reranker]) -> Reranker | dict[str, Reranker]:

@@ -1,0 +1,68 @@
+"""Keys and headers for the servers that are compared: each goes to one address, never to others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import typer
+
+_VARIABLE = "QWEN3_RERANK_API_KEY"
+
+
+def secrets_for(
+    address: str, addresses: Sequence[str], given: Sequence[str], option: str
+) -> list[str]:
+    """Return what was given for one of several addresses.
+
+    Args:
+        address: Where it goes.
+        addresses: All addresses that are compared.
+        given: As it stands on the command line: bare where all addresses are of one server, else
+            ``ADDRESS=secret``.
+        option: What it was given by.
+
+    Raises:
+        typer.BadParameter: It does not say for which of several servers it is.
+
+    >>> secrets_for("http://a", ["http://a", "http://b"], ["http://a=k1", "http://b=k2"], "--x")
+    ['k1']
+    """
+    servers = {_origin(one) for one in addresses}
+    found = []
+    for secret in given:
+        owners = [one for one in addresses if secret.startswith(f"{one}=")]
+        owner = max(owners, key=len, default=None)
+        if owner is None and len(servers) > 1:
+            raise typer.BadParameter(
+                f"would go to all of {', '.join(dict.fromkeys(addresses))}: say which one it is "
+                f"for, as {option} '{address}=…'",
+                param_hint=option,
+            )
+        if owner is None:
+            found.append(secret)
+        elif _origin(owner) == _origin(address):
+            found.append(secret.removeprefix(f"{owner}="))
+    return found
+
+
+def key_for(address: str, addresses: Sequence[str], given: Sequence[str]) -> str | None:
+    """Return the key for one of several addresses.
+
+    Raises:
+        typer.BadParameter: It is not said for which of several servers a key is; the one of the
+            environment never is.
+    """
+    if len({_origin(one) for one in addresses}) > 1 and os.environ.get(_VARIABLE, "").strip():
+        raise typer.BadParameter(
+            f"{_VARIABLE} would go to all of {', '.join(dict.fromkeys(addresses))}: unset it, and "
+            f"give --api-key '{address}=…' for the one it belongs to",
+            param_hint="--api-key",
+        )
+    return next(iter(secrets_for(address, addresses, given, "--api-key")), None)
+
+
+def _origin(address: str) -> tuple[str, str]:
+    url = urlsplit(address.strip())
+    return url.scheme.lower(), url.netloc.lower()
