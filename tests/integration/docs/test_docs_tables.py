@@ -68,7 +68,7 @@ def test_defaults_are_those_of_the_code(options: Any, rows: list[tuple[str, str,
             assert real["top_k"] == 5
             continue
         assert name in real, f"there is no option {name}"
-        expected = None if real[name] in ((), {}) else real[name]
+        expected = None if real[name] in ((), {}, "") else real[name]
         assert value_of(shown) == expected, name
 
 
@@ -137,3 +137,29 @@ def test_sizes_are_arithmetic() -> None:
         billions = float(parameters.partition(" ")[0])
         for cell, width in ((disk, 2), (half, 2), (full, 4)):
             assert float(cell.split()[0]) == pytest.approx(billions * width, rel=0.01), name
+
+
+def test_the_tour_of_the_code_names_what_is_there() -> None:
+    """Every path exists, and every folder of `shared_core` is in it."""
+    tour = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    rows = [line.split("|") for line in tour.splitlines() if line.startswith("| `")]
+    for _, paths, said, *_ in rows:
+        folder = ROOT
+        for path in re.findall(r"`([^`]+)`", paths):
+            whole = ROOT / path if "/" in path else folder / path
+            assert whole.exists(), path
+            folder = whole if path.endswith("/") and "/" in path else whole.parent
+        if folder.parent == ROOT / "shared_core" or "remote" in paths:
+            for module in re.findall(r"`([a-z_]+)`", said):
+                assert (folder / f"{module}.py").exists() or (folder / module).is_dir(), module
+    folders = {path.parent.name for path in (ROOT / "shared_core").glob("*/__init__.py")}
+    assert all(f"`shared_core/{name}/" in tour for name in folders)
+
+
+def test_files_are_not_longer_than_contributing_says() -> None:
+    """A wall to be moved when a room gets crowded."""
+    said = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    (limit,) = re.findall(r"up to some (\d+)", said)
+    for package in ("shared_core", "langchain_qwen3_rerank", "llama_index_qwen3_rerank"):
+        for path in (ROOT / package).rglob("*.py"):
+            assert len(path.read_text("utf-8").splitlines()) <= int(limit) * 1.1, path
