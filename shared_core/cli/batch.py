@@ -24,6 +24,7 @@ _INPUT = "What is read"
 _OUTPUT = "What is written"
 _WORKERS = "Who works"
 _LONG = "Long documents"
+_GOES_ON = "what is done is done: the same command goes on from there"
 
 
 def _column(name: str) -> Any:
@@ -238,11 +239,14 @@ def batch(
                 on_progress=bar.show,
             )
     except Stopped as stopped:
+        if not plan_only:
+            console.print(f"stopped; {_GOES_ON}", highlight=False, soft_wrap=True)
         raise typer.Exit(128 + stopped.args[0]) from None
     except (RerankError, ValidationError, ValueError) as error:
         fail(in_words(error))
     except OSError as error:
-        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        fail(f"{said} ({_GOES_ON})")
     if as_json:
         _print(summary.to_dict())
     else:

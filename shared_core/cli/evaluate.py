@@ -130,7 +130,8 @@ def evaluate(
     keep: Annotated[
         float,
         typer.Option(
-            help="The share of answered queries that the suggested top_k and threshold keep.",
+            help="Of the queries with a right candidate, the share that the suggested top_k and "
+            "threshold together keep.",
             rich_help_panel=_FIGURES,
         ),
     ] = 0.95,
@@ -227,6 +228,11 @@ def evaluate(
                 on_progress=bar.show,
             )
     except Stopped as stopped:
+        console.print(
+            "stopped; what is scored is kept: the same command goes on from there",
+            highlight=False,
+            soft_wrap=True,
+        )
         raise typer.Exit(128 + stopped.args[0]) from None
     except (RerankError, ValidationError, ValueError) as error:
         fail(in_words(error))

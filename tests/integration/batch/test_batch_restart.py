@@ -192,7 +192,7 @@ def test_a_disk_without_room_leaves_no_half_part(tmp_path: Path) -> None:
         timeout=PATIENCE,
         cwd=Path(__file__).parent,
     )
-    assert b"File too large" in done.stderr
+    assert f"File too large: '{out}/scores/part-000000.parquet'".encode() in done.stderr
     assert not list((out / "scores").iterdir())
     with Reranker(scorer=Quick()) as reranker:
         assert run_batch(given, out, reranker=reranker, measure=False).pairs == 500
@@ -208,6 +208,7 @@ def test_sigterm_ends_it_as_a_stop_and_not_as_a_failure(tmp_path: Path) -> None:
     _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + signal.SIGTERM
     assert b"Traceback" not in said
+    assert b"stopped; what is done is done: the same command goes on from there" in said
 
 
 def test_the_lock_of_this_very_process_counts_too(tmp_path: Path) -> None:
