@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from shared_core.batch.errors import ChangedJobError
-from shared_core.identity import agree, differences, farthest_apart, identity
+from shared_core.identity import agree, custom_scorer, differences, farthest_apart, identity
 from shared_core.reranker import Reranker
 
 NAME = "scoring.json"
@@ -35,15 +35,21 @@ class Scoring:
     Attributes:
         identity: See `shared_core.identity.identity`; of a server also how it was found to be
             spoken to.
-        logits: The margins of the documents of `PAIRS`; ``None`` if it cannot score those.
+        logits: The margins of the documents of `PAIRS`; ``None`` of a scorer of one's own that
+            cannot score those.
     """
 
     identity: dict[str, Any]
     logits: list[float] | None
 
-    def to_json(self) -> bytes:
-        """Return it as a file has it."""
-        return json.dumps(asdict(self), indent=2).encode() + b"\n"
+    @classmethod
+    def from_json(cls, data: bytes) -> Scoring | None:
+        """Return what a file has; ``None`` if that is damaged."""
+        try:
+            found = cls(**json.loads(data))
+        except (ValueError, TypeError):
+            return None
+        return found if isinstance(found.identity, dict) else None
 
 
 def scoring_of(reranker: Reranker) -> Scoring:
@@ -61,7 +67,7 @@ def scoring_of(reranker: Reranker) -> Scoring:
         by_index = [sorted(ranking, key=lambda one: one.index) for ranking in rankings]
         logits = [one.logit for ranking in by_index for one in ranking if one.logit is not None]
     except Exception as error:
-        if not may_be_a_row(error):
+        if custom_scorer(reranker) is None or not may_be_a_row(error):
             raise
         return Scoring(identity(reranker), None)
     return Scoring(identity(reranker) | _as_found(reranker), logits)
@@ -92,7 +98,7 @@ def check_same(before: Scoring, now: Scoring) -> None:
 
 def _as_found(reranker: Reranker) -> dict[str, Any]:
     """Return what a server was found to be, now that it was asked; nothing of others."""
-    if reranker.__getstate__()["scorer"] is not None or not reranker.options.is_remote:
+    if custom_scorer(reranker) is not None or not reranker.options.is_remote:
         return {}
     from shared_core.scorers.remote.scorer import RemoteScorer
 

@@ -163,19 +163,9 @@ class Output:
                     f"{part}, and start again, which does that block again"
                 ) from None
 
-    def read_json(self, name: str) -> Any:
-        """Return what a file of the job holds; ``None`` if it is not there.
-
-        Raises:
-            BatchError: It is damaged.
-        """
-        data = self._folder().read(name)
-        try:
-            return None if data is None else json.loads(data)
-        except ValueError:
-            raise BatchError(
-                f"{self._job.out / name} is damaged: delete it, and start again"
-            ) from None
+    def read(self, name: str) -> bytes | None:
+        """Return the bytes of a file of the job; ``None`` if it is not there."""
+        return self._folder().read(name)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a file of the job as a whole."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from shared_core.batch import known_pairs, manifest
 from shared_core.batch.columns import Columns
-from shared_core.batch.errors import BatchError
+from shared_core.batch.errors import BatchError, ChangedJobError
 from shared_core.batch.job import Grouping, Job, OutputFormat, OutputKind
 from shared_core.batch.known_pairs import Scoring, check_same
 from shared_core.batch.output import Output
@@ -136,7 +136,7 @@ def run_batch(
     with held(job.out, manifest.NAME) as folder:
         prepared = prepare(given, job, reranker, folder)
         files = Output(prepared.job, prepared.source.shape)
-        before = _begun_with(files)
+        before = _begun_with(files, prepared)
         if before is None:
             files.prepare()
         with closing(_workers(reranker, prepared, ray)) as workers:
@@ -152,7 +152,7 @@ def run_batch(
                 on_plan(make_plan(prepared, sample, workers.count))
             summary = _run(prepared, workers, files, on_progress or (lambda _: None))
         prepared.source.check_unchanged()
-        if prepared.left or files.read_json(SUMMARY) is None:
+        if prepared.left or files.read(SUMMARY) is None:
             files.write_json(SUMMARY, summary.to_dict())
         clean_up(folder)
         return summary
@@ -183,7 +183,7 @@ def plan_batch(
     ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, min_docs=min_docs)
     job = _job(out, reranker, output, format, ranking, columns, block_rows, group)
     prepared = prepare(given, job, reranker)
-    before = _begun_with(Output(prepared.job, prepared.source.shape))
+    before = _begun_with(Output(prepared.job, prepared.source.shape), prepared)
     with closing(_workers(reranker, prepared, ray)) as workers:
         if before is not None and measure:
             now = _scoring(reranker, prepared, workers, ray)
@@ -229,13 +229,19 @@ def _workers(reranker: Reranker, prepared: Prepared, ray: RayOptions | None) -> 
     return RayWorkers(ray, reranker, prepared.job, prepared.source, len(prepared.left))
 
 
-def _begun_with(files: Output) -> Scoring | None:
+def _begun_with(files: Output, prepared: Prepared) -> Scoring | None:
     """Return what the scores that are there were made by; ``None`` if there are none."""
-    try:
-        found = files.read_json(known_pairs.NAME)
-        return None if found is None else Scoring(**found)
-    except FileNotFoundError:  # the folder itself
+    if not prepared.job.number:
         return None
+    path = prepared.job.out / known_pairs.NAME
+    data = files.read(known_pairs.NAME)
+    found = None if data is None else Scoring.from_json(data)
+    if found is None and (data is not None or prepared.done):
+        raise ChangedJobError(
+            f"{path} is damaged or gone: by which model the scores were made that are there cannot "
+            "be known. Put back the file as it was, or give another folder"
+        )
+    return found
 
 
 def _scoring(
