@@ -128,13 +128,11 @@ class ParquetRows:
                 batch_size=min(step, _KEYS_AT_ONCE), row_groups=[group], columns=[shape.key]
             ):
                 keys = _plain(batch.column(0))
-                changes = pc.not_equal(keys.slice(1), keys.slice(0, max(0, len(keys) - 1)))
-                changed = pc.indices_nonzero(pc.fill_null(changes, True)).to_pylist()
-                for at in (0, *(one + 1 for one in changed)):
+                for at in (0, *_changes(keys)):
                     yield Mark(start + place + at, _as_id(_value(keys[at])))
                 place += len(keys)
         except (pa.ArrowException, OSError) as error:
-            self._raise_if_of_the_system(error, group)
+            self._raise_unless_damaged(error, group)
             yield from (Mark(start + row, None) for row in range(place, size))
 
     def _group_sizes(self) -> list[int]:
@@ -187,7 +185,7 @@ class ParquetRows:
                     yield RawRow(before + place + first + index, values)
                 place += len(batch)
         except (pa.ArrowException, OSError) as error:
-            self._raise_if_of_the_system(error, group)
+            self._raise_unless_damaged(error, group)
             reason = (
                 f"{self.file.path}, row group {group}, cannot be read from its row {place} on: "
                 f"{_first_line(error)}"
@@ -195,15 +193,18 @@ class ParquetRows:
             for row in range(max(place, skipped), size):
                 yield RawRow(before + row, {}, reason)
 
-    def _raise_if_of_the_system(self, error: Exception, group: int) -> None:
-        """Raise an error of disk or network, which may pass, other than one of damaged data.
+    def _raise_unless_damaged(self, error: Exception, group: int) -> None:
+        """Raise an error of disk, network or memory, or of a codec that this pyarrow lacks.
 
         Raises:
             BatchInputError: Names the file and the row group.
         """
-        if isinstance(error, OSError) and error.errno is not None:
+        is_damage = isinstance(error, pa.ArrowInvalid) or (
+            isinstance(error, OSError) and error.errno is None
+        )
+        if not is_damage:
             raise BatchInputError(
-                f"{self.file.path}, row group {group}, cannot be read: {error}"
+                f"{self.file.path}, row group {group}, cannot be read: {_first_line(error)}"
             ) from error
 
     @contextlib.contextmanager
@@ -257,6 +258,17 @@ def _list_of(check: Any, is_list: bool) -> Any:
 
 def _plain(column: pa.Array) -> pa.Array:
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _changes(keys: pa.Array) -> list[int]:
+    """Return the places of values that differ from the one before, or are null."""
+    try:
+        changes = pc.not_equal(keys.slice(1), keys.slice(0, max(0, len(keys) - 1)))
+    except pa.ArrowNotImplementedError:  # of nulls alone, and of some views
+        values = [_value(one) for one in keys]
+        return [n for n in range(1, len(values)) if values[n] is None or values[n] != values[n - 1]]
+    found = pc.indices_nonzero(pc.fill_null(changes, True)).to_pylist()
+    return [one + 1 for one in found]
 
 
 def _value(scalar: pa.Scalar) -> Any:

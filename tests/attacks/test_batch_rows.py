@@ -140,6 +140,25 @@ def test_a_column_of_ids_without_a_value_is_none_and_some_are_errors(tmp_path: P
     assert reasons == {"document_id is null or missing, expected a string or an integer"}
 
 
+@pytest.mark.parametrize("kind", ["string_view", "large_string", "null"])
+def test_queries_of_any_type_of_text_stay_whole_in_ranked_lists(kind: str, tmp_path: Path) -> None:
+    """The types for which pyarrow compares no values as well."""
+    table = pa.Table.from_pylist(ROWS)
+    if kind == "null":
+        table = table.drop_columns(["query_id"]).append_column("query_id", pa.nulls(40))
+        pq.write_table(table, tmp_path / "a.parquet")
+        pq.write_table(table.slice(0, 0), tmp_path / "b.parquet")
+    else:
+        index = table.schema.get_field_index("query_id")
+        views = table["query_id"].cast(getattr(pa, kind)())
+        pq.write_table(table.set_column(index, "query_id", views), tmp_path / "a.parquet")
+    run(tmp_path / "?.parquet", tmp_path / "out", output="ranked", group="never")
+    found = read_parts(tmp_path / "out" / "rankings")
+    queries = list(dict.fromkeys(row["query"] for row in ROWS))
+    assert len(found) == len(queries)
+    assert sorted(at for row in found for at in row["rows"]) == list(range(40))
+
+
 @pytest.mark.parametrize(
     "ids",
     [
@@ -149,7 +168,7 @@ def test_a_column_of_ids_without_a_value_is_none_and_some_are_errors(tmp_path: P
         pa.array([["a"]] * 40),
         pa.array([{"a": 1}] * 40),
     ],
-    ids=str,
+    ids=lambda array: str(array.type),
 )
 def test_a_type_that_is_no_name_is_refused_before_anything_is_scored(
     ids: pa.Array, tmp_path: Path
