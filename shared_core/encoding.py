@@ -10,19 +10,24 @@ flagged special, and would still become control ids.)
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from shared_core.encodable import check_encodable
 from shared_core.errors import QueryTooLongError, UnsupportedModelError
+from shared_core.long_text import PIECE, PieceEncoder
 from shared_core.prompt import HEAD, NO, SUFFIX, YES, render_fields
 
-# A document is first cut to this many characters per token that there is room for, so that a
-# megabyte that will be truncated anyway is not tokenised whole. Qwen's longest tokens are longer;
-# `_encode_long` checks that the shortcut was exact and falls back to the whole text.
+# A long document is read in pieces of this many characters per token that there is room for, at
+# most, so that what will be truncated anyway is not tokenised.
 _CHARACTERS_PER_TOKEN = 16
+_LEAST_PIECE = 4096
+# Characters that are tokenised at once, unless one document has more: what the tokenizer makes of
+# them is some ten times as large.
+_BATCH_CHARACTERS = 2**19
 _BOUNDARY_PROBES = ("", " ", "word", "  two spaces", "\nnewline", "(punctuation)", "7", "\u0301x")
 
 
@@ -71,6 +76,7 @@ class PairEncoder:
         added = tokenizer.get_added_tokens_decoder()
         control_tokens = {index: token.content for index, token in added.items()}
         self._text = _without_added_tokens(tokenizer)
+        self._pieces = PieceEncoder(self._text)
 
         self.max_length = max_length
         self.control_ids = frozenset(control_tokens)
@@ -118,62 +124,56 @@ class PairEncoder:
         """
         fields = render_fields(instruction, query)
         check_encodable(fields, documents)
-        prefix_ids = self._head_ids + self._text.encode(fields, add_special_tokens=False).ids
+        prefix_ids = self._head_ids + self.text_ids(fields)
         room = self.max_length - len(prefix_ids) - len(self.suffix_ids)
         if room < 1:
             raise QueryTooLongError(len(prefix_ids) + len(self.suffix_ids), self.max_length)
 
-        longest = room * _CHARACTERS_PER_TOKEN
-        whole = [i for i, document in enumerate(documents) if len(document) <= longest]
-        encodings = self._text.encode_batch_fast(
-            [" " + documents[i] for i in whole], add_special_tokens=False
-        )
-        ids_by_index = {i: encoding.ids for i, encoding in zip(whole, encodings, strict=True)}
         encoded = []
-        for index, document in enumerate(documents):
-            ids = ids_by_index.get(index)
-            if ids is None:
-                ids = self._encode_long(" " + document, longest, room)
+        for ids in self._first_ids(documents, room + 1):
             kept = ids[:room] + self.suffix_ids
             encoded.append(EncodedDocument(kept, len(prefix_ids) + len(kept), len(ids) > room))
         return EncodedGroup(prefix_ids, encoded)
 
     def text_ids(self, text: str) -> list[int]:
         """Return the ids of a text, which hold no control token."""
-        return list(self._text.encode(text, add_special_tokens=False).ids)
+        return list(chain.from_iterable(self._pieces.ids(text)))
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return the tokens that each text has as a document, however long it is."""
-        encodings = self._text.encode_batch_fast(
-            [f" {text}" for text in texts], add_special_tokens=False
-        )
-        return [len(encoding) for encoding in encodings]
+        counts: list[int] = []
+        for batch in _batches(texts, PIECE):
+            if len(batch[0]) > PIECE:
+                counts.append(self._pieces.count(f" {batch[0]}"))
+            else:
+                counts += map(len, self._encoded(batch))
+        return counts
 
     def cut(self, instruction: str, query: str, document: str) -> tuple[str, int, bool]:
         """Return what fits of a document as text, the whole prompt's tokens, and if it was cut.
 
         For servers that take no token ids. Tokenised again, the end of a cut text may take a token
-        more or less.
+        more or less. What was cut is in Unicode's normal form C, as the tokenizer reads it.
         """
         (encoded,) = self.encode(instruction, query, [document]).documents
         if not encoded.truncated:
             return document, encoded.n_tokens, False
         kept = len(encoded.ids) - len(self.suffix_ids)
-        offsets = self._text.encode(" " + document, add_special_tokens=False).offsets
-        return document[: max(0, offsets[kept][0] - 1)], encoded.n_tokens, True
+        return self._pieces.text(encoded.ids[:kept])[1:], encoded.n_tokens, True
 
-    def _encode_long(self, text: str, longest: int, room: int) -> list[int]:
-        """Return at least the first ``room + 1`` ids of a long text, exactly, without the rest.
+    def _first_ids(self, documents: Sequence[str], most: int) -> Iterator[list[int]]:
+        """Yield the first ids of each document, ``most`` at least or all that it has."""
+        piece = min(PIECE, max(_LEAST_PIECE, most * _CHARACTERS_PER_TOKEN))
+        for batch in _batches(documents, piece):
+            if len(batch[0]) > piece:
+                yield self._pieces.first_ids(f" {batch[0]}", most, piece)
+            else:
+                yield from (encoding.ids for encoding in self._encoded(batch))
 
-        Where the text is cut, only its last words can be tokenised differently: pre-tokenisation
-        goes from left to right and looks one character ahead. So the ids are exact as long as the
-        last one needed lies at least two words before the cut.
-        """
-        encoding = self._text.encode(text[:longest], add_special_tokens=False)
-        words = [-1 if word is None else word for word in encoding.word_ids]
-        if len(words) > room and words[room] < words[-1] - 1:
-            return list(encoding.ids)
-        return list(self._text.encode(text, add_special_tokens=False).ids)
+    def _encoded(self, documents: Sequence[str]) -> list[Encoding]:
+        """Return what the tokenizer makes of documents; it gives the interpreter's lock back."""
+        texts = [f" {document}" for document in documents]
+        return self._text.encode_batch_fast(texts, add_special_tokens=False)
 
     def _check_control_tokens(self, control_tokens: Collection[str]) -> None:
         """Raise unless the literals' control tokens are known here and impossible in user text."""
@@ -202,6 +202,23 @@ class PairEncoder:
                     "the tokenizer joins the fixed part of the prompt with the document "
                     f"{document!r}; a Qwen tokenizer does not. Is this a Qwen3-Reranker?"
                 )
+
+
+def _batches(texts: Sequence[str], longest: int) -> Iterator[list[str]]:
+    """Yield texts in order: one of more than ``longest`` characters alone, others together."""
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        if batch and (len(text) > longest or size + len(text) > _BATCH_CHARACTERS):
+            yield batch
+            batch, size = [], 0
+        batch.append(text)
+        size += len(text)
+        if len(text) > longest:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _without_added_tokens(tokenizer: Tokenizer) -> Tokenizer:

@@ -35,7 +35,7 @@ _LONGEST_SUFFIX = 100
 _SIGN = re.compile(
     r"\A\s*<\|im_start\|>\s*(?:system|user)\b"
     r"|^[ \t]*<(?:Instruct|Query|Document)>[ \t]*[:：]"
-    r"|<\|im_start\|>\s*assistant\s*(?:<think>\s*(?:</think>)?)?\s*\Z"
+    r"|<\|im_start\|>\s*assistant\s*(?:<think>\s*(?:</think>\s*)?)?\Z"
     r"|Judge whether the Document meets the requirements based on the Query and the Instruct",
     re.MULTILINE | re.IGNORECASE,
 )
