@@ -21,7 +21,7 @@ class Qwen3Rerank(RerankerComponent):
     never on the event loop or its default executor.
 
     Args:
-        model, backend, instruction, device, dtype, max_length, max_batch_tokens, revision,
+        model, backend, instruction, device, dtype, max_length, max_batch_tokens, threads, revision,
             cache_dir, local_files_only, hub, engine_args, quantize, cache_size, show_progress: As
             for `shared_core.Reranker`. The instruction may also be a `PromptTemplate` that contains
             ``{query_str}``.

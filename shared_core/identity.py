@@ -32,6 +32,7 @@ NOT_SCORES = frozenset(
         "on_error",
         "requests_per_second",
         "show_progress",
+        "threads",
         "timeout",
         "total_timeout",
     }

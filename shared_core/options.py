@@ -52,6 +52,7 @@ class RerankerOptions(WindowOptions, RemoteOptions):
     quantize: Quantize | None = None
     max_length: int = Field(default=8192, ge=1)
     max_batch_tokens: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
     revision: str | None = None
     cache_dir: str | None = None
     local_files_only: bool = False

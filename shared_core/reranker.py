@@ -56,6 +56,9 @@ class Reranker:
         max_length: The most tokens of a whole prompt. A longer document loses its end.
         max_batch_tokens: The most tokens in one forward; ``None`` chooses by device. Halved on
             out-of-memory.
+        threads: CPU threads of one forward; ``None`` is as many as pay for the model's size, within
+            torch's own setting and the CPUs that this process may use. Your own use of torch keeps
+            its setting.
         revision: The hub revision, a tag or a commit.
         cache_dir: Where the hub's files are kept; ``None`` is the hub library's default.
         local_files_only: Never ask the network.
@@ -109,6 +112,7 @@ class Reranker:
         quantize: Quantize | None = None,
         max_length: int = 8192,
         max_batch_tokens: int | None = None,
+        threads: int | None = None,
         revision: str | None = None,
         cache_dir: str | None = None,
         local_files_only: bool = False,
@@ -145,6 +149,7 @@ class Reranker:
             quantize=quantize,
             max_length=max_length,
             max_batch_tokens=max_batch_tokens,
+            threads=threads,
             revision=revision,
             cache_dir=cache_dir,
             local_files_only=local_files_only,

@@ -39,6 +39,14 @@ class ModelOptions:
     quantize: Annotated[
         str | None, typer.Option(help="int8: faster on a CPU, not exact.", rich_help_panel=_MODEL)
     ] = None
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="CPU threads of a forward; as many as pay for the model by default.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
     max_length: Annotated[
         int,
         typer.Option(

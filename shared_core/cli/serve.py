@@ -50,6 +50,9 @@ def serve(
     max_batch_tokens: Annotated[
         int | None, _option(_MODEL, "Tokens of one forward. [by device]")
     ] = None,
+    threads: Annotated[
+        int | None, _option(_MODEL, "CPU threads of one forward. [as many as pay]")
+    ] = None,
     long_documents: Annotated[
         str | None,
         _option(_MODEL, "truncate, or windows: the best window counts, unless asked. [truncate]"),

@@ -50,6 +50,9 @@ class Layer:
 class Backbone:
     """Returns the last hidden state of each document of a pack.
 
+    Attributes:
+        n_weights: Weights in the layers.
+
     Args:
         model: The transformer. Its projections are taken out of it, layer by layer.
         project: Makes one projection of several linear layers over the same input.
@@ -66,6 +69,7 @@ class Backbone:
         attention: Attention | None = None,
     ) -> None:
         config: Any = model.config
+        self.n_weights = sum(weight.numel() for weight in model.layers.parameters())
         self._embedding: Tensor = model.embed_tokens.weight
         self._rotary = model.rotary_emb
         self._norm = model.norm.weight.float()

@@ -20,6 +20,7 @@ from shared_core.scorers.ambient import computed, own_settings
 from shared_core.scorers.base import Scored, ScoreRequest
 from shared_core.scorers.loading import LoadedModel, load_model
 from shared_core.scorers.packing import Pack, build_pack, plan_packs
+from shared_core.scorers.threads import choose_threads, computing_with
 from shared_core.turns import Job, Worker
 
 logger = logging.getLogger("qwen3_rerank")
@@ -48,6 +49,7 @@ class TransformersScorer:
         # What follows is changed by the worker alone.
         self._loaded: LoadedModel | None = None
         self._max_batch_tokens = options.max_batch_tokens
+        self._threads = 1
         self._calls = 0  # that compute with the model
         self._unloads = 0  # that wait for these calls
         renew_in_children(self)
@@ -147,7 +149,9 @@ class TransformersScorer:
         if self._guard.is_torn:
             raise ForkedProcessError("its parent was loading the model or computing with it")
         if self._loaded is None:
-            self._loaded = self._read()
+            loaded = self._read()
+            self._threads = choose_threads(self._options.threads, loaded.backbone.n_weights)
+            self._loaded = loaded
             logger.info("%s is loaded: %s", self._options.model, _placement(self._loaded))
         elif _is_in_bad_fork(self._loaded.device):
             raise ForkedProcessError(f"its parent has the model on {self._loaded.device}")
@@ -225,7 +229,10 @@ class TransformersScorer:
             ScoringError: The forward failed otherwise.
         """
         try:
-            return _forward(loaded, pack)
+            if loaded.device.type != "cpu":
+                return _forward(loaded, pack)
+            with computing_with(self._threads):
+                return _forward(loaded, pack)
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise ScoringError(f"the forward pass failed: {error}") from error
@@ -282,7 +289,7 @@ def _forward(loaded: LoadedModel, pack: Pack) -> list[float]:
     """Return the margins of the pack's documents, in its order."""
 
     def margins() -> list[float]:
-        return (loaded.backbone.last_hidden(pack) @ loaded.margin_weight).tolist()  # type: ignore[no-any-return]
+        return (loaded.backbone.last_hidden(pack) @ loaded.margin_weight).tolist()
 
     return computed(margins)
 

@@ -63,7 +63,13 @@ def test_an_option_that_changes_scores_changes_the_identity(name: str) -> None:
 def test_what_says_how_fast_or_where_changes_nothing() -> None:
     with Reranker("tiny", device="cpu") as one:
         before = identity(one)
-    quick = {"max_batch_tokens": 99, "cache_size": 5, "show_progress": True, "timeout": 3.0}
+    quick = {
+        "max_batch_tokens": 99,
+        "threads": 2,
+        "cache_size": 5,
+        "show_progress": True,
+        "timeout": 3.0,
+    }
     with Reranker("tiny", **quick, local_files_only=True) as other:
         assert identity(other) == before
     assert before["backend"] == "transformers"

@@ -144,6 +144,7 @@ def test_bad_ranking_options_are_refused(options: dict[str, Any]) -> None:
     [
         {"max_length": 0},
         {"max_batch_tokens": 0},
+        {"threads": 0},
         {"backend": "onyx"},
         {"dtype": "int7"},
         {"hub": "github"},

@@ -65,6 +65,7 @@ def test_every_option_reaches_the_reranker(tmp_path: Path) -> None:
         "dtype": "float32",
         "max_length": 99,
         "max_batch_tokens": 77,
+        "threads": 3,
         "revision": "main",
         "cache_dir": str(tmp_path),
         "local_files_only": True,

@@ -38,6 +38,7 @@ OPTIONS: dict[str, Any] = {
     "dtype": "float32",
     "max_length": 500,
     "max_batch_tokens": 4000,
+    "threads": 3,
     "revision": "main",
     "cache_dir": "somewhere",
     "local_files_only": True,
