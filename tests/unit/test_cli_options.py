@@ -74,8 +74,8 @@ def test_options_stand_where_the_dataclass_stood() -> None:
     assert names[where + 1 : where + 5] == [
         *("long_documents", "window_tokens", "window_overlap", "return_window"),
     ]
-    assert names[-20:] == [
-        *("model", "backend", "device", "dtype", "quantize", "max_length"),
+    assert names[-21:] == [
+        *("model", "backend", "device", "dtype", "quantize", "threads", "max_length"),
         *("hub", "revision", "cache_dir", "local_files_only"),
         *("base_url", "api_key", "dialect", "template", "tokenizer", "header", "timeout"),
         *("max_retries", "max_concurrency", "requests_per_second"),
