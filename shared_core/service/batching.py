@@ -82,6 +82,7 @@ class Scheduler:
         self._arrived = asyncio.Event()
         self._submissions = 0
         self._documents = 0
+        self._by_key: dict[str | None, tuple[int, int]] = {}  # submissions, documents
         # English and Chinese have about 4 UTF-8 bytes in a Qwen token; what is scored corrects it.
         self._tokens_per_byte = 0.25
         self._documents_per_second = 0.0
@@ -104,23 +105,25 @@ class Scheduler:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def submit(
-        self, requests: Sequence[ScoreRequest], key: str | None = None
+        self, requests: Sequence[ScoreRequest], key: str | None = None, *, share: float = 1.0
     ) -> list[list[Scored]]:
         """Return one `Scored` per document of each request; cancelled, free the place at once.
 
         Args:
             requests: What to score; they share one turn.
             key: Who sent them: keys take turns.
+            share: How much of the queue a key may fill.
 
         Raises:
             QueueFullError: There is no room.
             RerankError: These requests, and no others, could not be scored.
         """
         n_documents = sum(len(request.documents) for request in requests)
-        is_full = self._submissions >= self._max_queue
-        if is_full or (self._documents and self._documents + n_documents > self._max_documents):
+        if self._is_full(n_documents, self._submissions, self._documents, 1.0) or self._is_full(
+            n_documents, *self._by_key.get(key, (0, 0)), share
+        ):
             raise QueueFullError(self._seconds_to_wait())
-        self._count(1, n_documents)
+        self._count(key, 1, n_documents)
         future = asyncio.get_running_loop().create_future
         now = time.monotonic()
         jobs = [_job(request, future(), now) for request in requests]
@@ -137,7 +140,7 @@ class Scheduler:
             self._forget(jobs)
             raise
         finally:
-            self._count(-1, -n_documents)
+            self._count(key, -1, -n_documents)
         return [
             _in_input_order(request, job.request, scored)
             for request, job, scored in zip(requests, jobs, answers, strict=True)
@@ -148,9 +151,19 @@ class Scheduler:
             job.answer.cancel()
         self._waiting.remove(jobs)
 
-    def _count(self, submissions: int, documents: int) -> None:
+    def _is_full(self, more: int, submissions: int, documents: int, share: float) -> bool:
+        """Return whether some documents more are too many for a share of the queue."""
+        return submissions >= max(1, share * self._max_queue) or (
+            documents > 0 and documents + more > share * self._max_documents
+        )
+
+    def _count(self, key: str | None, submissions: int, documents: int) -> None:
         self._submissions += submissions
         self._documents += documents
+        of_key = self._by_key.get(key, (0, 0))
+        self._by_key[key] = of_key[0] + submissions, of_key[1] + documents
+        if not self._by_key[key][0]:
+            del self._by_key[key]
         self._metrics.queued_requests.set(self._submissions)
         self._metrics.queued_documents.set(self._documents)
 

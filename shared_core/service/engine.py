@@ -30,6 +30,9 @@ from shared_core.service.settings import ServiceSettings
 
 logger = logging.getLogger("qwen3_rerank.service")
 
+# Of the queue, so that no key keeps the others out of it.
+_SHARE_OF_A_KEY = 0.75
+
 State = Literal["loading", "ready", "failed", "draining", "stopped"]
 
 
@@ -214,12 +217,14 @@ class Service:
             RefusedError: Limits are exceeded, the queue is full, or these texts cannot be scored.
         """
         self._check_limits(requests)
+        share = _SHARE_OF_A_KEY if len(self.keys) > 1 else 1.0
+        submit = partial(self._scheduler.submit, key=key, share=share)
         try:
             check_requests(requests)  # before they are cut into batches, which count anew
             if windows is None:
-                return await self._scheduler.submit(requests, key)
+                return await submit(requests)
             plan = await self._planned(requests, windows)
-            return plan.fold(await self._scheduler.submit(plan.requests, key))
+            return plan.fold(await submit(plan.requests))
         except QueueFullError as error:
             raise RefusedError(
                 429, str(error), headers={"Retry-After": str(error.retry_after)}

@@ -141,6 +141,27 @@ def test_the_queue_is_bounded(run: Any, gate: Gate) -> None:
     assert ask(running.url).status_code == 200
 
 
+def test_no_key_fills_the_queue_alone(run: Any, gate: Gate) -> None:
+    """It may have three quarters; the rest is for the others."""
+    running = run(Reranker(scorer=gate), max_queue=4, api_keys=("many", "few"))
+
+    def call(key: str) -> httpx.Response:
+        headers = {"x-api-key": key}
+        body = {"query": "q", "documents": ["a", "b"]}
+        return httpx.post(f"{running.url}/rerank", json=body, headers=headers, timeout=30)
+
+    threads = start(3, lambda number: call("many"))
+    until(lambda: running.service.metrics.queued_requests._value.get() == 3)
+    assert call("many").status_code == 429
+    threads += start(1, lambda number: call("few"))
+    until(lambda: running.service.metrics.queued_requests._value.get() == 4)
+    assert call("few").status_code == 429
+    gate.open.set()
+    for thread in threads:
+        thread.join()
+    assert call("many").status_code == call("few").status_code == 200
+
+
 def test_documents_in_the_queue_are_bounded(run: Any, gate: Gate) -> None:
     running = run(Reranker(scorer=gate), max_queued_documents=10)
     threads = start(1, lambda number: ask(running.url, n=50))
