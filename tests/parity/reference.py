@@ -3,6 +3,7 @@
 Source: QwenLM/Qwen3-Embedding, ``examples/qwen3_reranker_transformers.py`` and README at f4ad0c4
 (the model card's transformers usage). Nothing here is imported from the packages under test, and
 nothing is batched, padded, packed or cached: what it computes is what the model's authors publish.
+Only the logits of positions that nobody looks at are left out, by transformers' own option.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def prompt_ids(
 @torch.no_grad()
 def margin(model, tokenizer, ids: list[int]) -> float:
     """Return logit(yes) − logit(no) after one prompt, from the full model's own logits."""
-    logits = model(input_ids=torch.tensor([ids], device=model.device)).logits[0, -1]
+    tensor = torch.tensor([ids], device=model.device)
+    logits = model(input_ids=tensor, logits_to_keep=1).logits[0, -1]
     yes = tokenizer.convert_tokens_to_ids("yes")
     no = tokenizer.convert_tokens_to_ids("no")
     return float(logits[yes] - logits[no])
@@ -54,7 +56,8 @@ def margin(model, tokenizer, ids: list[int]) -> float:
 @torch.no_grad()
 def probability(model, tokenizer, ids: list[int]) -> float:
     """Return P(yes) as the model card computes it: softmax over the two logits, "no" first."""
-    logits = model(input_ids=torch.tensor([ids], device=model.device)).logits[:, -1, :]
+    tensor = torch.tensor([ids], device=model.device)
+    logits = model(input_ids=tensor, logits_to_keep=1).logits[:, -1, :]
     yes = logits[:, tokenizer.convert_tokens_to_ids("yes")]
     no = logits[:, tokenizer.convert_tokens_to_ids("no")]
     pair = torch.nn.functional.log_softmax(torch.stack([no, yes], dim=1), dim=1)
