@@ -16,8 +16,9 @@ from starlette.types import ASGIApp
 # a proxy may have other names, ports and path prefixes.
 ROOT = "http://page.invalid"
 _ROOT_IN_BROWSER = 'location.origin + location.pathname.replace(/\\/+$/, "")'
-# It would be looked for outside the page's path; the page is not to be installed.
+# It would be looked for outside the page's path, as would an icon that is not named.
 _MANIFEST = '<link rel="manifest" href="/manifest.json" />'
+_ICON = '<link rel="icon" href="./favicon.ico" />'
 _INLINE_SCRIPT = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 # Gradio makes functions of text at run time, and elements with styles of their own.
 _POLICY = (
@@ -54,7 +55,7 @@ async def made(app: ASGIApp) -> Document:
     root = json.dumps(ROOT)
     if reply.status_code != 200 or root not in reply.text:
         raise RuntimeError(f"Gradio's document is not as expected (HTTP {reply.status_code})")
-    text = reply.text.replace(root, _ROOT_IN_BROWSER).replace(_MANIFEST, "")
+    text = reply.text.replace(root, _ROOT_IN_BROWSER).replace(_MANIFEST, _ICON)
     digests = [hashlib.sha256(one.encode()).digest() for one in _INLINE_SCRIPT.findall(text)]
     scripts = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     content = text.encode()

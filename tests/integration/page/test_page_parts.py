@@ -13,6 +13,14 @@ from html.parser import HTMLParser
 import pytest
 
 from shared_core import RankedDocument
+from shared_core.errors import (
+    ClosedError,
+    DeviceMemoryError,
+    RemoteError,
+    ScoringError,
+    ServerUnreachableError,
+)
+from shared_core.page.asking import problem
 from shared_core.page.cards import comparison_html, escape, note, ranking_html
 from shared_core.page.exports import Ranking, as_csv, as_json, data_link
 from shared_core.page.given import (
@@ -23,6 +31,7 @@ from shared_core.page.given import (
     query_of,
 )
 from shared_core.page.kept import Upload
+from shared_core.page.models import RankRefusedError
 from shared_core.page.tasks import EXAMPLES, OWN, TASKS, task_choices, task_of
 from shared_core.page.words import _WORDS, LANGUAGES, language_of, say
 
@@ -177,6 +186,32 @@ def test_what_cannot_be_ranked_is_said_in_the_language_of_the_page() -> None:
     for text in (" ", "\ud800"):
         with pytest.raises(PageError):
             query_of(text, "en")
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (RankRefusedError(422, "reason"), "超出本服务的限制"),
+        (RankRefusedError(429, "reason"), "请求太多"),
+        (RankRefusedError(503, "reason"), "模型尚未就绪"),
+        (RankRefusedError(504, "reason"), "没有在规定时间内"),
+        (RankRefusedError(507, "reason"), "内存不足"),
+        (RankRefusedError(418, "reason"), "无法得到分数"),
+        (DeviceMemoryError("reason"), "内存不足"),
+        (ServerUnreachableError("reason"), "没有在规定时间内"),
+        (RemoteError("reason"), "提供分数的服务器出错"),
+        (ClosedError("reason"), "模型尚未就绪"),
+        (ScoringError("reason"), "无法得到分数"),
+        (ValueError("reason"), "输入或选项不合要求"),
+    ],
+    ids=lambda value: f"{type(value).__name__} {getattr(value, 'status', '')}",
+)
+def test_errors_are_said_in_the_language_of_the_page(error: Exception, sentence: str) -> None:
+    """A sentence that says what to do, and behind it the technical text."""
+    said = problem(error, "zh")
+    assert said.startswith(sentence)
+    assert said.endswith(f"（详情：{error}）")
+    assert problem(error, "en") == f"No scores could be had: {error}"
 
 
 def test_every_sentence_is_there_in_both_languages_with_the_same_values() -> None:
