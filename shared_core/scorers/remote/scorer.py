@@ -22,7 +22,7 @@ from shared_core.long_documents.meters import (
 from shared_core.options import RerankerOptions
 from shared_core.scorers.base import Scored, ScoreRequest
 from shared_core.scorers.remote.dialects.base import trait
-from shared_core.scorers.remote.http import HttpSession
+from shared_core.scorers.remote.http import HttpSession, encoded
 from shared_core.scorers.remote.loops import LoopThread
 from shared_core.scorers.remote.planning import Chunk, plan_chunks
 from shared_core.scorers.remote.reading import read_margins
@@ -30,7 +30,10 @@ from shared_core.scorers.remote.setup import Setup, make_session, prepare
 
 logger = logging.getLogger("qwen3_rerank")
 Result = TypeVar("Result")
-_LONG = 100_000  # characters; more are encoded on a worker, so that no event loop waits for it
+# Characters or token ids; with more, requests are made and replies read on a worker, so that no
+# event loop waits: neither for one long call nor for a thousand short ones.
+_LONG = 10_000
+_WORKERS = 4  # so that a short call need not wait for a long one's texts
 
 
 class RemoteScorer:
@@ -170,28 +173,39 @@ class RemoteScorer:
             ]
 
         size = sum(len(text) for request in requests for text in request.documents)
-        return plan() if size <= _LONG else await self._in_worker(plan)
+        is_quick = setup.encoder is None and size <= _LONG
+        return plan() if is_quick else await self._in_worker(plan)
 
     async def _in_worker(self, call: Callable[[], Result]) -> Result:
         with self._lock:
             if self._worker is None:
-                self._worker = ThreadPoolExecutor(1, thread_name_prefix="qwen3-rerank-encode")
+                self._worker = ThreadPoolExecutor(
+                    _WORKERS, thread_name_prefix="qwen3-rerank-encode"
+                )
             future = self._worker.submit(call)
         return await asyncio.wrap_future(future)
+
+    async def _unhurried(self, call: Callable[[], Result], size: int) -> Result:
+        """Return what a call returns, made on a worker if it takes long."""
+        return call() if size <= _LONG else await self._in_worker(call)
 
     async def _scored(self, setup: Setup, chunk: Chunk) -> dict[int, Scored]:
         """Return the scores of a chunk by document, halving what the server finds too large."""
         dialect = setup.dialect
+        content = await self._unhurried(
+            lambda: encoded(dialect.build(chunk.batch)),
+            len(chunk.batch.prefix) + sum(len(piece.content) for piece in chunk.pieces),
+        )
         try:
-            reply = await self._session.post(
-                setup.url, dialect.build(chunk.batch), trait(dialect, "retried")
-            )
+            reply = await self._session.post(setup.url, content, trait(dialect, "retried"))
         except ServerStatusError as error:
             if error.status != 413 or len(chunk.pieces) == 1:
                 raise
             first, second = chunk.halves()
             return await self._scored(setup, first) | await self._scored(setup, second)
-        margins, _ = read_margins(reply, dialect, chunk.batch)
+        margins, _ = await self._unhurried(
+            lambda: read_margins(reply, dialect, chunk.batch), len(reply.body)
+        )
         return {
             piece.index: Scored(margin, piece.n_tokens, piece.truncated)
             for piece, margin in zip(chunk.pieces, margins, strict=True)
