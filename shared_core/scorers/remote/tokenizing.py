@@ -86,10 +86,8 @@ def read_tokenizer(path: Path) -> Tokenizer:
     added = told.get("added_tokens") or []
     if model.get("type") != "BPE" or not set(options) <= _BPE_OPTIONS:
         return Tokenizer.from_file(str(path))
-    merges = [
-        tuple(merge.split(" ", 1)) if isinstance(merge, str) else tuple(merge)
-        for merge in model["merges"]
-    ]
+    pairs = (merge.split(" ", 1) if isinstance(merge, str) else merge for merge in model["merges"])
+    merges = [(left, right) for left, right in pairs]
     empty = {"type": "BPE", "vocab": {}, "merges": []}
     found = Tokenizer.from_str(json.dumps({**told, "added_tokens": [], "model": empty}))
     found.model = models.BPE(model["vocab"], merges, **options)

@@ -14,8 +14,10 @@ from rerank_server import Answer, RerankServer, Seen
 from served_engines import LlamaCpp, Ollama, Sglang, Tei
 from served_gateways import Infinity, LiteLLM, LocalAI, OwnService, Xinference
 from served_vllm import VllmGenerate, VllmPooling
+from tenacity import wait_random_exponential
 
 from shared_core import ConfigurationError, Reranker, ServerStatusError, ServerUnreachableError
+from shared_core.scorers.remote import http
 
 SERVERS: list[tuple[str, Any, str]] = [
     ("vLLM, pooling, with a template", VllmPooling, "/classify"),
@@ -251,3 +253,20 @@ def test_the_tokenizer_of_another_model_is_noticed(
     server = serve(VllmPooling(oracle))
     with pytest.raises(ConfigurationError, match="not that of the server's model"):
         connect(server, tokenizer=str(tmp_path)).score("q", ["a"])
+
+
+def test_a_server_that_is_loading_is_waited_for_however_long_it_takes(
+    serve: Serve, connect: Connect, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond ``max_retries``, which are for failures; with none of them nothing is waited for."""
+    monkeypatch.setattr(http, "_BACKOFF", wait_random_exponential(multiplier=0.001, max=0.01))
+    server = serve(LocalAI(oracle))
+    loading = [Answer({"status": "loading"}, 503)] * 12
+    server.fault = lambda seen, answer: loading.pop() if loading else answer
+    options = {"dialect": "localai", "template": "server-fixed"}
+    assert len(connect(server, max_retries=1, **options).score("q", ["a"])) == 1
+    assert len(server.posts) == 13
+    server.fault = lambda seen, answer: Answer({"status": "loading"}, 503)
+    with pytest.raises(ServerStatusError, match="503"):
+        connect(server, max_retries=0, **options).score("q", ["a"])
+    assert len(server.posts) == 14
