@@ -10,7 +10,7 @@ from shared_core.encodable import check_requests
 from shared_core.errors import ClosedError, ForkedProcessError
 from shared_core.forking import ForkGuard
 from shared_core.judging import Judge
-from shared_core.long_documents.folding import WindowPlan, plan_windows
+from shared_core.long_documents.folding import WindowPlan, planning
 from shared_core.long_documents.options import Windows
 from shared_core.options import RerankerOptions
 from shared_core.scorers.base import Scored, Scorer, ScoreRequest
@@ -88,8 +88,7 @@ class Runner:
     ) -> Job[list[list[Scored]]]:
         if windows is None:
             return (yield from judge.judging(requests))
-        plan = plan_windows(requests, windows, judge.meter())
-        yield
+        plan = yield from planning(requests, windows, judge.meter())
         return plan.fold((yield from judge.judging(plan.requests)))
 
     async def aplan(
@@ -106,9 +105,11 @@ class Runner:
         """
         judge = await self._aget_judge()
         await judge.aready()
-        return await self._splitter.arun(
-            in_one_step(lambda: plan_windows(requests, windows, judge.meter(), most=most))
-        )
+
+        def planned() -> Job[WindowPlan]:  # the meter may have to load a model: not on the loop
+            return (yield from planning(requests, windows, judge.meter(), most=most))
+
+        return await self._splitter.arun(planned())
 
     def unload(self) -> None:
         """Free model and cache, after the work in progress; the next call loads the model again."""

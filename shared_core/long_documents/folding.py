@@ -10,6 +10,7 @@ from shared_core.long_documents.options import Windows
 from shared_core.long_documents.sentences import Span
 from shared_core.long_documents.windows import split_windows
 from shared_core.scorers.base import Scored, ScoreRequest
+from shared_core.turns import Job, run_here
 from shared_core.unwrapping import cut_in_front, unwrapped
 
 
@@ -81,8 +82,19 @@ def plan_windows(
         TextEncodingError: A text has a lone surrogate; names which.
         ScoringError: A scorer's own ``count_tokens`` failed.
     """
+    return run_here(planning(requests, windows, meter, most=most))
+
+
+def planning(
+    requests: Sequence[ScoreRequest],
+    windows: Windows,
+    meter: TokenMeter,
+    *,
+    most: int | None = None,
+) -> Job[WindowPlan]:
+    """Return `plan_windows` as a job, whose steps are some hundred thousand characters each."""
     planned, spans = [], []
-    n_windows = 0
+    n_windows = n_characters = 0
     known: dict[tuple[Windows, str], list[Span] | None] = {}
     for wrapped in requests:
         request, cut = unwrapped(wrapped), cut_in_front(wrapped)
@@ -91,6 +103,10 @@ def plan_windows(
         new = [text for text in dict.fromkeys(request.documents) if (fitting, text) not in known]
         for text, tokens in _counted(new, meter.count, fitting, most):
             known[fitting, text] = _split(text, tokens, fitting, meter)
+            n_characters += len(text)
+            if n_characters >= _COUNTED_AT_ONCE:
+                n_characters = 0
+                yield
         found = [known[fitting, document] for document in request.documents]
         planned.append(replace(request, documents=_texts(request.documents, found)))
         spans.append(

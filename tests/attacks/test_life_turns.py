@@ -192,6 +192,30 @@ async def test_a_short_call_comes_between_the_queries_of_a_long_one() -> None:
     assert "short" in seen[:100]
 
 
+async def test_a_short_call_does_not_wait_until_a_long_one_is_split() -> None:
+    """Twenty documents of 300,000 characters are counted; the short call's is among the first."""
+    counted: list[int] = []
+
+    class Counting:
+        def count_tokens(self, texts: list[str]) -> list[int]:
+            counted.extend(map(len, texts))
+            return [1 for _ in texts]
+
+        def score(self, query: str, documents: list[str], *, instruction: str) -> list[float]:
+            return [0.0] * len(documents)
+
+    async with Reranker(scorer=Counting(), long_documents="windows") as reranker:
+        await reranker.ascore("query", ["warm"])
+        documents = [f"{n} " + "word " * 60_000 for n in range(20)]
+        long = asyncio.create_task(reranker.ascore("query", documents))
+        short = asyncio.create_task(reranker.ascore("query", ["short"]))
+        assert len(await short) == 1
+        assert len(await long) == 20
+    places = [place for place, size in enumerate(counted) if size > 100_000]
+    assert len(places) == 20
+    assert counted.index(len("short")) < places[4]
+
+
 INTERRUPTED = """
 import signal, sys, threading, time
 from shared_core import Reranker
