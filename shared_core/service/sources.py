@@ -75,12 +75,16 @@ def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
         name = variable.removeprefix(ENVIRONMENT_PREFIX)
         if name == variable or name in _NAMES or _is_service_link(name, text):
             continue
-        near = get_close_matches(name.upper(), _NAMES, n=2, cutoff=0.7)
-        if near or name.lower() in _NOT_FROM_ENVIRONMENT:
-            advice = " or ".join(ENVIRONMENT_PREFIX + one for one in near)
+        if name.lower() in _NOT_FROM_ENVIRONMENT:
             raise ConfigurationError(
-                f"the environment variable {variable} is no option of the service: "
-                + (f"did you mean {advice}?" if near else "give it in the file of --config")
+                f"{variable} has no effect: no environment variable gives {name.lower()}, but the "
+                "file of --config may"
+            )
+        near = get_close_matches(name.upper(), _NAMES, n=2, cutoff=0.7)
+        if near:
+            raise ConfigurationError(
+                f"the environment variable {variable} is no option of the service: did you mean "
+                f"{' or '.join(ENVIRONMENT_PREFIX + one for one in near)}?"
             )
         unknown.append(variable)
     return unknown
