@@ -124,10 +124,13 @@ class PairEncoder:
         """
         fields = render_fields(instruction, query)
         check_encodable(fields, documents)
-        prefix_ids = self._head_ids + self.text_ids(fields)
+        is_long = len(fields) > PIECE
+        most = self.max_length if is_long else len(fields.encode())  # tokens have a byte at least
+        prefix_ids = self._head_ids + self._pieces.first_ids(fields, most)
         room = self.max_length - len(prefix_ids) - len(self.suffix_ids)
         if room < 1:
-            raise QueryTooLongError(len(prefix_ids) + len(self.suffix_ids), self.max_length)
+            n_tokens = len(prefix_ids) + len(self.suffix_ids)
+            raise QueryTooLongError(n_tokens, self.max_length, or_more=is_long)
 
         encoded = []
         for ids in self._first_ids(documents, room + 1):

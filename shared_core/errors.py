@@ -77,19 +77,23 @@ class QueryTooLongError(RerankError, ValueError):
     Attributes:
         prompt_tokens: Tokens of the prompt with an empty document.
         max_length: The bound on prompt tokens in force.
+        or_more: Whether only so many were counted, of a long text.
     """
 
-    def __init__(self, prompt_tokens: int, max_length: int) -> None:
+    def __init__(self, prompt_tokens: int, max_length: int, *, or_more: bool = False) -> None:
+        count = f"{prompt_tokens} or more" if or_more else str(prompt_tokens)
         super().__init__(
-            f"the instruction and query take {prompt_tokens} tokens with the fixed parts of the "
+            f"the instruction and query take {count} tokens with the fixed parts of the "
             f"prompt, max_length is {max_length}: no token is left for a document. Shorten the "
             "query or the instruction, or raise max_length."
         )
         self.prompt_tokens = prompt_tokens
         self.max_length = max_length
+        self.or_more = or_more
 
-    def __reduce__(self) -> tuple[type[QueryTooLongError], tuple[int, int]]:
-        return type(self), (self.prompt_tokens, self.max_length)
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = {"or_more": self.or_more, "args": self.args}
+        return type(self), (self.prompt_tokens, self.max_length), state
 
 
 class TextEncodingError(RerankError, ValueError):

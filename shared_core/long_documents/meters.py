@@ -21,6 +21,7 @@ Count = Callable[[Sequence[str]], Sequence[int]]
 _LETTERS_AND_BLANKS = re.compile(r"[A-Za-z\s]+")
 # Scripts that Qwen's vocabulary has few words of, from Devanagari to Mongolian; it has Thai.
 _DEAR = re.compile(r"[\u0900-\u0dff\u0e80-\u1fff]")
+_PART = 2**16  # characters
 _BEYOND_16_BITS = re.compile(r"[\U00010000-\U0010ffff]")
 
 
@@ -111,14 +112,15 @@ def estimate_tokens(texts: Sequence[str]) -> list[int]:
 
 
 def _estimate(text: str) -> int:
-    rest = _LETTERS_AND_BLANKS.sub("", text)
-    dear = len(_DEAR.findall(rest))
-    return math.ceil(
-        (len(text) - len(rest)) / 3
-        + len(rest)
-        + 0.75 * dear
-        + 2 * len(_BEYOND_16_BITS.findall(rest))
-    )
+    thirds = others = 0.0
+    # By parts: a search holds the interpreter's lock to its end.
+    for start in range(0, len(text), _PART):
+        part = text[start : start + _PART]
+        rest = _LETTERS_AND_BLANKS.sub("", part)
+        thirds += len(part) - len(rest)
+        others += len(rest) + 0.75 * len(_DEAR.findall(rest))
+        others += 2 * len(_BEYOND_16_BITS.findall(rest))
+    return math.ceil(thirds / 3 + others)
 
 
 def make_meter(scorer: Scorer, options: RerankerOptions) -> TokenMeter:

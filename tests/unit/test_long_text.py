@@ -5,6 +5,7 @@ The whole is encoded by the same tokenizer in one call, which is the definition.
 
 from __future__ import annotations
 
+import pickle
 import random
 import tracemalloc
 import unicodedata
@@ -15,6 +16,7 @@ import pytest
 from texts import ALPHABETS, random_text
 from tokenizers import Tokenizer
 
+from shared_core import QueryTooLongError
 from shared_core.encoding import PairEncoder, _without_added_tokens
 from shared_core.long_text import PieceEncoder
 
@@ -61,7 +63,7 @@ def test_pieces_of_one_kind_of_character_are_the_whole(
     kind: str, tokenizer: Tokenizer, pieces: PieceEncoder
 ) -> None:
     source = random.Random(kind)
-    text = "".join(source.choices(KINDS[kind], k=5 * SMALL))
+    text = "".join(source.choices(KINDS[kind], k=4 * SMALL))
     expected = whole(tokenizer, text)
     parts = list(pieces.ids(text, SMALL))
     assert [one for part in parts for one in part] == expected
@@ -77,14 +79,14 @@ def test_what_follows_a_long_run_may_change_it(
     """White space before a newline is one word with it; before a letter its last blank is not."""
     for begin in ("", "x", "!", "\n", "\n\n", "x \n"):
         for run in (" ", "\n", "\t ", "=", "a", "é"):
-            text = begin + run * 7000 + end
+            text = begin + run * 5000 + end
             found = [one for part in pieces.ids(text, SMALL) for one in part]
             assert found == whole(tokenizer, text), (begin, run, end)
 
 
 def test_runs_of_several_kinds_are_the_whole(tokenizer: Tokenizer, pieces: PieceEncoder) -> None:
     source = random.Random(9)
-    for _ in range(60):
+    for _ in range(25):
         text = "".join(
             "".join(source.choices(KINDS[source.choice(sorted(KINDS))], k=source.randint(1, 3000)))
             for _ in range(source.randint(1, 6))
@@ -95,7 +97,7 @@ def test_runs_of_several_kinds_are_the_whole(tokenizer: Tokenizer, pieces: Piece
 
 def test_texts_of_words_are_the_whole(tokenizer: Tokenizer, pieces: PieceEncoder) -> None:
     source = random.Random(4)
-    for _ in range(40):
+    for _ in range(15):
         text = "".join(random_text(source, 60) for _ in range(30))
         assert [one for part in pieces.ids(text, SMALL) for one in part] == whole(tokenizer, text)
 
@@ -173,3 +175,16 @@ def test_the_number_of_tokens_is_exact_however_long(tokenizer: Tokenizer) -> Non
         for kind, n in (("words", 90_000), ("letters", 70_000), ("chinese", 10), ("spaces", 99_999))
     ]
     assert encoder.count(texts) == [len(whole(tokenizer, f" {text}")) for text in texts]
+
+
+def test_a_query_beyond_the_limit_is_read_no_farther(small_tokenizer: Any) -> None:
+    encoder = PairEncoder(small_tokenizer.backend_tokenizer, 300)
+    with pytest.raises(QueryTooLongError, match="or more tokens") as caught:
+        encoder.encode("Task", "word " * 200_000, ["document"])
+    assert 300 < caught.value.prompt_tokens < 600
+    copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  # our own
+    assert (str(copy), copy.or_more) == (str(caught.value), True)
+    with pytest.raises(QueryTooLongError) as caught:
+        encoder.encode("Task", "word " * 2000, ["document"])
+    assert caught.value.prompt_tokens > 2000
+    assert not caught.value.or_more

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from checkpoints import write_checkpoint
 
-from shared_core import Reranker
+from shared_core import QueryTooLongError, Reranker
 
 QUERY = "Which planet is red?"
 LENGTH = 1_200_000
@@ -84,7 +84,7 @@ def test_ten_long_documents(model: Reranker, options: dict[str, Any]) -> None:
 def test_a_long_query_and_instruction_are_refused_without_a_pause(model: Reranker) -> None:
     async def work() -> None:
         for texts in ({"query": KINDS["letters"]}, {"query": "q", "instruction": KINDS["rule"]}):
-            with pytest.raises(ValueError, match="max_length"):
+            with pytest.raises(QueryTooLongError, match="or more tokens"):
                 await model.ascore(documents=["Mars."], **texts)
 
     pause, _ = asyncio.run(longest_pause(work))
