@@ -12,18 +12,22 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-from checkpoints import BUNDLED, write_checkpoint, write_converted_checkpoint
 from support.qwen3_tokenizer import qwen3_tokenizer_folder
-from transformers import AutoTokenizer
 
 from shared_core import Reranker
 
+# What imports torch is imported where it is used: one test of a small thing starts at once, and so
+# does the process that hands out tests to others.
+
+BUNDLED = Path(__file__).parent.parent / "shared_core" / "tiny"
 pytest_plugins = ["support.leftovers"]
 
 
 @pytest.fixture(scope="session")
 def real_tokenizer(pytestconfig: pytest.Config) -> Any:
     """The Qwen3 tokenizer of 151,669 tokens, kept in pytest's cache from one run to the next."""
+    from transformers import AutoTokenizer
+
     cache = pytestconfig.cache.mkdir("qwen3_tokenizer")
     return AutoTokenizer.from_pretrained(qwen3_tokenizer_folder(cache))
 
@@ -31,18 +35,24 @@ def real_tokenizer(pytestconfig: pytest.Config) -> Any:
 @pytest.fixture(scope="session")
 def small_tokenizer() -> Any:
     """The bundled model's tokenizer: the same pipeline and control tokens, a small vocabulary."""
+    from transformers import AutoTokenizer
+
     return AutoTokenizer.from_pretrained(BUNDLED)
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Any) -> Path:
     """A random causal checkpoint with tied embeddings, as the 0.6B and 4B have."""
+    from checkpoints import write_checkpoint
+
     return write_checkpoint(tmp_path_factory.mktemp("tied"), small_tokenizer)
 
 
 @pytest.fixture(scope="session")
 def untied_checkpoint(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Any) -> Path:
     """A random causal checkpoint with a head of its own, as the 8B has."""
+    from checkpoints import write_checkpoint
+
     folder = tmp_path_factory.mktemp("untied")
     return write_checkpoint(folder, small_tokenizer, seed=1, tie_word_embeddings=False)
 
@@ -50,6 +60,8 @@ def untied_checkpoint(tmp_path_factory: pytest.TempPathFactory, small_tokenizer:
 @pytest.fixture(scope="session")
 def converted_checkpoint(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
     """The tied checkpoint as a one-label classifier."""
+    from checkpoints import write_converted_checkpoint
+
     return write_converted_checkpoint(tmp_path_factory.mktemp("converted"), checkpoint)
 
 

@@ -142,7 +142,7 @@ def bench(
                 rounds=rounds or (_QUICK_ROUNDS if quick else _ROUNDS),
                 everybody=everybody,
                 command=["qwen3-rerank", *_public(sys.argv[1:])],
-                around_turns=_AROUND_TURNS if around else 0,
+                around_turns=min(_AROUND_TURNS, rounds or _AROUND_TURNS) if around else 0,
                 timeout=timeout,
             )
             result = run(

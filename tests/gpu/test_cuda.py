@@ -16,12 +16,9 @@ from transformers import AutoTokenizer, Qwen3ForCausalLM
 from shared_core import Reranker
 from shared_core.scorers.flash import FlashAttention, choose_attention
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(
-        not torch.cuda.is_available(), reason="needs a CUDA device; run `make test-gpu` there"
-    ),
-]
+if not torch.cuda.is_available():
+    pytest.skip("needs a CUDA device; run `make test-gpu` there", allow_module_level=True)
+pytestmark = pytest.mark.gpu
 
 QUERY = "Which planet is known as the Red Planet?"
 SOURCE = random.Random(7)

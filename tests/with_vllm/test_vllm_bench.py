@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
+from checkpoints import BUNDLED
 
 from shared_core import Reranker
 from shared_core.bench.players.base import Request, Setup
@@ -18,24 +18,23 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings"),
+    ("kind", "model", "settings"),
     [
-        ("vllm", {"enforce_eager": True, "block_size": 32}),
-        ("ours", {"backend": "vllm", "engine_args": {"enforce_eager": True}}),
+        ("vllm", str(BUNDLED), {"enforce_eager": True, "block_size": 32}),
+        ("ours", "tiny", {"backend": "vllm", "engine_args": {"enforce_eager": True}}),
     ],
 )
 def test_scores_are_the_local_scorers(
-    checkpoint: Path, kind: str, settings: dict[str, Any]
+    tiny: Reranker, kind: str, model: str, settings: dict[str, Any]
 ) -> None:
-    player = make_player(kind, Setup(str(checkpoint), "float32", "cpu", 1024, settings))
+    player = make_player(kind, Setup(model, "float32", "cpu", 1024, settings))
     assert "vllm" in player.imports()
     player.load()
-    with Reranker(str(checkpoint), dtype="float32", device="cpu") as local:
-        expected = [
-            score
-            for request in REQUESTS
-            for score in local.score(request.query, list(request.documents))
-        ]
+    expected = [
+        score
+        for request in REQUESTS
+        for score in tiny.score(request.query, list(request.documents))
+    ]
     for cache in ("cold", "warm", "cold"):
         player.prepare({"cache": cache})
         assert player.score(REQUESTS, {"cache": cache}) == pytest.approx(expected, abs=1e-4)

@@ -47,11 +47,11 @@ def test_tied_margins_are_the_local_scorers(engine: Reranker, local: Reranker) -
     assert engine.is_loaded
 
 
-@pytest.mark.parametrize("name", ["untied_checkpoint", "converted_checkpoint", "tiny"])
+@pytest.mark.parametrize("name", ["untied_checkpoint", "converted_checkpoint"])
 def test_other_checkpoints_have_the_local_scorers_margins(
     name: str, request: pytest.FixtureRequest
 ) -> None:
-    model = name if name == "tiny" else str(request.getfixturevalue(name))
+    model = str(request.getfixturevalue(name))
     local = Reranker(model, dtype="float32", device="cpu", max_length=1024)
     with vllm_reranker(model) as reranker:
         assert largest_difference(margins(reranker), margins(local)) < FLOAT32_TOLERANCE

@@ -29,7 +29,7 @@ def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
         env=environment,
-        timeout=280,
+        timeout=900,
         cwd=folder,
     )
 

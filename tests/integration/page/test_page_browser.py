@@ -22,7 +22,7 @@ from shared_core.page.tasks import EXAMPLES, TASKS
 pytest.importorskip("gradio", reason='the page needs the extra "ui"')
 pytestmark = [
     pytest.mark.skipif(
-        CHROMIUM is None or DRIVER is None, reason="no chromium and chromedriver here"
+        CHROMIUM is None or DRIVER is None, reason="no browser: see CONTRIBUTING.md"
     ),
     pytest.mark.timeout(600),
 ]
