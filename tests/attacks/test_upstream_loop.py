@@ -1,11 +1,10 @@
-"""A client's event loop stays free: at the first call, for long texts, for a thousand calls."""
+"""A client's event loop stays free: for long texts, and for a thousand calls at once."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,25 +55,6 @@ def gap(upstream: Upstream, tokenizer: Path, work: Callable[[Reranker], Awaitabl
             return await longest_gap(work(reranker))
 
     return asyncio.run(run())
-
-
-def test_reading_the_tokenizer_leaves_the_loop_its_turns(real_file: Path) -> None:
-    """The library reads it in one call that no other thread gets through; here it is several."""
-
-    async def whole() -> float:
-        with ThreadPoolExecutor(1) as worker:
-            worker.submit(int).result()
-            call = worker.submit(Tokenizer.from_file, str(real_file))
-            return await longest_gap(asyncio.wrap_future(call))
-
-    async def first(upstream: Upstream) -> float:
-        options = {"dialect": "vllm-classify", "template": "prompt", "tokenizer": real_file}
-        async with upstream.client(**options) as reranker:
-            return await longest_gap(reranker.ascore("q", ["a", "b"]))
-
-    with Upstream(classify) as upstream:
-        gaps = [(asyncio.run(first(upstream)), asyncio.run(whole())) for _ in range(4)]
-    assert min(ours for ours, _ in gaps) < min(theirs for _, theirs in gaps)
 
 
 def test_a_tokenizer_read_in_steps_is_the_same(real_file: Path, checkpoint: Path) -> None:
