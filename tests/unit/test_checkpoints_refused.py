@@ -46,7 +46,7 @@ def refusal(folder: Path, error: type[Exception] = UnsupportedModelError) -> str
             reranker.score("query", ["document"])
         assert not reranker.is_loaded
         report = reranker.check()
-    assert (report.is_right, report["scores"].status) == (False, "wrong")
+    assert (report.is_right, report["scores"].status) == (False, "failed")
     assert report["scores"].detail == str(caught.value)
     assert str(folder) in str(caught.value)
     return str(caught.value)
