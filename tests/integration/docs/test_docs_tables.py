@@ -16,7 +16,7 @@ from shared_core.adapter import AdapterOptions
 from shared_core.service.settings import ServiceSettings
 
 DOCS = ROOT / "docs"
-NONE = {"", "none", "best", "by device", "an eighth", "web search", "the model's"}
+NONE = {"", "none", "best", "by device", "by size", "an eighth", "web search", "the model's"}
 WORDS = {"no": False, "off": False}
 UNITS = {None: 1, "s": 1, "MiB": 2**20}
 
