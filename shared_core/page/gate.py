@@ -24,6 +24,7 @@ from shared_core.page.document import Document, made
 from shared_core.page.fields import Check, Value
 from shared_core.page.given import FILE_TYPES, MOST_FILE_BYTES
 from shared_core.page.kept import Kept, Upload
+from shared_core.web.values import more_values_than
 
 _ASSETS = ("/assets/", "/static/")
 _FILES = frozenset({"/favicon.ico", "/theme.css", "/gradio_api/theme.css", "/config"})
@@ -32,6 +33,8 @@ _UPLOAD = "/gradio_api/upload"
 _PROGRESS = "/gradio_api/upload_progress"
 # What surrounds a file in a multipart body.
 _AROUND_FILE_BYTES = 16_384
+# An event has some twenty.
+_MOST_VALUES = 256
 # Gradio believes these, whoever sends them, or answers them by itself.
 _KEPT_OUT = frozenset(
     {b"origin", b"cookie", b"content-length", b"x-gradio-server", b"x-forwarded-host"}
@@ -122,6 +125,8 @@ class Gate:
         """Let Gradio answer an event, without a session: there is nothing then that it keeps."""
         most = self._limits.max_body_bytes
         async with self._bodies.read(scope, receive, "application/json", most) as body:
+            if more_values_than(_MOST_VALUES, body):
+                raise PageRefusedError(422, "bad_values")
             try:
                 event = _Event.model_validate_json(body)
             except ValidationError:
@@ -179,14 +184,17 @@ async def _file_in(headers: Headers, body: bytes) -> Upload:
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError):
         raise PageRefusedError(400, "one_file") from None
-    files = [one for one in form.getlist("files") if isinstance(one, UploadFile)]
-    if len(files) != 1:
-        raise PageRefusedError(400, "one_file")
-    name = (files[0].filename or "").replace("\\", "/").rpartition("/")[2]
-    name = "".join(filter(str.isprintable, name))[-200:]
-    if not name.lower().endswith(FILE_TYPES):
-        raise PageRefusedError(415, "file_types", types=", ".join(FILE_TYPES))
-    return Upload(name, await files[0].read())
+    try:
+        files = [one for one in form.getlist("files") if isinstance(one, UploadFile)]
+        if len(files) != 1:
+            raise PageRefusedError(400, "one_file")
+        name = (files[0].filename or "").replace("\\", "/").rpartition("/")[2]
+        name = "".join(filter(str.isprintable, name))[-200:]
+        if not name.lower().endswith(FILE_TYPES):
+            raise PageRefusedError(415, "file_types", types=", ".join(FILE_TYPES))
+        return Upload(name, await files[0].read())
+    finally:
+        await form.close()
 
 
 def _passed(scope: Scope) -> Scope:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from shared_core.service.failures import RefusedError, in_words
+from shared_core.web.values import more_values_than
 
 # So much of every body is not counted, so that large ones never keep small ones out. The number of
 # connections bounds what that can be.
@@ -139,7 +140,7 @@ def parse_body(model: type[Asked], body: bytes, *, max_documents: int) -> Asked:
             left aside would be built, and take many times the memory of the body.
     """
     most = _ELEMENTS + _ELEMENTS_PER_DOCUMENT * max_documents
-    if _more_elements_than(most, body):
+    if more_values_than(most, body):
         raise RefusedError(
             422, f"the body has more than {most} values, those of unknown fields among them"
         )
@@ -147,19 +148,6 @@ def parse_body(model: type[Asked], body: bytes, *, max_documents: int) -> Asked:
         return model.model_validate_json(body)
     except ValidationError as error:
         raise RefusedError(422, in_words(error)) from None
-
-
-def _more_elements_than(most: int, body: bytes) -> bool:
-    """Return whether JSON has more values than that, by its commas and brackets outside strings.
-
-    All steps are linear and quick, also where the body is no JSON: what a parser reads of such
-    before it stops is counted in the same way.
-    """
-    without_escapes = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    if without_escapes.count(b'"') > 4 * most:
-        return True
-    outside = b"".join(without_escapes.split(b'"')[::2])
-    return sum(outside.count(mark) for mark in (b",", b"[", b"{")) > most
 
 
 async def hang_up(request: Request) -> None:
