@@ -59,7 +59,7 @@ def closed(process: Process, reason: str) -> int:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120  # on a machine that is busy with other tests
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -113,13 +113,7 @@ def test_a_reply_that_nobody_reads(process: Process) -> None:
     """Its connection is closed, and what it held is free."""
     with connect(process) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        for _ in range(60):
-            request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
-            try:
-                connection.sendall(request * 20)
-            except OSError:
-                break
-            time.sleep(0.05)
+        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1200)
         until(lambda: closed(process, "slow reader") >= 1)
     assert ask(process) == 200
 

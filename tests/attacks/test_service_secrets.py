@@ -52,7 +52,7 @@ def process(
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120  # on a machine that is busy with other tests
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
