@@ -79,7 +79,8 @@ def running(name: str) -> list[str]:
             command = " ".join(process.cmdline())
         except psutil.Error:
             continue
-        if command and "multiprocessing.resource_tracker" not in command:
+        # An engine of vLLM that lives in this process ends with it.
+        if command and "resource_tracker" not in command and not command.startswith("VLLM::"):
             found.append(f"{process.pid}: {command[:200]}")
     return found
 
