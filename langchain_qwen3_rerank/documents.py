@@ -34,9 +34,14 @@ def document_texts(documents: Sequence[Document], how: DocumentText | None) -> l
     texts: list[str] = []
     for index, document in enumerate(documents):
         if not isinstance(document, Document):
+            remedy = (
+                "give the document alone, without its score"
+                if isinstance(document, tuple)
+                else "make one with Document(page_content=...)"
+            )
             raise TypeError(
                 f"documents must be LangChain Documents, document {index} is "
-                f"{type(document).__name__}; make one with Document(page_content=...)"
+                f"{type(document).__name__}; {remedy}"
             )
         text = how(document) if callable(how) else _with_metadata(document, how or ())
         if not isinstance(text, str):

@@ -6,15 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever, RetrieverLike
-from pydantic import ConfigDict
+from pydantic import ConfigDict, ValidationError, model_validator
+from pydantic.functional_validators import ModelWrapValidatorHandler  # here before 2.10, too
 
 from langchain_qwen3_rerank.compressor import CallOptions, Qwen3Rerank
+from shared_core.neighbours import did_you_mean
+from shared_core.remote_options import without_inputs
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import (
         AsyncCallbackManagerForRetrieverRun,
         CallbackManagerForRetrieverRun,
     )
+    from typing_extensions import Self
+
+_MISSPELT = 0.8
+"""How like an option a name is that is taken for a misspelt one: "topk", but not "fetch_k"."""
 
 
 class Qwen3RerankRetriever(BaseRetriever):
@@ -37,6 +44,14 @@ class Qwen3RerankRetriever(BaseRetriever):
     base_retriever: RetrieverLike
     reranker: Qwen3Rerank
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_neighbours(cls, data: Any, check: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return check(data)
+        except ValidationError as error:
+            raise without_inputs(error, cls.model_fields) from None
+
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
@@ -54,9 +69,20 @@ class Qwen3RerankRetriever(BaseRetriever):
         return await reranker.acompress_documents(documents, query, callbacks)
 
     def _for_call(self, kwargs: dict[str, Any]) -> tuple[Qwen3Rerank, dict[str, Any]]:
-        """Return the reranker of this call, and the arguments that are not for it."""
+        """Return the reranker of this call, and the arguments that are not for it.
+
+        Raises:
+            TypeError: An argument is nearly one of the reranker's: most retrievers would ignore it.
+        """
         names = CallOptions.__annotations__.keys() & kwargs.keys()
         rest = {name: value for name, value in kwargs.items() if name not in names}
+        for name in rest:
+            near = did_you_mean(name, CallOptions.__annotations__, _MISSPELT)
+            if near:
+                raise TypeError(
+                    f"{name!r} is no option of a call.{near} If it is one of the base retriever, "
+                    "give it to that when it is made"
+                )
         if not names:
             return self.reranker, rest
         return self.reranker.with_options(**{name: kwargs[name] for name in names}), rest

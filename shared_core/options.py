@@ -132,6 +132,14 @@ class RankingOptions(BaseModel):
     min_docs: int = Field(default=0, ge=0)
     return_window: bool = False
 
+    @field_validator("top_k", mode="before")
+    @classmethod
+    def _refuse_zero(cls, value: Any) -> Any:
+        """Say what keeps all: for clients of some servers it is 0."""
+        if value == 0 and not isinstance(value, bool):
+            raise ValueError("top_k is 0: expected 1 or more, or None to keep all")
+        return value
+
     @model_validator(mode="after")
     def _check_min_docs(self) -> RankingOptions:
         if self.top_k is not None and self.min_docs > self.top_k:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from langchain_core.documents import Document
+from langchain_core.runnables import RunnableLambda
 from pydantic import SecretStr, ValidationError
 
-from langchain_qwen3_rerank import Qwen3CrossEncoder, Qwen3Rerank
+from langchain_qwen3_rerank import Qwen3CrossEncoder, Qwen3Rerank, Qwen3RerankRetriever
 from shared_core import ClosedError, ConfigurationError, Reranker, RerankerOptions
 
 
@@ -282,3 +283,48 @@ async def test_close_ends_all_that_share(how: str) -> None:
         other.compress_documents([Document("x")], "q")
     with pytest.raises(ClosedError):
         await other.acompress_documents([Document("x")], "q")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"topk": 3}, "there is no such option"),
+        ({"base_retriver": 1}, "Did you mean base_retriever?"),
+        ({"rerankr": 1}, "Did you mean reranker?"),
+    ],
+)
+def test_a_misspelt_option_of_the_retriever_is_told_its_neighbour(
+    options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Qwen3RerankRetriever(**options)
+    assert said in str(raised.value)
+
+
+async def test_a_misspelt_option_of_a_call_of_the_retriever_is_not_ignored() -> None:
+    seen: list[dict[str, Any]] = []
+
+    def base(query: str, **kwargs: Any) -> list[Document]:
+        seen.append(kwargs)
+        return [Document("a"), Document("b")]
+
+    retriever = Qwen3RerankRetriever(
+        base_retriever=RunnableLambda(base), reranker=Qwen3Rerank(model="tiny", device="cpu")
+    )
+    with pytest.raises(TypeError, match=r"Did you mean top_k\?"):
+        retriever.invoke("query", topk=1)
+    with pytest.raises(TypeError, match=r"Did you mean instruction\?"):
+        await retriever.ainvoke("query", instrution="x")
+    assert seen == []
+    assert len(retriever.invoke("query", fetch_k=1, top_k=1)) == 1
+    assert seen == [{"fetch_k": 1}]
+
+
+def test_a_pair_of_document_and_score_is_told_to_be_the_document() -> None:
+    with pytest.raises(TypeError, match="document 0 is tuple; give the document alone"):
+        Qwen3Rerank(model="tiny").compress_documents([(Document("a"), 0.5)], "query")  # type: ignore[list-item]
+
+
+def test_top_k_0_is_told_what_keeps_all() -> None:
+    with pytest.raises(ValidationError, match="expected 1 or more, or None to keep all"):
+        Qwen3Rerank(model="tiny", top_k=0)
