@@ -162,6 +162,11 @@ def test_ranked_lists_are_those_of_rerank(
         )
         assert got["document_ids"] == [row["document_ids"][one.index] for one in ranked]
         assert got["scores"] == pytest.approx([one.score for one in ranked], abs=1e-5)
+        assert got["logits"] == pytest.approx([one.logit for one in ranked], abs=1e-5)
+        if layout == "lists":
+            assert got["indexes"] == [one.index for one in ranked]
+        else:
+            assert [ROWS[at]["document_id"] for at in got["rows"]] == got["document_ids"]
         if layout == "no query ids":
             assert got["query"] == row["query"]
         else:
@@ -256,6 +261,29 @@ def test_a_file_without_rows_is_a_job_without_blocks(tmp_path: Path, reranker: R
     summary = run_batch(given, tmp_path / "out", reranker=reranker)
     assert (summary.rows, summary.blocks, summary.pairs_per_second) == (0, 0, None)
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["pairs"] == 0
+
+
+def test_tokens_and_what_was_cut_are_those_of_rerank(tmp_path: Path, checkpoint: Path) -> None:
+    given = write_jsonl(tmp_path / "in.jsonl", ROWS)
+    options: dict[str, Any] = {"dtype": "float32", "device": "cpu", "max_length": 88}
+    with Reranker(str(checkpoint), **options) as short:
+        summary = run_batch(
+            given, tmp_path / "out", reranker=short, block_rows=20, format="jsonl", measure=False
+        )
+        expected = [short.rerank(row["query"], [row["document"]])[0] for row in ROWS]
+    found = read_parts(tmp_path / "out" / "scores")
+    assert [row["n_tokens"] for row in found] == [one.n_tokens for one in expected]
+    assert [row["truncated"] for row in found] == [one.truncated for one in expected]
+    assert 0 < summary.truncated == sum(bool(one.truncated) for one in expected) < len(ROWS)
+    assert summary.tokens == sum(one.n_tokens or 0 for one in expected)
+    saved = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert saved == summary.to_dict()
+    with Reranker(str(checkpoint), **options) as short:
+        again = run_batch(
+            given, tmp_path / "out", reranker=short, block_rows=20, format="jsonl", measure=False
+        )
+    assert (again.blocks_skipped, again.pairs_per_second) == (again.blocks, None)
+    assert json.loads((tmp_path / "out" / "summary.json").read_text()) == saved
 
 
 def test_windows_of_long_documents_are_written_with_their_spans(

@@ -23,7 +23,7 @@ import pytest
 import ray
 import ray.data
 from batch_cases import Row, made_rows, read_parts, write_jsonl, write_parquet
-from batch_scorers import POISON, Deadly, Quick
+from batch_scorers import POISON, Deadly, EachItsOwn, Quick, margin
 from ray.cluster_utils import Cluster
 from tiny_server import score as server_score
 from tiny_server import tiny_server
@@ -211,6 +211,63 @@ def test_workers_that_fit_nowhere_are_refused_at_once(cluster: Cluster, tmp_path
         run_batch(
             given, tmp_path / "out", reranker=reranker, ray=RayOptions(cluster.address, gpus=8)
         )
+
+
+def test_workers_notice_an_input_that_is_rewritten(cluster: Cluster, tmp_path: Path) -> None:
+    """Lines in another order, with the size and the time of the file kept."""
+    rows = [row | {"other": "x" * 20_000} for row in ROWS[:200]]
+    given = write_jsonl(tmp_path / "in.jsonl", rows)
+    out = tmp_path / "out"
+
+    def rewrite(progress: BatchProgress) -> None:
+        if progress.blocks_done == 1:
+            status = given.stat()
+            lines = given.read_bytes().splitlines(keepends=True)
+            with given.open("r+b") as stream:
+                stream.writelines(lines[::-1])
+            os.utime(given, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    with (
+        Reranker(scorer=Quick()) as reranker,
+        pytest.raises(BatchError, match=r"BatchInputError in a worker: .*in\.jsonl is not what"),
+    ):
+        run_batch(
+            given,
+            out,
+            reranker=reranker,
+            block_rows=5,
+            measure=False,
+            on_progress=rewrite,
+            ray=RayOptions(cluster.address, workers=2),
+        )
+    for row in read_parts(out / "scores"):
+        given_row = rows[row["row"]]
+        assert row["document_id"] == given_row["document_id"]
+        assert row["logit"] == margin(given_row["query"], given_row["document"])
+
+
+def test_a_worker_that_scores_otherwise_than_the_first_does_no_block(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    given = write_jsonl(tmp_path / "in.jsonl", ROWS[:100])
+    with (
+        Reranker(scorer=EachItsOwn()) as reranker,
+        pytest.raises(BatchError, match="ChangedJobError in a worker: the model does not score as"),
+    ):
+        run_batch(
+            given,
+            tmp_path / "out",
+            reranker=reranker,
+            block_rows=5,
+            measure=False,
+            ray=RayOptions(cluster.address, workers=2),
+        )
+    found = read_parts(tmp_path / "out" / "scores")
+    apart = {
+        round(row["logit"] - margin(ROWS[row["row"]]["query"], ROWS[row["row"]]["document"]))
+        for row in found
+    }
+    assert len(apart) <= 1
 
 
 def test_a_dataset_is_copied_once_and_the_copy_is_what_a_restart_reads(

@@ -15,7 +15,10 @@ import pytest
 
 from shared_core import Reranker, RerankError, ScoringError
 from shared_core.evaluation import MEASURES, Dataset, Progress, evaluate
+from shared_core.evaluation.cases import gains, losses
 from shared_core.evaluation.first_stage import bm25
+from shared_core.evaluation.run import _timing
+from shared_core.ranking import sigmoid
 
 TIME = re.compile(r'<section id="time">.*?</section>', re.DOTALL)
 
@@ -149,7 +152,8 @@ def test_several_queries_at_once_score_alike_and_are_not_timed(
     tiny: Reranker, demo: Dataset
 ) -> None:
     one = evaluate(tiny, demo, top_n=4).systems[0]
-    several = evaluate(tiny, demo, top_n=4, queries_at_once=5).systems[0]
+    # Twelve by elevens: the last one is alone, and is not timed either.
+    several = evaluate(tiny, demo, top_n=4, queries_at_once=11).systems[0]
     assert one.timing is not None
     assert several.timing is None
     for query in demo.queries:
@@ -229,6 +233,75 @@ def test_no_candidate_is_lost_beyond_the_tenth(tmp_path: Path) -> None:
     assert [line.split()[2] for line in first] == given["q"]
     (line,) = (tmp_path / "queries.jsonl").read_text().splitlines()
     assert json.loads(line)["figures"]["A"] == pytest.approx(after)
+
+
+def test_no_candidate_is_lost_beyond_the_hundredth() -> None:
+    documents = {f"d{n}": f"document {n}" for n in range(1, 131)}
+    data = Dataset("many", documents, {"q": "which?"}, {"q": {"d111": 1}})
+    given = {"q": [f"d{n}" for n in range(120, 0, -1)] + [f"d{n}" for n in range(121, 131)]}
+    measures = ["R@110", "R@111", "AP"]
+    asked = {"first_stage": given, "measures": measures, "top_n": 120}
+    report = evaluate(Reranker(scorer=ByNumber()), data, **asked)
+    (system,) = report.systems
+    assert [name for name, _ in system.order["q"]] == [f"d{n}" for n in range(1, 121)]
+    assert [system.figures[name].mean for name in measures] == pytest.approx([0, 1, 1 / 111])
+    assert report.before_figures["AP"].mean == pytest.approx(1 / 10)
+
+
+def test_gains_and_losses_show_what_stands_above_the_right_one() -> None:
+    """The first query gains and the second loses, both from place 3 to 1 or the reverse."""
+    documents = {f"d{n}": f"document {n}" for n in range(1, 5)}
+    queries = {"up": "up?", "down": "down?", "same": "same?"}
+    data = Dataset(
+        "moved", documents, queries, {"up": {"d1": 1}, "down": {"d3": 1}, "same": {"d2": 1}}
+    )
+    given = {"up": ["d3", "d2", "d1"], "down": ["d3", "d2", "d1"], "same": ["d3", "d2", "d1"]}
+    report = evaluate(Reranker(scorer=ByNumber()), data, first_stage=given)
+    (system,) = report.systems
+    (gain,) = gains(report, system)
+    (loss,) = losses(report, system)
+    assert (gain.query, gain.before, gain.after) == ("up", pytest.approx(0.5), 1.0)
+    assert (loss.query, loss.before, loss.after) == ("down", 1.0, pytest.approx(0.5))
+    shown = [
+        [(one.document, one.before, one.after, one.is_right) for one in case.places]
+        for case in (gain, loss)
+    ]
+    assert shown == [
+        [("d1", 3, 1, True), ("d3", 1, 3, False)],
+        [("d3", 1, 3, True), ("d1", 3, 1, False)],
+    ]
+    assert [one.score for one in gain.places] == pytest.approx([sigmoid(-1), sigmoid(-3)])
+
+
+def test_tokens_and_what_was_cut_are_counted_over_all_candidates(
+    tiny: Reranker, demo: Dataset
+) -> None:
+    """Lists of different lengths; some documents lose their end."""
+    few = demo.sample(3, seed=1)
+    names = list(few.documents)
+    given = {query: names[: 2 + 3 * n] for n, query in enumerate(few.queries)}
+    whole = tiny.rerank(next(iter(few.queries.values())), [few.documents[one] for one in names[:8]])
+    middle = sorted(one.n_tokens or 0 for one in whole)[4]
+    with Reranker("tiny", device="cpu", max_length=middle) as short:
+        (system,) = evaluate(short, few, first_stage=given).systems
+        ranked = [
+            short.rerank(text, [few.documents[one] for one in given[query]])
+            for query, text in few.queries.items()
+        ]
+    tokens = [one.n_tokens or 0 for ranking in ranked for one in ranking]
+    assert len(tokens) == 2 + 5 + 8
+    assert system.tokens_per_query == pytest.approx(sum(tokens) / 3)
+    assert system.tokens_per_document == pytest.approx(sum(tokens) / 15)
+    cut = sum(bool(one.truncated) for ranking in ranked for one in ranking)
+    assert 0 < cut < 15
+    assert system.truncated == cut
+
+
+def test_times_are_those_of_the_queries() -> None:
+    found = _timing([3.0, 1.0, 10.0, 2.0])
+    assert (found.queries, found.mean, found.median) == (4, 4.0, 2.5)
+    assert found.p95 == pytest.approx(3 + 0.85 * 7)
+    assert _timing([2.0]).p95 == 2.0
 
 
 def test_wrong_arguments_are_refused_before_anything_is_scored(
