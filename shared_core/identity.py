@@ -111,19 +111,24 @@ def farthest_apart(before: Sequence[float], now: Sequence[float]) -> float:
 
 
 def agree(
-    dtype: str | None, before: Sequence[float], now: Sequence[float], *, rounding: float = 0.25
+    told: Mapping[str, Any],
+    before: Sequence[float],
+    now: Sequence[float],
+    *,
+    rounding: float = 0.25,
 ) -> bool:
     """Whether two lists of margins can be those of one model.
 
     Args:
-        dtype: What they were computed in; ``None`` if that is not known, as of a server, which may
-            also round probabilities: there scores that are equal to four places agree.
+        told: The model's `identity`. A server may round probabilities: of one, scores that are equal
+            to nearly four places agree.
         before, now: The margins of the same documents.
         rounding: How far margins may be apart that were not computed in float32.
     """
-    most = _FLOAT32_ROUNDING if dtype == "float32" else rounding
+    most = _FLOAT32_ROUNDING if told.get("dtype") == "float32" else rounding
+    is_remote = told.get("backend") == "remote"
     return len(before) == len(now) and all(
-        abs(a - b) <= most or (dtype is None and abs(sigmoid(a) - sigmoid(b)) <= _SAME_SCORE)
+        abs(a - b) <= most or (is_remote and abs(sigmoid(a) - sigmoid(b)) <= _SAME_SCORE)
         for a, b in zip(before, now, strict=True)
     )
 

@@ -87,7 +87,7 @@ def check_same(before: Scoring, now: Scoring) -> None:
         )
     if before.logits is None or now.logits is None:
         return
-    if not agree(before.identity.get("dtype"), before.logits, now.logits):
+    if not agree(before.identity, before.logits, now.logits):
         apart = farthest_apart(before.logits, now.logits)
         raise ChangedJobError(
             "the model does not score as it did when the folder was begun: known pairs have "

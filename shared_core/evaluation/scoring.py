@@ -130,8 +130,7 @@ def _check_same(system: System, tasks: Sequence[_Task], results: ResultsFile) ->
         if before is None:
             continue
         now = _judged(system, [task], is_timed=False)[0].logits
-        dtype = identity(system.reranker).get("dtype")
-        if not agree(dtype, before.logits, now, rounding=_ROUNDING):
+        if not agree(identity(system.reranker), before.logits, now, rounding=_ROUNDING):
             apart = farthest_apart(before.logits, now)
             raise ScoringError(
                 f"{system.name} does not score as it did when the results were begun: query "

@@ -104,11 +104,12 @@ def test_a_digest_is_of_every_byte_of_a_file(tmp_path: Path) -> None:
 
 
 def test_margins_agree_up_to_the_rounding_of_their_dtype() -> None:
-    assert agree("float32", [1.0, -8.0], [1.001, -8.001])
-    assert not agree("float32", [1.0, -8.0], [1.02, -8.0])
-    assert agree("bfloat16", [1.0], [1.2])
-    assert not agree("bfloat16", [1.0, 2.0], [1.0, 2.3])
-    assert not agree("bfloat16", [14.0], [15.0])
-    assert agree(None, [14.0], [15.0])  # probabilities of a server, near one
-    assert not agree(None, [1.0], [1.5])
-    assert not agree(None, [1.0], [1.0, 1.0])
+    assert agree({"dtype": "float32"}, [1.0, -8.0], [1.001, -8.001])
+    assert not agree({"dtype": "float32"}, [1.0, -8.0], [1.02, -8.0])
+    assert agree({"dtype": "bfloat16"}, [1.0], [1.2])
+    assert not agree({"dtype": "bfloat16"}, [1.0, 2.0], [1.0, 2.3])
+    assert not agree({"dtype": "bfloat16"}, [14.0], [15.0])
+    assert agree({"backend": "remote"}, [14.0], [15.0])  # probabilities of a server, near one
+    assert not agree({"backend": "remote"}, [1.0], [1.5])
+    assert not agree({"backend": "mine.Scorer"}, [40.0], [41.0])
+    assert not agree({"backend": "remote"}, [1.0], [1.0, 1.0])

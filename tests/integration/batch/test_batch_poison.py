@@ -166,7 +166,7 @@ def test_a_model_that_cannot_be_loaded_stops_the_job_before_it_begins(tmp_path: 
     for measure in (True, False):
         with (
             Reranker(str(tmp_path / "no model")) as reranker,
-            pytest.raises(ModelLoadError, match="could not"),
+            pytest.raises(ModelLoadError, match="does not exist"),
         ):
             run_batch(given, out, reranker=reranker, measure=measure)
     assert not list((out / "scores").iterdir())
