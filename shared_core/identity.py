@@ -120,8 +120,8 @@ def agree(
     """Whether two lists of margins can be those of one model.
 
     Args:
-        told: The model's `identity`. A server may round probabilities: of one, scores that are equal
-            to nearly four places agree.
+        told: The model's `identity`. A server may round probabilities: of one, scores agree that
+            are equal to nearly four places.
         before, now: The margins of the same documents.
         rounding: How far margins may be apart that were not computed in float32.
     """

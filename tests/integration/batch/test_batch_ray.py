@@ -196,7 +196,7 @@ def test_a_model_that_no_worker_can_load_stops_the_job(cluster: Cluster, tmp_pat
     given = write_jsonl(tmp_path / "in.jsonl", ROWS[:20])
     with (
         Reranker(str(tmp_path / "no model")) as reranker,
-        pytest.raises(BatchError, match="ModelLoadError in a worker: the folder .* does not exist"),
+        pytest.raises(BatchError, match="ModelLoadError in a worker: the folder "),
     ):
         run_batch(given, tmp_path / "out", reranker=reranker, ray=RayOptions(cluster.address))
     assert not list((tmp_path / "out" / "errors").iterdir())
