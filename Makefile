@@ -16,8 +16,10 @@ TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 SUBMAKE := $(MAKE) --no-print-directory
 PIP := $(BIN)/python -m pip install --progress-bar off
 # Tests that start no server, no browser and no Ray.
-QUICK := tests/unit tests/parity tests/integration/langchain tests/integration/llama_index_adapter \
-	shared_core langchain_qwen3_rerank llama_index_qwen3_rerank
+QUICK := tests/shared_core tests/parity tests/langchain_qwen3_rerank tests/llama_index_qwen3_rerank \
+	tests/qwen3_rerank/evaluation/test_evaluation_data.py tests/qwen3_rerank/evaluation/test_evaluation_figures.py \
+	tests/qwen3_rerank/cli/test_cli_options.py shared_core langchain_qwen3_rerank llama_index_qwen3_rerank \
+	--ignore tests/shared_core/process --ignore tests/shared_core/scorers/remote/with_servers
 # The tests of vLLM and all others run side by side where there is memory for both (in KiB).
 ROOMY := $(shell awk '/^MemAvailable/ && $$2 > 14000000 {print "yes"}' /proc/meminfo 2>/dev/null)
 
@@ -69,7 +71,7 @@ serve: $(BIN)/.serve
 	@$(BIN)/qwen3-rerank serve --model "$(MODEL)" --port "$(PORT)" --log-format text
 
 bench: $(BIN)/.dev
-	@$(BIN)/qwen3-rerank bench --model "$(MODEL)" $(BENCH)
+	@$(BIN)/python -m benchmarks.bench --model "$(MODEL)" $(BENCH)
 
 check: $(BIN)/.dev
 	@status=0; \

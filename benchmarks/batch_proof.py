@@ -53,7 +53,7 @@ def write_input(path: Path, count: int) -> None:
 
 def command(given: Path, out: Path, *more: str) -> list[str]:
     """Return the command line of a batch."""
-    program = "from shared_core.cli import main; main()"
+    program = "from qwen3_rerank.cli import main; main()"
     return [
         *(sys.executable, "-c", program, "batch", str(given), str(out)),
         *(*MODEL, "--block-rows", str(BLOCK), "--no-measure", *more),

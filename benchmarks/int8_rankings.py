@@ -18,8 +18,8 @@ from statistics import fmean
 
 from scipy.stats import kendalltau
 
+from qwen3_rerank.evaluation import Dataset, Report, evaluate, read_dataset
 from shared_core import Reranker
-from shared_core.evaluation import Dataset, Report, evaluate, read_dataset
 
 MRR = "RR@10"
 DEMO = Path(__file__).parents[1] / "examples" / "data"

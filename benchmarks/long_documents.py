@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from corpus import load_passages, load_questions
 
 from shared_core import Reranker
-from shared_core.long_documents.meters import estimate_tokens
+from shared_core.windows.meters import estimate_tokens
 
 DEPTHS = (0, 25, 50, 75, 100)
 Count = Callable[[str], int]

@@ -52,7 +52,7 @@ def make_work(n_queries: int, n_documents: int, n_words: int) -> list[tuple[str,
 
 def start(model: str, dtype: str) -> tuple[subprocess.Popen[str], str]:
     """Return a running service and its address."""
-    code = "from shared_core.cli import main; main()"
+    code = "from qwen3_rerank.cli import main; main()"
     flags = ["--port", "0", "--model", model, "--dtype", dtype, "--device", "cpu"]
     process = subprocess.Popen(  # noqa: S603  # our own command
         [sys.executable, "-c", code, "serve", "--log-format", "text", *flags],

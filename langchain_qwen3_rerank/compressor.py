@@ -14,8 +14,8 @@ from langchain_qwen3_rerank.documents import (
     ranked_copies,
 )
 from shared_core.adapter import AdapterOptions
-from shared_core.long_documents.options import LongDocuments
 from shared_core.options import Instruction, resolve_instruction
+from shared_core.options.windows import LongDocuments
 from shared_core.results import RankedDocument
 
 if TYPE_CHECKING:

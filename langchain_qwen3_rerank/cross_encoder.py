@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import model_validator
 
 from shared_core.adapter import RerankerHolder
-from shared_core.encodable import check_pairs
 from shared_core.errors import ConfigurationError, ScoringError, TextEncodingError
 from shared_core.prompt import DEFAULT_INSTRUCTION
+from shared_core.prompt.encodable import check_pairs
 
 if TYPE_CHECKING:
     from langchain_core.cross_encoders import BaseCrossEncoder

@@ -7,8 +7,8 @@ from typing import Any
 
 from langchain_core.documents import Document
 
-from shared_core.long_documents.spans import shown_window
 from shared_core.results import RankedDocument
+from shared_core.windows.spans import shown_window
 
 SCORE_KEY = "relevance_score"
 RETRIEVAL_SCORE_KEY = "retrieval_score"

@@ -10,8 +10,8 @@ from pydantic import ConfigDict, ValidationError, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler  # here before 2.10, too
 
 from langchain_qwen3_rerank.compressor import CallOptions, Qwen3Rerank
-from shared_core.neighbours import did_you_mean
-from shared_core.remote_options import without_inputs
+from shared_core.options.neighbours import did_you_mean
+from shared_core.options.remote import without_inputs
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import (

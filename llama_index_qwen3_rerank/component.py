@@ -19,8 +19,8 @@ from llama_index_qwen3_rerank.instruction_prompt import (
     instruction_from_prompt,
 )
 from shared_core.adapter import AdapterOptions, refuse_dialect_object
-from shared_core.long_documents.options import LongDocuments
 from shared_core.options import Instruction
+from shared_core.options.windows import LongDocuments
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack

@@ -8,7 +8,7 @@ from typing import Any
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, TextNode
 
 from shared_core import RankedDocument
-from shared_core.long_documents.spans import ShownWindow, shown_window
+from shared_core.windows.spans import ShownWindow, shown_window
 
 RETRIEVAL_SCORE = "retrieval_score"
 RERANK_ERROR = "rerank_error"

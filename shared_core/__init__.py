@@ -23,7 +23,7 @@ from shared_core.options import DEFAULT_MODEL, RankingOptions, RerankerOptions
 from shared_core.prompt import DEFAULT_INSTRUCTION, render_prompt
 from shared_core.reranker import Reranker
 from shared_core.results import RankedDocument
-from shared_core.scorers.base import AsyncScorer, ManyScorer, Scored, Scorer, ScoreRequest
+from shared_core.scoring import AsyncScorer, ManyScorer, Scored, Scorer, ScoreRequest
 
 __all__ = [
     "DEFAULT_INSTRUCTION",

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, Field, ValidationError, field_serializer, model_validator
 
 from shared_core.errors import ConfigurationError
-from shared_core.long_documents.options import WINDOW_OPTIONS
 from shared_core.options import RankingOptions, RerankerOptions
-from shared_core.remote_options import without_inputs
+from shared_core.options.remote import without_inputs
+from shared_core.options.windows import WINDOW_OPTIONS
 from shared_core.reranker import Reranker
 
 if TYPE_CHECKING:

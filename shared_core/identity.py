@@ -14,7 +14,7 @@ from typing import Any
 from shared_core.options import TINY, RerankerOptions
 from shared_core.ranking import sigmoid
 from shared_core.reranker import Reranker
-from shared_core.scorers.base import Scorer
+from shared_core.scoring import Scorer
 
 NOT_SCORES = frozenset(
     {
@@ -93,7 +93,7 @@ def device_kind(reranker: Reranker) -> str | None:
         return None
     if options.backend == "vllm":
         return options.device or "vllm"
-    from shared_core.scorers.devices import choose_device
+    from shared_core.scorers.local.devices import choose_device
 
     return choose_device(options).type
 
@@ -192,10 +192,10 @@ def _local_backend(options: RerankerOptions) -> str:
 def _dtype(options: RerankerOptions) -> str:
     """Return the dtype that a model here is computed in."""
     if options.backend == "vllm":
-        from shared_core.scorers.vllm_engine import _dtype as vllm_dtype
+        from shared_core.scorers.vllm.engine import _dtype as vllm_dtype
 
         return vllm_dtype(options)
-    from shared_core.scorers.devices import choose_device, dtype_of
+    from shared_core.scorers.local.devices import choose_device, dtype_of
 
     return str(dtype_of(options, choose_device(options))).removeprefix("torch.")
 
@@ -227,7 +227,7 @@ def _hub_commit(options: RerankerOptions) -> str | None:
 
 def _modelscope_digest(options: RerankerOptions) -> str | None:
     from shared_core.errors import RerankError
-    from shared_core.scorers.loading import resolve_source
+    from shared_core.scorers.local.loading import resolve_source
 
     try:
         folder, _ = resolve_source(options.model_copy(update={"local_files_only": True}))

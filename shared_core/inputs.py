@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shared_core.options import Instruction, resolve_instruction
-from shared_core.scorers.base import ScoreRequest
+from shared_core.scoring import ScoreRequest
 
 
 def make_request(

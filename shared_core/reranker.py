@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from shared_core.calls import RankCall
+from shared_core.backend.calls import RankCall
+from shared_core.backend.running import Runner
 from shared_core.inputs import make_request, make_requests
-from shared_core.long_documents.options import WINDOW_OPTIONS, LongDocuments, windows_of
-from shared_core.neighbours import did_you_mean
 from shared_core.options import (
     DEFAULT_MODEL,
     Backend,
@@ -21,11 +20,12 @@ from shared_core.options import (
     RerankerOptions,
     ranking_of,
 )
+from shared_core.options.neighbours import did_you_mean
+from shared_core.options.remote import TemplateOption
+from shared_core.options.windows import WINDOW_OPTIONS, LongDocuments, windows_of
 from shared_core.ranking import sigmoid
-from shared_core.remote_options import TemplateOption
 from shared_core.results import RankedDocument
-from shared_core.running import Runner
-from shared_core.scorers.base import Scorer
+from shared_core.scoring import Scorer
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shared_core.options import RankingOptions
 from shared_core.ranking import check_margins, rank, sigmoid
-from shared_core.scorers.base import Scored
+from shared_core.scoring import Scored
 
 
 @dataclass(frozen=True, slots=True)

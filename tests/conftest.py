@@ -43,7 +43,7 @@ def small_tokenizer() -> Any:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Any) -> Path:
     """A random causal checkpoint with tied embeddings, as the 0.6B and 4B have."""
-    from checkpoints import write_checkpoint
+    from support.checkpoints import write_checkpoint
 
     return write_checkpoint(tmp_path_factory.mktemp("tied"), small_tokenizer)
 
@@ -51,7 +51,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Any) -
 @pytest.fixture(scope="session")
 def untied_checkpoint(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Any) -> Path:
     """A random causal checkpoint with a head of its own, as the 8B has."""
-    from checkpoints import write_checkpoint
+    from support.checkpoints import write_checkpoint
 
     folder = tmp_path_factory.mktemp("untied")
     return write_checkpoint(folder, small_tokenizer, seed=1, tie_word_embeddings=False)
@@ -60,7 +60,7 @@ def untied_checkpoint(tmp_path_factory: pytest.TempPathFactory, small_tokenizer:
 @pytest.fixture(scope="session")
 def converted_checkpoint(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
     """The tied checkpoint as a one-label classifier."""
-    from checkpoints import write_converted_checkpoint
+    from support.checkpoints import write_converted_checkpoint
 
     return write_converted_checkpoint(tmp_path_factory.mktemp("converted"), checkpoint)
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from shared_core.check.report import CheckReport, Finding, Status
 from shared_core.check.scores import Logits, check_scores, measure_latency
 from shared_core.errors import MissingDependencyError, RemoteError, RerankError, ScoringError
-from shared_core.scorers.base import PlacedScorer, ScoreRequest
+from shared_core.scoring import PlacedScorer, ScoreRequest
 
 if TYPE_CHECKING:
-    from shared_core.running import Runner
+    from shared_core.backend.running import Runner
     from shared_core.scorers.remote.scorer import RemoteScorer
 
 

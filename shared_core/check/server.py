@@ -10,7 +10,6 @@ from shared_core.check.report import Finding, Status
 from shared_core.errors import RemoteError, RerankError
 from shared_core.options import RerankerOptions
 from shared_core.prompt import DEFAULT_INSTRUCTION, render_prompt
-from shared_core.scorers.base import ScoreRequest
 from shared_core.scorers.remote.dialects import vllm
 from shared_core.scorers.remote.dialects.base import Batch, Dialect, trait
 from shared_core.scorers.remote.http import HttpSession
@@ -20,6 +19,7 @@ from shared_core.scorers.remote.probe import DOCUMENT, QUERY, count_tokens
 from shared_core.scorers.remote.scorer import RemoteScorer
 from shared_core.scorers.remote.setup import Setup
 from shared_core.scorers.remote.urls import join, server_root
+from shared_core.scoring import ScoreRequest
 
 _PROMPT_TOKENS = (60, 130)  # what a short pair has inside of the prompt, by any tokenizer
 _BARE_TOKENS = 40

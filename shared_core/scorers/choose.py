@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from shared_core.errors import MissingDependencyError
-from shared_core.model_source import locate_model
 from shared_core.options import RerankerOptions
-from shared_core.scorers.base import Scorer
+from shared_core.scorers.local.model_source import locate_model
+from shared_core.scoring import Scorer
 
 
 def make_scorer(options: RerankerOptions) -> Scorer:
@@ -34,7 +34,7 @@ def make_scorer(options: RerankerOptions) -> Scorer:
     _refuse_without("torch", "transformers", feature="scoring with a local model", extra="local")
     options = locate_model(options)
     try:
-        from shared_core.scorers.transformers import TransformersScorer
+        from shared_core.scorers.local.scorer import TransformersScorer
     except ModuleNotFoundError as error:
         raise MissingDependencyError("scoring with a local model", "local") from error
     return TransformersScorer(options)

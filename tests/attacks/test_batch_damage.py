@@ -16,18 +16,18 @@ import pytest
 pytest.importorskip("pyarrow")
 
 import pyarrow.parquet as pq
-from batch_cases import made_rows, read_parts, write_jsonl, write_parquet
-from batch_processes import (
+from support.batch_cases import made_rows, read_parts, write_jsonl, write_parquet
+from support.batch_processes import (
     PATIENCE,
     assert_scores_are_of,
     run_command,
     started,
     words,
 )
-from batch_scorers import Quick
+from support.batch_scorers import Quick
 
+from qwen3_rerank.batch import BatchError, BatchInputError, ChangedJobError, run_batch
 from shared_core import Reranker
-from shared_core.batch import BatchError, BatchInputError, ChangedJobError, run_batch
 
 ROWS = made_rows(90, seed=12, per_query=4)
 GROUP = 10  # rows of a row group
@@ -198,8 +198,8 @@ def test_a_full_disk_is_named_and_the_job_goes_on_when_there_is_room(
     disk.mkdir(exist_ok=True)
     code = shlex.quote(
         f"import sys; sys.path[:0] = {sys.path!r}\n"
-        "from batch_scorers import Quick; from shared_core import Reranker\n"
-        "from shared_core.batch import run_batch\n"
+        "from support.batch_scorers import Quick; from shared_core import Reranker\n"
+        "from qwen3_rerank.batch import run_batch\n"
         "try:\n"
         f"    run_batch({str(given)!r}, {str(disk / 'out')!r}, reranker=Reranker(scorer=Quick()),\n"
         f"        measure=False, block_rows=100, group={group!r})\n"
@@ -252,7 +252,7 @@ def test_a_disk_that_fills_up_in_an_evaluation_is_named_by_the_command(tmp_path:
     (data / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(lines))
     process = started(
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
-        "from shared_core.cli import main\n"
+        "from qwen3_rerank.cli import main\n"
         f"sys.argv = ['x', 'evaluate', {str(data)!r}, '--out', {str(tmp_path / 'report')!r},\n"
         "    '--model', 'tiny', '--device', 'cpu']\n"
         "main()"

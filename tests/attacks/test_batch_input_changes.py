@@ -11,14 +11,14 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
-from batch_cases import Row, made_rows, write_jsonl, write_parquet
-from batch_processes import STOP, assert_scores_are_of, begun, ended, words
-from batch_scorers import Quick
+from support.batch_cases import Row, made_rows, write_jsonl, write_parquet
+from support.batch_processes import STOP, assert_scores_are_of, begun, ended, words
+from support.batch_scorers import Quick
 
+from qwen3_rerank.batch import BatchInputError, BatchProgress, ChangedJobError, run_batch
+from qwen3_rerank.batch.blocks import Block
+from qwen3_rerank.batch.source import Source
 from shared_core import Reranker
-from shared_core.batch import BatchInputError, BatchProgress, ChangedJobError, run_batch
-from shared_core.batch.blocks import Block
-from shared_core.batch.source import Source
 
 # With a field that nobody asked for, so that more is in the file than is read ahead.
 ROWS = [row | {"other": "x" * 20_000} for row in made_rows(120, seed=4, per_query=4)]

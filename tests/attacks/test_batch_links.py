@@ -18,12 +18,12 @@ pytest.importorskip("pyarrow")
 if os.name == "nt":
     pytest.skip("links and pipes as on Unix", allow_module_level=True)
 
-from batch_cases import made_rows, read_parts, write_jsonl
-from batch_processes import PATIENCE, run_command, started, tree, words
-from batch_scorers import Quick
+from support.batch_cases import made_rows, read_parts, write_jsonl
+from support.batch_processes import PATIENCE, run_command, started, tree, words
+from support.batch_scorers import Quick
 
+from qwen3_rerank.batch import run_batch
 from shared_core import Reranker
-from shared_core.batch import run_batch
 
 ROWS = made_rows(30, seed=6, per_query=4)
 FOLDERS = [".tmp", ".state", "scores", "errors"]
@@ -72,8 +72,8 @@ def batches(given: Path, outs: list[Path]) -> list[str]:
     """Return what a process says of each batch that it runs: nothing, if it was done."""
     code = (
         "import json\n"
-        "from batch_scorers import Quick; from shared_core import Reranker, RerankError\n"
-        "from shared_core.batch import run_batch\n"
+        "from support.batch_scorers import Quick; from shared_core import Reranker, RerankError\n"
+        "from qwen3_rerank.batch import run_batch\n"
         "reranker, said = Reranker(scorer=Quick()), []\n"
         f"for out in {[str(out) for out in outs]!r}:\n"
         "    try:\n"
@@ -165,9 +165,9 @@ def test_an_output_folder_that_is_a_link_is_the_folder_it_leads_to(tmp_path: Pat
 EVALUATION = """
 import sys, time
 from pathlib import Path
-from batch_processes import wait_for
+from support.batch_processes import wait_for
 from shared_core import Reranker, RerankError
-from shared_core.evaluation import Dataset, evaluate
+from qwen3_rerank.evaluation import Dataset, evaluate
 
 class Slow:
     def score(self, query, documents, *, instruction):
@@ -216,7 +216,7 @@ def test_links_in_the_folder_of_an_evaluation_lead_nowhere(tmp_path: Path, victi
 
 
 def test_two_evaluations_never_work_in_one_folder(tmp_path: Path) -> None:
-    from batch_processes import wait_for
+    from support.batch_processes import wait_for
 
     out = tmp_path / "out"
     first = evaluations(out, signals=tmp_path, wait=True)

@@ -13,14 +13,14 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
-from batch_cases import made_rows, write_jsonl
-from batch_processes import STOP, begun, ended, run_command, tree, words
-from batch_scorers import Quick
-from checkpoints import write_checkpoint
+from support.batch_cases import made_rows, write_jsonl
+from support.batch_processes import STOP, begun, ended, run_command, tree, words
+from support.batch_scorers import Quick
+from support.checkpoints import write_checkpoint
 
+from qwen3_rerank.batch import ChangedJobError, run_batch
+from qwen3_rerank.evaluation import Dataset, Progress, evaluate
 from shared_core import Reranker
-from shared_core.batch import ChangedJobError, run_batch
-from shared_core.evaluation import Dataset, Progress, evaluate
 
 ROWS = made_rows(60, seed=8, per_query=4)
 PART = "scores/part-000001.parquet"
@@ -110,8 +110,8 @@ def server(weights: tuple[Path, Path]) -> Iterator[str]:
     import threading
     import time
 
-    from shared_core.service.server import make_server
-    from shared_core.service.settings import ServiceSettings
+    from qwen3_rerank.service.server import make_server
+    from qwen3_rerank.service.settings import ServiceSettings
 
     with Reranker(str(weights[0]), dtype="float32", device="cpu") as served:
         running = make_server(ServiceSettings(port=0, log_level="error"), reranker=served)

@@ -14,12 +14,12 @@ pytest.importorskip("pyarrow")
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from batch_cases import made_rows, read_parts, write_jsonl
-from batch_processes import run_command
-from batch_scorers import Quick, margin
+from support.batch_cases import made_rows, read_parts, write_jsonl
+from support.batch_processes import run_command
+from support.batch_scorers import Quick, margin
 
+from qwen3_rerank.batch import BatchInputError, run_batch
 from shared_core import Reranker
-from shared_core.batch import BatchInputError, run_batch
 
 ROWS = made_rows(40, seed=14, per_query=4)
 HALF = "\ud83d"

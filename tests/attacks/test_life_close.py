@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from shared_core import ClosedError, Reranker, Scored, ScoreRequest
-from shared_core.scorers import transformers
+from shared_core.scorers.local import scorer as transformers
 
 DOCUMENTS = [f"document number {n}" for n in range(8)]
 

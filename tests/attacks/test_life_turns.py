@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from shared_core import Reranker
-from shared_core.scorers import transformers
+from shared_core.scorers.local import scorer as transformers
 
 LONG = [f"long document number {n} " * 3 for n in range(60)]
 SHORT = ["a short one"]
@@ -219,7 +219,7 @@ async def test_a_short_call_does_not_wait_until_a_long_one_is_split() -> None:
 INTERRUPTED = """
 import signal, sys, threading, time
 from shared_core import Reranker
-from shared_core.scorers import transformers
+from shared_core.scorers.local import scorer as transformers
 
 reranker = Reranker(sys.argv[1], dtype="float32", device="cpu", max_batch_tokens=1)
 documents = [f"number {n} " * 20 for n in range(40)]

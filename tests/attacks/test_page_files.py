@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from page_servers import KEY, PageServer, page_server
+from support.page_servers import KEY, PageServer, page_server
 
 gradio = pytest.importorskip("gradio", reason='the page needs the extra "ui"')
 

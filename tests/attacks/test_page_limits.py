@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
-from page_servers import PageServer, page_server
-from test_page_files import fill, leave_nothing, ranking_event
+from attacks.test_page_files import fill, leave_nothing, ranking_event
+from support.page_servers import PageServer, page_server
 
 pytest.importorskip("gradio", reason='the page needs the extra "ui"')
 

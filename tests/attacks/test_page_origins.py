@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from page_servers import KEY, PageServer, page_server
+from support.page_servers import KEY, PageServer, page_server
 
 pytest.importorskip("gradio", reason='the page needs the extra "ui"')
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.service.conftest import Process
-from tests.integration.service.test_service_process import resident_megabytes
+from tests.qwen3_rerank.service.conftest import Process
+from tests.qwen3_rerank.service.test_service_process import resident_megabytes
 
 GOOD = {"query": "q", "documents": ["a", "b"]}
 JSON = {"content-type": "application/json"}

@@ -18,12 +18,12 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 from typer.testing import CliRunner
 
-from shared_core.cli.app import app
-from shared_core.service.keys import Keys
-from shared_core.service.logs import JsonFormatter, OncePerMinute, TextFormatter
-from shared_core.service.middleware import Guarded
-from shared_core.service.sources import load_settings, unknown_variables
-from tests.integration.service.conftest import Process
+from qwen3_rerank.cli.app import app
+from qwen3_rerank.service.keys import Keys
+from qwen3_rerank.service.logs import JsonFormatter, OncePerMinute, TextFormatter
+from qwen3_rerank.service.middleware import Guarded
+from qwen3_rerank.service.sources import load_settings, unknown_variables
+from tests.qwen3_rerank.service.conftest import Process
 
 OLD, NEW = "old-key-5ecret", "new-key-5ecret"
 BODY = {"query": "q", "documents": ["a", "b"]}

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.service.conftest import Process
+from tests.qwen3_rerank.service.conftest import Process
 
 KEYS = {"many": "key-of-many", "few": "key-of-few"}
 PAIRS = 900

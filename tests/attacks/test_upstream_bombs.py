@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from upstreams import Request, Upstream, chunked, ranking, reply
+from support.upstreams import Request, Upstream, chunked, ranking, reply
 
 from shared_core import InvalidReplyError
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from upstreams import Request, Upstream, ranking, reply
+from support.upstreams import Request, Upstream, ranking, reply
 
 from shared_core import InvalidReplyError, RerankError, ServerStatusError, ServerUnreachableError
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from upstreams import Request, Upstream, ranking, reply
+from support.upstreams import Request, Upstream, ranking, reply
 
 from shared_core.scorers.remote import keys
 
@@ -36,7 +36,7 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def evaluate(dataset: Path, *options: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    start = "from shared_core.cli import main; main()"
+    start = "from qwen3_rerank.cli import main; main()"
     command: list[object] = [sys.executable, "-c", start, "evaluate", dataset]
     command += ["--out", dataset.parent / "out", "--model", "m", *options]
     command += ["--dialect", "compatible", "--template", "server-fixed"]

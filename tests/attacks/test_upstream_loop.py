@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.upstreams import Request, Upstream, reply
 from tokenizers import Tokenizer
-from upstreams import Request, Upstream, reply
 
 from shared_core import Reranker
 from shared_core.scorers.remote.tokenizing import read_tokenizer

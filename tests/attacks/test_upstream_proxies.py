@@ -7,8 +7,8 @@ import ssl
 from pathlib import Path
 
 import pytest
-from forward_proxy import ForwardProxy
-from upstreams import Upstream, ranking, reply
+from support.forward_proxy import ForwardProxy
+from support.upstreams import Upstream, ranking, reply
 
 from shared_core import ConfigurationError, RerankError, ServerStatusError, ServerUnreachableError
 

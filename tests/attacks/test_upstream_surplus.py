@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from upstreams import Request, Upstream, chunked, ranking, reply
+from support.upstreams import Request, Upstream, chunked, ranking, reply
 
 from shared_core import InvalidReplyError, Reranker, ServerUnreachableError
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from upstreams import Request, Upstream, reply
+from support.upstreams import Request, Upstream, reply
 
 from shared_core import RerankError
 from shared_core.scorers.remote.failures import server_words

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import reference
 import torch
-from checkpoints import write_checkpoint
-from texts import random_text
+from parity import reference
+from support.checkpoints import write_checkpoint
+from support.texts import random_text
 from transformers import AutoTokenizer, Qwen3ForCausalLM
 
 from shared_core import Reranker
-from shared_core.scorers.flash import FlashAttention, choose_attention
+from shared_core.scorers.local.flash import FlashAttention, choose_attention
 
 if not torch.cuda.is_available():
     pytest.skip("needs a CUDA device; run `make test-gpu` there", allow_module_level=True)

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import reference
 import torch
-from checkpoints import random_config
+from parity import reference
 from safetensors.torch import load_file
+from support.checkpoints import random_config
 from transformers import Qwen3ForCausalLM
 
 from shared_core import Reranker
 from shared_core.options import RerankerOptions
-from shared_core.scorers.loading import load_model
+from shared_core.scorers.local.loading import load_model
 
 QUERY = "Which planet is red?"
 DOCUMENTS = ["Mars is red.", "Venus is hot and bright.", "planet " * 60, "Tea."]

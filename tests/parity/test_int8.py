@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 import torch
-from checkpoints import BUNDLED, random_config, write_checkpoint
-from texts import random_text
+from support.checkpoints import BUNDLED, random_config, write_checkpoint
+from support.texts import random_text
 from torch import nn
 from transformers import Qwen3Model
 
 from shared_core import ConfigurationError, Reranker
-from shared_core.encoding import EncodedDocument, EncodedGroup
-from shared_core.scorers.backbone import Backbone
-from shared_core.scorers.int8 import Int8, project_int8, weight_limit
-from shared_core.scorers.packing import Pack, build_pack
-from shared_core.scorers.projection import Dense, Joined, Projection, can_pack, project
+from shared_core.prompt.encoding import EncodedDocument, EncodedGroup
+from shared_core.scorers.local.backbone import Backbone
+from shared_core.scorers.local.int8 import Int8, project_int8, weight_limit
+from shared_core.scorers.local.packing import Pack, build_pack
+from shared_core.scorers.local.projection import Dense, Joined, Projection, can_pack, project
 
 QUERY = "Which planet is known as the Red Planet?"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import reference
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from texts import random_triples
+from parity import reference
+from support.texts import random_triples
 
-from shared_core.encoding import PairEncoder
 from shared_core.prompt import render_prompt
+from shared_core.prompt.encoding import PairEncoder
 
 CONTROL_LITERALS = ("<|", "<think>", "</think>", "<tool_", "</tool_")
 

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import reference
 import torch
-from checkpoints import write_checkpoint, write_converted_checkpoint
-from texts import random_text
+from parity import reference
+from support.checkpoints import write_checkpoint, write_converted_checkpoint
+from support.texts import random_text
 from transformers import AutoTokenizer, Qwen3ForCausalLM
 
 from shared_core import Reranker
-from shared_core.scorers import attention, backbone, block_attention
-from shared_core.scorers import transformers as packed
-from shared_core.scorers.attention import TiledAttention
-from shared_core.scorers.block_attention import BlockAttention
+from shared_core.scorers.local import attention, backbone, block_attention
+from shared_core.scorers.local import scorer as packed
+from shared_core.scorers.local.attention import TiledAttention
+from shared_core.scorers.local.block_attention import BlockAttention
 
 CPU = torch.device("cpu")
 QUERY = "Which planet is known as the Red Planet?"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from checkpoints import write_checkpoint
+from support.checkpoints import write_checkpoint
 
 from shared_core import Reranker
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import reference
-from checkpoints import write_checkpoint
-from texts import random_text
+from parity import reference
+from support.checkpoints import write_checkpoint
+from support.texts import random_text
 from transformers import AutoTokenizer, Qwen3ForCausalLM
 
 from shared_core import Reranker
-from shared_core.encoding import PairEncoder
-from shared_core.long_documents.windows import split_windows
+from shared_core.prompt.encoding import PairEncoder
+from shared_core.windows.windows import split_windows
 
 QUERY = "Which planet is known as the Red Planet?"
 TOKENS = 64

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from checkpoints import BUNDLED
+from support.checkpoints import BUNDLED
 from with_vllm.engines import vllm_reranker
 from with_vllm.servers import Kind, Servers, server_environment
 

@@ -43,7 +43,7 @@ Kind = Literal["templated", "vllm-template", "untemplated", "generate"]
 KINDS: tuple[Kind, ...] = ("templated", "vllm-template", "untemplated", "generate")
 # A server that only imports its modules is silent for 20 s of a quiet core.
 SILENCE = 300.0
-TEMPLATE = Path(shared_core.__file__).parent / "templates" / "qwen3_reranker.jinja"
+TEMPLATE = Path(shared_core.__file__).parent / "prompt" / "qwen3_reranker.jinja"
 MODEL_NAME = "reranker"
 _OVERRIDES = {
     "architectures": ["Qwen3ForSequenceClassification"],

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from checkpoints import BUNDLED
+from support.checkpoints import BUNDLED
 
+from benchmarks.bench.players.base import Request, Setup
+from benchmarks.bench.worker import make_player
 from shared_core import Reranker
-from shared_core.bench.players.base import Request, Setup
-from shared_core.bench.worker import make_player
 
 REQUESTS = [
     Request("Which planet is red?", ["Mars.", "Venus is hot and bright. " * 20, "火星"]),

@@ -9,7 +9,7 @@ from collections import Counter
 
 import httpx
 import pytest
-from checkpoints import BUNDLED
+from support.checkpoints import BUNDLED
 from with_vllm.servers import MODEL_NAME, Servers
 
 from shared_core import RemoteError, Reranker, RerankError

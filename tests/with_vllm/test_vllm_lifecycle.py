@@ -69,7 +69,7 @@ async def test_a_cancelled_call_is_aborted_and_others_go_on(engine: Reranker) ->
 
 def test_show_progress_counts_documents(engine: Reranker, capsys: pytest.CaptureFixture) -> None:
     scorer = engine._runner._get_judge()._scorer
-    from shared_core.scorers.base import ScoreRequest
+    from shared_core.scoring import ScoreRequest
 
     scorer.score_many([ScoreRequest(QUERY, "Find it", DOCUMENTS)], show_progress=True)  # type: ignore[attr-defined]
     assert "4/4" in capsys.readouterr().err

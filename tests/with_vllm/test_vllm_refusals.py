@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from shared_core import UnsupportedModelError
 from shared_core.options import RerankerOptions
-from shared_core.scorers.vllm_engine import read_checkpoint
+from shared_core.scorers.vllm.engine import read_checkpoint
 
 QUERY_WEIGHT = "model.layers.1.self_attn.q_proj.weight"
 

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from texts import random_text
+from support.texts import random_text
 from with_vllm.engines import vllm_reranker
 
 from shared_core import QueryTooLongError, Reranker, TextEncodingError

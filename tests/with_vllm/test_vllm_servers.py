@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkpoints import BUNDLED
 from langchain_core.documents import Document
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+from support.checkpoints import BUNDLED
 from with_vllm.servers import MODEL_NAME
 
 import langchain_qwen3_rerank

@@ -5,9 +5,9 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from shared_core.errors import ConfigurationError
-from shared_core.neighbours import did_you_mean
 from shared_core.options import RerankerOptions
-from shared_core.remote_options import TemplateOption
+from shared_core.options.neighbours import did_you_mean
+from shared_core.options.remote import TemplateOption
 from shared_core.scorers.remote.dialects import DIALECTS, servers, sglang, vendor_at, vllm
 from shared_core.scorers.remote.dialects.base import Dialect, trait
 from shared_core.scorers.remote.discovery import OWN_SERVICE, Facts

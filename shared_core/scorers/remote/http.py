@@ -26,7 +26,7 @@ from shared_core.errors import (
     ServerUnreachableError,
 )
 from shared_core.forking import renew_in_children
-from shared_core.remote_options import RemoteOptions
+from shared_core.options.remote import RemoteOptions
 from shared_core.scorers.remote.exchange import Exchange
 from shared_core.scorers.remote.failures import RETRIED_STATUSES
 from shared_core.scorers.remote.keys import Redactor, api_key, warn_of_plain_http

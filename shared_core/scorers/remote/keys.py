@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
-from shared_core.remote_options import RemoteOptions
+from shared_core.options.remote import RemoteOptions
 from shared_core.scorers.remote.proxies import Proxy, is_loopback
 
 logger = logging.getLogger("qwen3_rerank")

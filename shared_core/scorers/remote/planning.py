@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from shared_core.encodable import check_encodable
 from shared_core.errors import ConfigurationError
 from shared_core.prompt import DEFAULT_INSTRUCTION, render_fields
-from shared_core.scorers.base import ScoreRequest
+from shared_core.prompt.encodable import check_encodable
 from shared_core.scorers.remote.dialects.base import Batch, trait
 from shared_core.scorers.remote.setup import Setup
 from shared_core.scorers.remote.wrapping import prompt_pieces, wrapped_pair
+from shared_core.scoring import ScoreRequest
 
 _BODY_BYTES = 1024  # of a request besides the texts
 _FIXED_TOKENS = 120  # more than the fixed parts of the prompt have (72)

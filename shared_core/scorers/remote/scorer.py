@@ -13,20 +13,20 @@ from tqdm.auto import tqdm
 
 from shared_core.errors import ConfigurationError, ServerStatusError
 from shared_core.forking import renew_in_children
-from shared_core.long_documents.meters import (
-    CountingMeter,
-    EncoderMeter,
-    TokenMeter,
-    estimate_tokens,
-)
 from shared_core.options import RerankerOptions
-from shared_core.scorers.base import Scored, ScoreRequest
 from shared_core.scorers.remote.dialects.base import trait
 from shared_core.scorers.remote.http import HttpSession, encoded
 from shared_core.scorers.remote.loops import LoopThread
 from shared_core.scorers.remote.planning import Chunk, plan_chunks
 from shared_core.scorers.remote.reading import read_margins
 from shared_core.scorers.remote.setup import Setup, make_session, prepare
+from shared_core.scoring import Scored, ScoreRequest
+from shared_core.windows.meters import (
+    CountingMeter,
+    EncoderMeter,
+    TokenMeter,
+    estimate_tokens,
+)
 
 logger = logging.getLogger("qwen3_rerank")
 Result = TypeVar("Result")

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from shared_core.encoding import PairEncoder
 from shared_core.errors import ConfigurationError, UnsupportedModelError
 from shared_core.options import RerankerOptions
 from shared_core.prompt import NO, YES
+from shared_core.prompt.encoding import PairEncoder
 from shared_core.scorers.remote.choosing import (
     check_model,
     choose_dialect,

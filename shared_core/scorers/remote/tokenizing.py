@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, models
 
-from shared_core.encoding import PairEncoder
 from shared_core.errors import ConfigurationError, InvalidReplyError, RemoteError
 from shared_core.options import RerankerOptions
+from shared_core.prompt.encoding import PairEncoder
 from shared_core.scorers.remote.http import HttpSession
 from shared_core.scorers.remote.urls import join
 

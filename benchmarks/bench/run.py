@@ -1,0 +1,106 @@
+"""One run from its options to its result."""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from benchmarks.bench.around import around
+from benchmarks.bench.contestants import Contestant
+from benchmarks.bench.machine import machine, versions
+from benchmarks.bench.players.base import Setup
+from benchmarks.bench.result import ModelFacts, Result, WorkloadFacts
+from benchmarks.bench.shapes import Shape, shape_of
+from benchmarks.bench.turns import Turns
+from benchmarks.bench.workloads import Workload, make_workload
+from shared_core.prompt.encoding import PairEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to run.
+
+    Attributes:
+        folder: The checkpoint.
+        name: How it is called in the result.
+        random: Whether its values are.
+        workloads: Names or specifications.
+        around_turns: How often imports and loading are timed; 0 leaves out all beside the model.
+        timeout: Seconds that one call may take.
+    """
+
+    folder: Path
+    name: str
+    random: bool
+    dtype: str
+    device: str
+    workloads: Sequence[str]
+    rounds: int
+    everybody: Sequence[Contestant]
+    command: Sequence[str]
+    around_turns: int = 0
+    timeout: float = 1800.0
+
+
+def run(plan: Plan, say: Callable[[str], None]) -> Result:
+    """Return the result of a plan; ``say`` is called with a line for each step."""
+    tokenizer = Tokenizer.from_file(str(plan.folder / "tokenizer.json"))
+    encoder = PairEncoder(tokenizer, 8192)
+    shape = shape_of(plan.folder)
+    workloads = [make_workload(name, encoder) for name in plan.workloads]
+    setup = Setup(str(plan.folder), plan.dtype, plan.device, max_length=8192)
+    started = datetime.datetime.now(datetime.timezone.utc)
+    turns = Turns(plan.everybody, setup, shape, say, plan.timeout, trained=not plan.random)
+    turns.run(workloads, plan.rounds)
+    beside = {}
+    if plan.around_turns:
+        beside = around(
+            workloads,
+            encoder,
+            plan.everybody,
+            setup,
+            say,
+            turns=plan.around_turns,
+            timeout=plan.timeout,
+        )
+    return Result(
+        made=started.isoformat(timespec="seconds"),
+        command=shlex.join(plan.command),
+        machine=machine(),
+        versions=versions(),
+        model=ModelFacts(
+            name=plan.name,
+            values="random" if plan.random else "real",
+            dtype=plan.dtype,
+            device=plan.device,
+            parameters=shape.parameters,
+            weight_bytes=shape.weight_bytes(plan.dtype),
+            product_flops_per_token=shape.product_flops_per_token,
+        ),
+        rounds=plan.rounds,
+        products=turns.products,
+        workloads=[_facts(workload, shape) for workload in workloads],
+        contestants=list(turns.facts.values()),
+        samples=turns.samples,
+        agreements=turns.agreements,
+        skipped=turns.skipped,
+        around=beside,
+    )
+
+
+def _facts(workload: Workload, shape: Shape) -> WorkloadFacts:
+    return WorkloadFacts(
+        name=workload.name,
+        queries=len(workload.requests),
+        documents=workload.documents,
+        prompt_tokens=workload.prompt_tokens,
+        unique_tokens=workload.unique_tokens,
+        longest_prompt=workload.longest_prompt,
+        product_flops=workload.unique_tokens * shape.product_flops_per_token,
+        attention_flops=shape.attention_flops(workload.unique_pairs),
+    )

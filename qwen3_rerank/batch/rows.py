@@ -1,0 +1,216 @@
+"""From what a file holds to pairs that can be scored. What cannot be is named, never dropped."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from qwen3_rerank.batch.columns import Shape
+from qwen3_rerank.reading.document_files import check_text
+
+Id = str | int | None
+_SMALLEST, _LARGEST = -(2**63), 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place between two rows of a file.
+
+    Attributes:
+        row: The position, in the file, of the row behind it.
+        key: What names that row's query; ``None`` if nothing does.
+        offset: Where that row begins, in bytes, for files without an index.
+        ends: Whether there is no row behind it.
+        line: The bytes of that row, in files of lines.
+    """
+
+    row: int
+    key: Any
+    offset: int = 0
+    ends: bool = False
+    line: bytes = b""
+
+
+class LinesDigest:
+    """A digest of lines, as text; empty where there were none."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(digest_size=12)
+        self._is_empty = True
+
+    def add(self, line: bytes) -> None:
+        """Take one more line."""
+        self._digest.update(line)
+        self._is_empty = False
+
+    def __str__(self) -> str:
+        return "" if self._is_empty else self._digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What stands for a value that cannot be read."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RawRow:
+    """A row as it came.
+
+    Attributes:
+        number: Its position in its file, or in the input where the file is a copy of that.
+        values: By column.
+        reason: Why there are none.
+    """
+
+    number: int
+    values: dict[str, Any]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One query with one document.
+
+    Attributes:
+        row: The row's position in the whole input.
+        index: The document's position in the row's list; 0 in a row of one document.
+        query_id, document_id: Their names, where the input has any.
+        query, document: The texts.
+    """
+
+    row: int
+    index: int
+    query_id: Id
+    query: str
+    document_id: Id
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A pair with its judgement; the query's text only where nothing else names the query."""
+
+    row: int
+    index: int
+    query_id: Id
+    query: str | None
+    document_id: Id
+    logit: float
+    score: float
+    n_tokens: int | None
+    truncated: bool | None
+    window: tuple[int, int] | None = None
+
+    @property
+    def window_start(self) -> int | None:
+        """The first character of the best window; ``None`` where the document was judged whole."""
+        return None if self.window is None else self.window[0]
+
+    @property
+    def window_end(self) -> int | None:
+        """The character behind the best window, likewise."""
+        return None if self.window is None else self.window[1]
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """A pair, or a whole row, that could not be scored.
+
+    Attributes:
+        row: The row's position in the whole input.
+        index: The document's position in the row's list; ``None`` for the row as a whole.
+        query_id, document_id: Their names, where they could be read.
+        error: The kind of the error.
+        reason: What was wrong.
+    """
+
+    row: int
+    index: int | None
+    query_id: Id
+    document_id: Id
+    error: str
+    reason: str
+
+
+class _WrongValueError(ValueError):
+    """A value that cannot be used, in words."""
+
+
+def pairs_of(raw: RawRow, row: int, shape: Shape) -> Iterator[Pair | RowError]:
+    """Yield the pairs of a row, and an error in the place of each that cannot be scored.
+
+    Args:
+        raw: The row.
+        row: Its position in the whole input.
+        shape: Which columns hold what.
+    """
+    query_id: Id = None
+    try:
+        if raw.reason is not None:
+            raise _WrongValueError(raw.reason)
+        if shape.query_id is not None:
+            query_id = _id(raw.values.get(shape.query_id), shape.query_id)
+        query = _text(raw.values.get(shape.query), shape.query)
+        if not query.strip():
+            raise _WrongValueError(f"{shape.query} is blank: there is nothing to judge against")
+        texts, ids = _lists(raw, shape)
+    except _WrongValueError as error:
+        yield RowError(row, None, query_id, None, "ValueError", str(error))
+        return
+    for index, (text, given) in enumerate(zip(texts, ids, strict=True)):
+        document_id: Id = None
+        try:
+            if shape.ids is not None:
+                document_id = _id(given, shape.ids)
+            yield Pair(row, index, query_id, query, document_id, _text(text, shape.texts))
+        except _WrongValueError as error:
+            at = index if shape.layout == "lists" else None
+            yield RowError(row, at, query_id, document_id, "ValueError", str(error))
+
+
+def _lists(raw: RawRow, shape: Shape) -> tuple[list[Any], list[Any]]:
+    """Return documents and their ids, as many of the one as of the other."""
+    texts = raw.values.get(shape.texts)
+    ids = raw.values.get(shape.ids) if shape.ids is not None else None
+    if shape.layout == "pairs":
+        return [texts], [ids]
+    if not isinstance(texts, list):
+        raise _WrongValueError(f"{shape.texts} {_is(texts)}, expected a list of texts")
+    if not texts:
+        raise _WrongValueError(f"{shape.texts} is empty: there is nothing to score")
+    if shape.ids is None:
+        return texts, [None] * len(texts)
+    if not isinstance(ids, list) or len(ids) != len(texts):
+        what = f"has {len(ids)} entries" if isinstance(ids, list) else _is(ids)
+        raise _WrongValueError(f"{shape.ids} {what}, expected a list of {len(texts)} ids")
+    return texts, ids
+
+
+def _id(value: Any, name: str) -> Id:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise _WrongValueError(f"{name} {_is(value)}, expected a string or an integer")
+    if isinstance(value, str):
+        return _text(value, name)
+    if not _SMALLEST <= value <= _LARGEST:
+        raise _WrongValueError(f"{name} is an integer of more than 64 bits")
+    return value
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise _WrongValueError(f"{name} {_is(value)}, expected text")
+    try:
+        check_text(value)
+    except ValueError as error:
+        raise _WrongValueError(f"{name}: {error}") from None
+    return value
+
+
+def _is(value: Any) -> str:
+    if isinstance(value, Unreadable):
+        return f"is {value.reason}"
+    return "is null or missing" if value is None else f"is of type {type(value).__name__}"

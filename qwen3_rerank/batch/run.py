@@ -1,0 +1,328 @@
+"""`run_batch` and `plan_batch`: the whole of a job, from an input to a summary."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from qwen3_rerank.batch import known_pairs, manifest
+from qwen3_rerank.batch.columns import Columns
+from qwen3_rerank.batch.errors import BatchError, ChangedJobError
+from qwen3_rerank.batch.job import Grouping, Job, OutputFormat, OutputKind
+from qwen3_rerank.batch.known_pairs import Scoring, check_same
+from qwen3_rerank.batch.output import Output
+from qwen3_rerank.batch.plan import BatchPlan, make_plan
+from qwen3_rerank.batch.preparing import Given, Prepared, check, clean_up, prepare
+from qwen3_rerank.batch.ray_options import RayOptions
+from qwen3_rerank.batch.workers import OneWorker, Workers
+from qwen3_rerank.reading.folders import held
+from shared_core.identity import identity, is_known
+from shared_core.options import RankingOptions
+from shared_core.reranker import Reranker
+
+SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchProgress:
+    """How far a run is.
+
+    Attributes:
+        blocks: Blocks of the job.
+        blocks_done: Of these, those that are done, by this run or an earlier one.
+        pairs: Pairs that this run has dealt with.
+        errors: Entries that it has put into error files.
+        deaths: Workers that died and were replaced.
+    """
+
+    blocks: int
+    blocks_done: int
+    pairs: int
+    errors: int
+    deaths: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSummary:
+    """What a job came to: counted over all runs, except where it says "this run".
+
+    Attributes:
+        rows: Rows of the input, every one of them scored or in an error file.
+        pairs: Pairs that were scored.
+        errors: Entries in error files.
+        truncated: Documents that lost their end.
+        tokens: Prompt tokens of all pairs, a query's prefix counted for each; ``None`` if unknown.
+        blocks: Blocks of the job.
+        blocks_skipped: Of these, those that an earlier run had done.
+        seconds: This run, without its plan.
+        pairs_per_second: This run; ``None`` if it had nothing to do.
+        tokens_per_second: This run, likewise.
+        deaths: Workers that died in this run and were replaced.
+    """
+
+    rows: int
+    pairs: int
+    errors: int
+    truncated: int
+    tokens: int | None
+    blocks: int
+    blocks_skipped: int
+    seconds: float
+    pairs_per_second: float | None
+    tokens_per_second: float | None
+    deaths: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON can have it."""
+        return asdict(self)
+
+
+def run_batch(
+    given: Given,
+    out: str | os.PathLike[str],
+    *,
+    reranker: Reranker,
+    output: OutputKind = "scores",
+    format: OutputFormat = "parquet",  # noqa: A002  # the word for it
+    top_k: int | None = None,
+    score_threshold: float | None = None,
+    min_docs: int = 0,
+    columns: Columns | None = None,
+    block_rows: int | None = None,
+    group: Grouping = "auto",
+    ray: RayOptions | None = None,
+    measure: bool = True,
+    on_plan: Callable[[BatchPlan], None] | None = None,
+    on_progress: Callable[[BatchProgress], None] | None = None,
+) -> BatchSummary:
+    """Score every row of an input into a folder, and return what it came to.
+
+    Called again after it was stopped or killed, it does what is missing.
+
+    Args:
+        given: A file, a folder, a pattern or an address of parquet or JSON lines, several of
+            them, or a Ray dataset.
+        out: The folder, of this job alone. With Ray, every node has to reach it by this path.
+        reranker: What scores; with Ray, every worker has a copy of its own.
+        output: ``"scores"`` writes a score for every pair; ``"ranked"`` a list for every query.
+        format: ``"parquet"`` or ``"jsonl"``.
+        top_k: Of ranked lists, how many documents to keep.
+        score_threshold, min_docs: Likewise; see `Reranker.rerank`.
+        columns: The names of the input's columns.
+        block_rows: Rows of a block, which is what a crash loses per worker; ``None`` is 4,096
+            pairs.
+        group: Whether to bring the rows of a query together on disk first: ``"always"``,
+            ``"never"``, or ``"auto"``, where ranked lists need it.
+        ray: Where the workers are; ``None`` scores in this process.
+        measure: Whether to score a sample first, for the plan's estimate of time.
+        on_plan: Is given the plan before anything is scored.
+        on_progress: Is told how far it is, now and then.
+
+    Raises:
+        BatchInputError: The input cannot be read, or has not the columns.
+        ChangedJobError: The folder holds another job, or was begun with another model.
+        LockedError: Another process works on it.
+        FolderError: There is a link in it.
+        RerankError: The model or the server failed. What is done is done.
+    """
+    ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, min_docs=min_docs)
+    job = _job(out, reranker, output, format, ranking, columns, block_rows, group)
+    check(given, job, reranker)
+    with held(job.out, manifest.NAME) as folder:
+        prepared = prepare(given, job, reranker, folder)
+        files = Output(prepared.job, prepared.source.shape)
+        before = _begun_with(files, prepared)
+        if before is None:
+            files.prepare()
+        with closing(_workers(reranker, prepared, ray)) as workers:
+            now = _scoring(reranker, prepared, workers, ray)
+            if before is not None and now is not None:
+                check_same(before, now)
+            files.prepare()
+            if before is None and now is not None:
+                files.write_json(known_pairs.NAME, asdict(now))
+            workers.expected = before or now
+            sample = workers.sample(prepared.left, measure) if prepared.left else None
+            if on_plan is not None:
+                on_plan(make_plan(prepared, sample, workers.count))
+            summary = _run(prepared, workers, files, on_progress or (lambda _: None))
+        prepared.source.check_unchanged()
+        if prepared.left or files.read(SUMMARY) is None:
+            files.write_json(SUMMARY, summary.to_dict())
+        clean_up(folder)
+        return summary
+
+
+def plan_batch(
+    given: Given,
+    out: str | os.PathLike[str],
+    *,
+    reranker: Reranker,
+    output: OutputKind = "scores",
+    format: OutputFormat = "parquet",  # noqa: A002  # the word for it
+    top_k: int | None = None,
+    score_threshold: float | None = None,
+    min_docs: int = 0,
+    columns: Columns | None = None,
+    block_rows: int | None = None,
+    group: Grouping = "auto",
+    ray: RayOptions | None = None,
+    measure: bool = True,
+) -> BatchPlan:
+    """Return what `run_batch` would take, and write nothing. Its arguments are those.
+
+    Raises:
+        ValueError: The input is a Ray dataset, which would have to be run to be counted.
+        BatchInputError, ChangedJobError, RerankError: As for `run_batch`.
+    """
+    ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, min_docs=min_docs)
+    job = _job(out, reranker, output, format, ranking, columns, block_rows, group)
+    prepared = prepare(given, job, reranker)
+    before = _begun_with(Output(prepared.job, prepared.source.shape), prepared)
+    with closing(_workers(reranker, prepared, ray)) as workers:
+        if before is not None and measure:
+            now = _scoring(reranker, prepared, workers, ray)
+            if now is not None:
+                check_same(before, now)
+        sample = workers.sample(prepared.left, measure) if prepared.left else None
+        return make_plan(prepared, sample, workers.count)
+
+
+def _job(
+    out: str | os.PathLike[str],
+    reranker: Reranker,
+    output: OutputKind,
+    format: OutputFormat,  # noqa: A002  # as above
+    ranking: RankingOptions,
+    columns: Columns | None,
+    block_rows: int | None,
+    group: Grouping,
+) -> Job:
+    options = reranker.options
+    if options.on_error != "raise":
+        raise ValueError(
+            "a batch needs a reranker with on_error='raise': rows that cannot be scored are put "
+            "into the error file by themselves"
+        )
+    return Job(
+        Path(os.path.abspath(out)),
+        output,
+        format,
+        ranking,
+        columns or Columns(),
+        block_rows,
+        group,
+        has_windows=options.long_documents == "windows",
+    )
+
+
+def _workers(reranker: Reranker, prepared: Prepared, ray: RayOptions | None) -> Workers:
+    if ray is None or not prepared.left:
+        return OneWorker(reranker, prepared.job, prepared.source)
+    from qwen3_rerank.batch.ray_workers import RayWorkers
+
+    return RayWorkers(ray, reranker, prepared.job, prepared.source, len(prepared.left))
+
+
+def _begun_with(files: Output, prepared: Prepared) -> Scoring | None:
+    """Return what the scores that are there were made by; ``None`` if there are none."""
+    if not prepared.job.number:
+        return None
+    path = prepared.job.out / known_pairs.NAME
+    data = files.read(known_pairs.NAME)
+    found = None if data is None else Scoring.from_json(data)
+    if found is None and (data is not None or prepared.done):
+        raise ChangedJobError(
+            f"{path} is damaged or gone: by which model the scores were made that are there cannot "
+            "be known. Put back the file as it was, or give another folder"
+        )
+    return found
+
+
+def _scoring(
+    reranker: Reranker, prepared: Prepared, workers: Workers, ray: RayOptions | None
+) -> Scoring | None:
+    """Return what scores; where nothing is left to do, as far as it is known without loading it.
+
+    ``None`` if nothing is left to do, and it would be done elsewhere.
+    """
+    if prepared.left:
+        return workers.scoring()
+    if ray is None and is_known(reranker) and not reranker.options.is_remote:
+        return Scoring(identity(reranker), None)
+    return None
+
+
+def _run(
+    prepared: Prepared,
+    workers: Workers,
+    files: Output,
+    on_progress: Callable[[BatchProgress], None],
+) -> BatchSummary:
+    left = prepared.left
+    done, pairs, errors, scored, tokens = len(prepared.done), 0, 0, 0, 0
+    knows_tokens = True
+    inside = 0  # pairs of a block that is not done yet
+
+    def tell() -> None:
+        dealt = pairs + inside
+        on_progress(BatchProgress(len(prepared.blocks), done, dealt, errors, workers.deaths))
+
+    def on_chunk(count: int) -> None:
+        nonlocal inside
+        inside += count
+        tell()
+
+    begun = time.monotonic()
+    for report in workers.run(left, on_chunk):
+        done, inside = done + 1, 0
+        pairs += report.pairs + report.errors
+        errors += report.errors
+        scored += report.pairs
+        knows_tokens = knows_tokens and report.tokens is not None
+        tokens += report.tokens or 0
+        tell()
+    seconds = time.monotonic() - begun
+    return _summary(prepared, files, workers.deaths, seconds, scored, tokens if knows_tokens else 0)
+
+
+def _summary(
+    prepared: Prepared, files: Output, deaths: int, seconds: float, scored: int, tokens: int
+) -> BatchSummary:
+    """Return the counts over all blocks, read back from the disk.
+
+    Raises:
+        BatchError: They do not add up to the input.
+    """
+    numbers = [block.number for block in prepared.blocks]
+    missing = sorted(set(numbers) - files.done())
+    if missing:
+        raise BatchError(
+            f"{len(missing)} of {len(numbers)} blocks are not done (the first is {missing[0]}): "
+            "run it again"
+        )
+    reports = list(files.reports(numbers))
+    for block, report in zip(prepared.blocks, reports, strict=True):
+        if block.rows != report.rows:
+            raise BatchError(
+                f"block {block.number} has {block.rows} rows and {report.rows} were dealt with"
+            )
+    counted = [report.tokens for report in reports]
+    return BatchSummary(
+        rows=sum(report.rows for report in reports),
+        pairs=sum(report.pairs for report in reports),
+        errors=sum(report.errors for report in reports),
+        truncated=sum(report.truncated for report in reports),
+        tokens=None if None in counted else sum(filter(None, counted)),
+        blocks=len(numbers),
+        blocks_skipped=len(prepared.done),
+        seconds=round(seconds, 3),
+        pairs_per_second=round(scored / seconds, 3) if scored else None,
+        tokens_per_second=round(tokens / seconds, 1) if tokens else None,
+        deaths=deaths,
+    )

@@ -1,0 +1,195 @@
+"""The work on one block: chunk by chunk, and around the pairs that cannot be scored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from qwen3_rerank.batch.blocks import Block
+from qwen3_rerank.batch.chunks import chunks
+from qwen3_rerank.batch.errors import BatchError
+from qwen3_rerank.batch.job import Job
+from qwen3_rerank.batch.output import BlockReport, Output
+from qwen3_rerank.batch.rows import Judged, Pair, RowError, pairs_of
+from qwen3_rerank.batch.source import Source
+from shared_core.errors import (
+    ClosedError,
+    MissingDependencyError,
+    ModelLoadError,
+    QueryTooLongError,
+    RerankError,
+    ServerStatusError,
+    ServerUnreachableError,
+)
+from shared_core.reranker import Reranker
+from shared_core.results import RankedDocument
+
+_PROBE = ("What is the capital of France?", "Paris is the capital of France.")
+_ABOUT_THE_REQUEST = (400, 413, 422)  # HTTP statuses that a text can cause
+_NEVER_A_ROW = (MissingDependencyError, ModelLoadError, ClosedError, ServerUnreachableError)
+
+
+class BlockScorer:
+    """Scores blocks and writes them. There is one in every worker.
+
+    Args:
+        reranker: What scores.
+        job: What is asked for.
+        source: Where the rows are.
+    """
+
+    def __init__(self, reranker: Reranker, job: Job, source: Source) -> None:
+        self._reranker = reranker
+        self._job = job
+        self._source = source
+        self._output = Output(job, source.shape)
+
+    def run(self, block: Block, on_chunk: Callable[[int], None] | None = None) -> BlockReport:
+        """Score a block and write what it gives, in one piece.
+
+        Args:
+            block: Which rows.
+            on_chunk: Is told how many pairs were dealt with, now and then.
+
+        Raises:
+            RerankError: The backend failed, and not because of a row.
+            BatchInputError: The input cannot be read any more.
+        """
+        begun = time.monotonic()
+        errors: list[RowError] = []
+        judged: list[Judged] = []
+        for chunk in chunks(self._pairs(block, errors)):
+            part: list[Judged] = []
+            self._score(chunk, part, errors)
+            # As they were read; rows that were brought together are not in the order of numbers.
+            order = {(pair.row, pair.index): place for place, pair in enumerate(chunk)}
+            judged += sorted(part, key=lambda one: order[one.row, one.index])
+            if on_chunk is not None:
+                on_chunk(len(chunk))
+        errors.sort(key=lambda one: (one.row, one.index or 0))
+        counted = [one.n_tokens for one in judged]
+        tokens = None if None in counted else sum(filter(None, counted))
+        report = BlockReport(
+            block.number,
+            block.rows,
+            len(judged),
+            len(errors),
+            tokens,
+            sum(bool(one.truncated) for one in judged),
+            time.monotonic() - begun,
+        )
+        self._output.commit(report, judged, errors)
+        return report
+
+    def _pairs(self, block: Block, errors: list[RowError]) -> Iterator[Pair]:
+        """Yield the pairs of a block; those that cannot be scored go to ``errors``."""
+        shape = self._source.shape
+        one_text = self._job.output == "ranked" and shape.layout == "pairs"
+        rows = 0
+        last: Pair | None = None
+        for row, raw in self._source.rows(block):
+            rows += 1
+            for one in pairs_of(raw, row, shape):
+                if isinstance(one, RowError):
+                    errors.append(one)
+                elif one_text and last is not None and _is_other_text(one, last):
+                    reason = f"this query_id has another query text in row {last.row}"
+                    errors.append(_failed(one, shape.layout, ValueError(reason)))
+                else:
+                    last = one
+                    yield one
+        if rows != block.rows:
+            raise BatchError(f"block {block.number} has {rows} rows and had {block.rows}")
+
+    def _score(self, chunk: Sequence[Pair], judged: list[Judged], errors: list[RowError]) -> None:
+        """Score pairs; halve them around those that cannot be, which go to ``errors``."""
+        try:
+            ranked = ranked_in_order(self._reranker, chunk)
+        except Exception as error:
+            if not may_be_a_row(error):
+                raise
+            queries = list(dict.fromkeys(pair.query for pair in chunk))
+            if len(queries) > 1:
+                first = set(queries[: len(queries) // 2])
+                self._score([pair for pair in chunk if pair.query in first], judged, errors)
+                self._score([pair for pair in chunk if pair.query not in first], judged, errors)
+            elif len(chunk) > 1 and not isinstance(error, QueryTooLongError):
+                self._score(chunk[: len(chunk) // 2], judged, errors)
+                self._score(chunk[len(chunk) // 2 :], judged, errors)
+            else:
+                self._probe(error)
+                errors += (_failed(pair, self._source.shape.layout, error) for pair in chunk)
+            return
+        keeps_query = self._source.shape.query_id is None and self._job.output == "ranked"
+        for pair, one in zip(chunk, ranked, strict=True):
+            if one.logit is None or one.score is None:
+                raise BatchError("the reranker passed a document through unscored")
+            judged.append(
+                Judged(
+                    pair.row,
+                    pair.index,
+                    pair.query_id,
+                    pair.query if keeps_query else None,
+                    pair.document_id,
+                    one.logit,
+                    one.score,
+                    one.total_tokens,
+                    one.truncated,
+                    one.window,
+                )
+            )
+
+    def _probe(self, error: Exception) -> None:
+        """Raise the error unless a pair that anything can score is scored: then the row has it."""
+        try:
+            self._reranker.score(_PROBE[0], [_PROBE[1]])
+        except RerankError as other:
+            raise error from other
+
+
+def ranked_in_order(reranker: Reranker, pairs: Sequence[Pair]) -> list[RankedDocument]:
+    """Return the judgement of every pair, in order; queries share forwards.
+
+    Documents of a query go together, so that its prefix is computed once; the longest come first,
+    so that the most memory is asked for at the start.
+    """
+    groups: dict[str, list[int]] = {}
+    for place, pair in enumerate(pairs):
+        groups.setdefault(pair.query, []).append(place)
+    order = sorted(
+        groups.items(),
+        key=lambda group: -max(len(pairs[place].document) for place in group[1]),
+    )
+    rankings = reranker.rerank_many(
+        [query for query, _ in order],
+        [[pairs[place].document for place in places] for _, places in order],
+    )
+    found: dict[int, RankedDocument] = {}
+    for (_, places), ranking in zip(order, rankings, strict=True):
+        found.update((places[one.index], one) for one in ranking)
+    return [found[place] for place in range(len(pairs))]
+
+
+def may_be_a_row(error: Exception) -> bool:
+    """Whether a row may be what is wrong, and not the model, the server or this program."""
+    if isinstance(error, _NEVER_A_ROW):
+        return False
+    if isinstance(error, ServerStatusError):
+        return error.status in _ABOUT_THE_REQUEST
+    return isinstance(error, (RerankError, ValueError, TypeError))
+
+
+def _is_other_text(pair: Pair, last: Pair) -> bool:
+    """Whether two pairs have one query id and two queries."""
+    return pair.query_id is not None and pair.query_id == last.query_id and pair.query != last.query
+
+
+def _failed(pair: Pair, layout: str, error: Exception) -> RowError:
+    return RowError(
+        pair.row,
+        pair.index if layout == "lists" else None,
+        pair.query_id,
+        pair.document_id,
+        type(error).__name__,
+        str(error),
+    )

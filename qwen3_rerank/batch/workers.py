@@ -1,0 +1,85 @@
+"""Execution of blocks, in this process or on Ray actors (ray_workers.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from qwen3_rerank.batch.blocks import Block
+from qwen3_rerank.batch.job import Job
+from qwen3_rerank.batch.known_pairs import Scoring, scoring_of
+from qwen3_rerank.batch.output import BlockReport
+from qwen3_rerank.batch.sampling import Sample, take_sample
+from qwen3_rerank.batch.scoring import BlockScorer
+from qwen3_rerank.batch.source import Source
+from shared_core.reranker import Reranker
+
+OnChunk = Callable[[int], None]
+
+
+class Workers(Protocol):
+    """What does blocks.
+
+    Attributes:
+        count: How many there are.
+        deaths: How many died and were replaced.
+        expected: What the job was begun with; whoever scores otherwise does no block.
+    """
+
+    count: int
+    deaths: int
+    expected: Scoring | None
+
+    def scoring(self) -> Scoring:
+        """Return what scores."""
+
+    def sample(self, blocks: Sequence[Block], scores: bool) -> Sample:
+        """Return what a sample of the job shows."""
+
+    def run(
+        self, blocks: Sequence[Block], on_chunk: Callable[[int], None]
+    ) -> Iterator[BlockReport]:
+        """Yield what became of each block, in the order in which they are done.
+
+        ``on_chunk`` is told of pairs dealt with inside of a block, where that is known.
+        """
+
+    def close(self) -> None:
+        """Let go of all that was held."""
+
+
+class OneWorker:
+    """Does the blocks here, one after another.
+
+    Args:
+        reranker: What scores.
+        job: What is asked for.
+        source: Where the rows are.
+    """
+
+    count = 1
+    deaths = 0
+
+    def __init__(self, reranker: Reranker, job: Job, source: Source) -> None:
+        self._reranker = reranker
+        self._source = source
+        self._scorer = BlockScorer(reranker, job, source)
+        self.expected: Scoring | None = None
+
+    def scoring(self) -> Scoring:
+        """Return what scores."""
+        return scoring_of(self._reranker)
+
+    def sample(self, blocks: Sequence[Block], scores: bool) -> Sample:
+        """Return what a sample of the job shows."""
+        return take_sample(self._reranker, self._source, blocks, scores)
+
+    def run(
+        self, blocks: Sequence[Block], on_chunk: Callable[[int], None]
+    ) -> Iterator[BlockReport]:
+        """Yield what became of each block."""
+        for block in blocks:
+            yield self._scorer.run(block, on_chunk)
+
+    def close(self) -> None:
+        """Do nothing: the reranker is its owner's."""

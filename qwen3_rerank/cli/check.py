@@ -1,0 +1,39 @@
+"""`qwen3-rerank check`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from qwen3_rerank.cli.check_table import print_report
+from qwen3_rerank.cli.common import fail, in_words, reranker_of
+from qwen3_rerank.cli.model_options import ModelOptions, ServerOptions, with_options
+from shared_core import RerankError
+
+
+@with_options
+def check(
+    here: ModelOptions,
+    server: ServerOptions,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
+) -> None:
+    """Look for all that is known to go wrong with a model or a server.
+
+    Exit code 0: the scores can be trusted. 1: they are wrong; the report names the cause and the
+    fix. 2: they could not be had, or the command was misspelt.
+    """
+    try:
+        with reranker_of(here, server) as reranker:
+            report = reranker.check()
+    except (RerankError, ValidationError, ValueError) as error:
+        fail(in_words(error))
+    if as_json:
+        sys.stdout.write(json.dumps(report.to_dict(), ensure_ascii=False, indent=2) + "\n")
+    else:
+        print_report(report, Console())
+    raise typer.Exit(report.exit_code)

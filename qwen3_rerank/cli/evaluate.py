@@ -1,0 +1,302 @@
+"""`qwen3-rerank evaluate`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from qwen3_rerank.cli.common import fail, in_words, reranker_of
+from qwen3_rerank.cli.evaluate_keys import key_for, secrets_for
+from qwen3_rerank.cli.evaluate_show import EvaluationBar, print_report
+from qwen3_rerank.cli.model_options import (
+    LongDocumentOptions,
+    ModelOptions,
+    ServerOptions,
+    with_options,
+)
+from qwen3_rerank.cli.rank_output import Stopped, Stopping
+from shared_core import DEFAULT_MODEL, Reranker, RerankError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_DATA = "What is asked"
+_COMPARED = "What is compared"
+_FIGURES = "What is computed"
+HERE = "local"
+DEFAULT = "default"
+
+
+@with_options
+def evaluate(
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="A BEIR folder (corpus.jsonl, queries.jsonl, qrels/*.tsv), or a .json file in the "
+            "format of SQuAD.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="Everything is written there: report.html, report.json, runs/*.run (TREC), and "
+            "the scores, with which a run that was stopped goes on.",
+        ),
+    ],
+    run: Annotated[
+        str,
+        typer.Option(
+            "--run",
+            metavar="FILE",
+            help="The candidates: a TREC run file, or bm25 to find them here.",
+            rich_help_panel=_DATA,
+        ),
+    ] = "bm25",
+    top_n: Annotated[
+        int,
+        typer.Option("--top-n", "-n", min=1, help="Candidates a query.", rich_help_panel=_DATA),
+    ] = 100,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Which file of qrels/; test, or the only one there.", rich_help_panel=_DATA
+        ),
+    ] = None,
+    queries: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many queries, drawn by the seed; all by default.",
+            show_default=False,
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="The ids of the queries to take, one a line.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    instruction: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--instruction",
+            "-i",
+            help="The task, in a sentence; repeat to compare. The word default stands for the "
+            "model card's.",
+            rich_help_panel=_COMPARED,
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"A hub name, a folder, or tiny; repeat to compare. [{DEFAULT_MODEL}]",
+            show_default=False,
+            rich_help_panel=_COMPARED,
+        ),
+    ] = None,
+    base_url: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            help="A server; repeat to compare. local stands for the model in this process. With as "
+            "many models as addresses, each goes with one; a single one goes with all.",
+            rich_help_panel=_COMPARED,
+        ),
+    ] = None,
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of ir-measures; repeatable, the main one first. [nDCG@10, RR@10, R@5, Success@1]",
+            show_default=False,
+            rich_help_panel=_FIGURES,
+        ),
+    ] = None,
+    keep: Annotated[
+        float,
+        typer.Option(
+            help="Of the queries with a right candidate, the share that the suggested top_k and "
+            "threshold together keep.",
+            rich_help_panel=_FIGURES,
+        ),
+    ] = 0.95,
+    seed: Annotated[
+        int, typer.Option(help="Of samples, intervals and tests.", rich_help_panel=_FIGURES)
+    ] = 0,
+    at_once: Annotated[
+        int,
+        typer.Option(
+            "--queries-at-once",
+            min=1,
+            help="More than one is faster with short lists, and leaves out latency.",
+            rich_help_panel=_FIGURES,
+        ),
+    ] = 1,
+    api_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The server's key; better given by the environment. With several servers, "
+            "'ADDRESS=key' for each: a key goes to one server.",
+            envvar="QWEN3_RERANK_API_KEY",
+            show_envvar=True,
+            show_default=False,
+            rich_help_panel=_COMPARED,
+        ),
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another header, as 'Name: value'; with several servers, 'ADDRESS=Name: value'.",
+            rich_help_panel=_COMPARED,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the figures as JSON, not as tables.")
+    ] = False,
+    *,
+    here: ModelOptions,
+    long: LongDocumentOptions,
+    server: ServerOptions,
+) -> None:
+    """Does it help on my data? Rerank the candidates of a first stage, and compare the figures.
+
+    \b
+      qwen3-rerank evaluate scifact/ --out report/
+      qwen3-rerank evaluate questions.json --out report/ --top-n 50 --queries 300
+      qwen3-rerank evaluate scifact/ --run dense.run --out report/ \\
+          --instruction default --instruction "Given a claim, find papers that support it"
+      qwen3-rerank evaluate scifact/ --out report/ --model Qwen/Qwen3-Reranker-0.6B \\
+          --base-url local --base-url http://localhost:8000
+
+    Started again after it was stopped or killed, it scores what is missing.
+
+    Exit code 0: the report is written. 2: a line or an option is wrong, or no scores could be had;
+    what is scored is kept. 130, 143: stopped by Ctrl-C or SIGTERM.
+    """
+    console = Console(stderr=True)
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        from qwen3_rerank.evaluation import MEASURES, read_dataset
+        from qwen3_rerank.evaluation import evaluate as run_evaluation
+        from qwen3_rerank.evaluation.environment import typed
+
+        data = read_dataset(dataset, split=split)
+        if only is not None:
+            data = data.only(_ids(only))
+        with Stopping(), ExitStack() as stack, EvaluationBar(console) as bar:
+            rerankers = {
+                name: stack.enter_context(
+                    reranker_of(
+                        here,
+                        _server(server, url, base_url or [], api_key or [], header or []),
+                        long,
+                        model=one,
+                        quantize=here.quantize if url is None else None,
+                    )
+                )
+                for name, one, url in _pairs(model or [DEFAULT_MODEL], base_url or [])
+            }
+            report = run_evaluation(
+                _named(rerankers),
+                data,
+                first_stage=run,
+                top_n=top_n,
+                instructions=_instructions(instruction or []),
+                queries=queries,
+                seed=seed,
+                measures=tuple(measure or MEASURES),
+                keep=keep,
+                queries_at_once=at_once,
+                out=out,
+                command=typed(),
+                on_progress=bar.show,
+            )
+    except Stopped as stopped:
+        console.print(
+            "stopped; what is scored is kept: the same command goes on from there",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(128 + stopped.args[0]) from None
+    except (RerankError, ValidationError, ValueError) as error:
+        fail(in_words(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    if as_json:
+        sys.stdout.write(json.dumps(report.to_dict() | {"timing": report.timing()}) + "\n")
+    else:
+        print_report(report, Path(out), Console())
+
+
+def _ids(path: str) -> list[str]:
+    lines = Path(path).read_text("utf-8-sig").splitlines()
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _instructions(given: Sequence[str]) -> list[str | None]:
+    """Return what is compared; ``None`` is the default."""
+    return [None if one == DEFAULT else one for one in given] or [None]
+
+
+def _pairs(models: Sequence[str], urls: Sequence[str]) -> list[tuple[str, str, str | None]]:
+    """Return name, model and address of all that is compared."""
+    if not urls:
+        urls = [HERE] * len(models)
+    elif len(models) == 1:
+        models = [models[0]] * len(urls)
+    elif len(urls) == 1:
+        urls = [urls[0]] * len(models)
+    elif len(urls) != len(models):
+        raise typer.BadParameter(
+            f"{len(models)} models and {len(urls)} addresses: expected one of either, or as many",
+            param_hint="--base-url",
+        )
+    pairs = [
+        (one if url == HERE else f"{one} at {url}", one, None if url == HERE else url)
+        for one, url in zip(models, urls, strict=True)
+    ]
+    if len(set(pairs)) < len(pairs):
+        raise typer.BadParameter("the same model is there twice", param_hint="--model")
+    return pairs
+
+
+def _server(
+    given: ServerOptions,
+    url: str | None,
+    urls: Sequence[str],
+    keys: Sequence[str],
+    headers: Sequence[str],
+) -> ServerOptions:
+    """Return what one reranker is told of its server; the model here gets no secrets.
+
+    Without an address, a dialect stands for a hosted service, unless there are addresses of others.
+    """
+    servers = [one for one in urls if one != HERE]
+    if url is not None:
+        key = key_for(url, servers, keys)
+        own = secrets_for(url, servers, headers, "--header")
+        return replace(given, base_url=url, api_key=key, header=own)
+    if urls:
+        return replace(given, dialect="auto")
+    return replace(given, api_key=next(iter(keys), None) if given.dialect != "auto" else None)
+
+
+def _named(rerankers: dict[str, Reranker]) -> Reranker | dict[str, Reranker]:
+    """Return a reranker that is alone as it is: it has a name of its own."""
+    return rerankers if len(rerankers) > 1 else next(iter(rerankers.values()))

@@ -1,0 +1,120 @@
+"""An evaluation's progress and figures, for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from qwen3_rerank.cli.bar import Bar
+
+if TYPE_CHECKING:
+    from qwen3_rerank.evaluation import Progress as Done
+    from qwen3_rerank.evaluation import Report
+
+
+class EvaluationBar(Bar):
+    """Shows how far the scoring is.
+
+    Args:
+        console: Where.
+    """
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(
+            console,
+            TextColumn("{task.fields[said]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("queries"),
+            TimeRemainingColumn(),
+            said="first stage",
+        )
+
+    def show(self, done: Done) -> None:
+        """Show how far it is."""
+        said = f"system {done.system}" + (f", {done.known} known" if done.known else "")
+        line = f"{said}: {done.done} of {done.total} queries"
+        self.update(line=line, completed=done.done, total=done.total, said=said)
+
+
+def print_report(report: Report, out: Path, console: Console) -> None:
+    """Print the figures, what is to be known of them, and what to configure."""
+    from qwen3_rerank.evaluation.measures import shown
+
+    data = report.dataset
+    console.print(
+        f"{escape(data.name)}: {len(data.queries):,} queries, {len(data.documents):,} documents; "
+        f"{report.right[1]:,} of {report.right[0]:,} relevant ones are among the candidates",
+        highlight=False,
+    )
+    for note in (*data.notes, *report.first_stage.notes):
+        console.print(f"[yellow]note:[/] {escape(note)}", highlight=False)
+    console.print(_figures(report))
+    console.print(
+        f"[dim]In brackets: 95 % intervals. p: of the change in {shown(report.measures[0])} from "
+        "the first stage, by a paired randomisation test, corrected by Holm's method.[/]",
+        highlight=False,
+    )
+    tasks = {one.instruction for one in report.systems}
+    for one in report.systems if len(tasks) > 1 else ():
+        console.print(f"{one.letter}: {escape(one.instruction)}", highlight=False)
+    for one in report.systems:
+        if one.timing is not None:
+            console.print(
+                f"{one.letter}: {one.timing.median:.3f} s a query (median)"
+                + (f", {one.tokens_per_query:,.0f} tokens" if one.tokens_per_query else ""),
+                highlight=False,
+            )
+        if one.suggestion is not None:
+            both = one.suggestion.both
+            console.print(
+                f"{one.letter}: suggested top_k={both.top_k}, "
+                f"score_threshold={both.threshold:.4g}: "
+                f"{both.answered:.1%} of the queries with a right candidate keep one, "
+                f"{both.dropped:.1%} of the candidates are dropped",
+                highlight=False,
+            )
+    console.print(f"written: {escape(str(out / 'report.html'))}", highlight=False, soft_wrap=True)
+
+
+def _figures(report: Report) -> Table:
+    """Return the figures as a table."""
+    from qwen3_rerank.evaluation.measures import shown
+    from qwen3_rerank.evaluation.report import FIRST
+
+    main, *others = report.measures
+    table = Table()
+    table.add_column("ranked by", overflow="fold", min_width=12)
+    for name in report.measures:
+        table.add_column(shown(name), justify="right", no_wrap=True)
+    table.add_column("p", justify="right", no_wrap=True)
+    rows = [(escape(report.first_stage.name), report.before_figures, "")]
+    for one in report.systems:
+        compared = report.comparison(main, FIRST, one.letter)
+        label = f"[bold]{one.letter}[/] {escape(one.name)}"
+        rows.append((label, one.figures, p_value(compared.p_corrected)))
+    for label, figures, p in rows:
+        value = figures[main]
+        table.add_row(
+            label,
+            f"{value.mean:.3f} [dim]({value.low:.3f}–{value.high:.3f})[/]",
+            *(f"{figures[name].mean:.3f}" for name in others),
+            p,
+        )
+    ceiling = (f"[dim]{report.ceiling[name]:.3f}[/]" for name in report.measures)
+    table.add_row("[dim]best order[/]", *ceiling, "")
+    return table
+
+
+def p_value(p: float) -> str:
+    """Return a p-value as tables have it.
+
+    >>> p_value(0.0002), p_value(0.0312), p_value(1.0)
+    ('<0.001', '0.031', '1.000')
+    """
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,0 +1,327 @@
+"""`qwen3-rerank rank`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from qwen3_rerank.cli.common import fail, in_words, reranker_of
+from qwen3_rerank.cli.model_options import (
+    LONG_DOCUMENTS,
+    LongDocumentOptions,
+    ModelOptions,
+    ServerOptions,
+    with_options,
+)
+from qwen3_rerank.cli.rank_input import STDIN, RankJob, name_of, read_source
+from qwen3_rerank.cli.rank_output import (
+    Stopped,
+    Stopping,
+    discard_output,
+    opened,
+    print_table,
+    result_of,
+    write_line,
+)
+from qwen3_rerank.cli.rank_run import Write, one_ranking, rank_lines
+from qwen3_rerank.reading.document_files import (
+    GivenDocument,
+    InputError,
+    check_text,
+    decode,
+    format_of,
+)
+from shared_core import RankedDocument, RankingOptions, RerankError
+
+_LONG = 64
+_INPUT = "What is read"
+_OUTPUT = "What is written"
+
+
+@with_options
+def rank(
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[QUERY] [DOCUMENT]...", help="The query, then documents.", show_default=False
+        ),
+    ] = None,
+    query: Annotated[
+        str | None,
+        typer.Option("--query", "-q", help="The query; all arguments are then documents."),
+    ] = None,
+    query_file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="The query is this file.", rich_help_panel=_INPUT),
+    ] = None,
+    file: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--file",
+            "-f",
+            metavar="FILE",
+            help="Documents, or requests if there is no query; - is standard input. Repeatable.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="txt, jsonl or csv; auto goes by the file's name, and takes standard input for "
+            "txt with a query and for jsonl without.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = "auto",
+    split: Annotated[
+        str,
+        typer.Option(
+            help="How txt holds documents: lines, or paragraphs between blank lines.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = "lines",
+    field: Annotated[
+        str | None,
+        typer.Option(
+            help="Where jsonl objects and csv tables hold the text; else document, text or "
+            "content.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    keep_going: Annotated[
+        bool,
+        typer.Option(
+            "--keep-going",
+            help="Name lines that cannot be ranked, and go on without them.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = False,
+    instruction: Annotated[
+        str | None,
+        typer.Option("--instruction", "-i", help="The task, in a sentence; English works best."),
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", "-k", min=1, help="How many documents to keep.")
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Drop documents with a score below this."),
+    ] = None,
+    *,
+    long: LongDocumentOptions,
+    return_window: Annotated[
+        bool,
+        typer.Option(
+            "--return-window",
+            help="Write the best part alone for such a document.",
+            rich_help_panel=LONG_DOCUMENTS,
+        ),
+    ] = False,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Write JSON lines there, all or nothing.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool | None,
+        typer.Option(
+            "--json/--table",
+            help="JSON lines, or tables; by default tables on a terminal.",
+            show_default=False,
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    no_documents: Annotated[
+        bool,
+        typer.Option(
+            "--no-documents", help="Write index and score alone.", rich_help_panel=_OUTPUT
+        ),
+    ] = False,
+    here: ModelOptions,
+    server: ServerOptions,
+) -> None:
+    """Order documents by how well they answer a query.
+
+    One query: its documents are arguments, files or standard input, and come out one a line, best
+    first, as {"index", "score", "document"}; "window" is the best part, if there are parts:
+
+    \b
+      qwen3-rerank rank "how hot is the sun" "The Sun is a star." "5,772 K at its surface."
+      qwen3-rerank rank "how hot is the sun" --file passages.txt --top-k 3
+      grep -ih sun notes/* | qwen3-rerank rank "how hot is the sun" --json > ranked.jsonl
+      qwen3-rerank rank -q "refund period" -f faq.csv --field answer --threshold 0.5
+      qwen3-rerank rank -q "who pays" -f contracts.jsonl --long-documents windows
+
+    Many queries: without a query, every line is a request, and a line comes out for each one, with
+    its results in the place of its documents and all its other fields as they were:
+
+    \b
+      {"query": "…", "documents": ["…", "…"], "instruction": "…", "top_k": 5, "id": 7}
+      qwen3-rerank rank --file requests.jsonl --out ranked.jsonl
+
+    By a server, or by another model:
+
+    \b
+      qwen3-rerank rank -f requests.jsonl --base-url http://localhost:8000
+      qwen3-rerank rank "capital of France" "Paris" "Rome" --model tiny
+
+    Exit code 0: all was ranked. 1: with --keep-going, some lines were not; they are named. 2: a
+    line or an option is wrong, or no scores could be had; lines before are written. 130, 143:
+    stopped by Ctrl-C or SIGTERM. 141: the reader of the output went away. Standard output ends
+    with a whole line in every case; a file named by --out is only there, or only changed, after 0
+    and 1.
+    """
+    texts = list(texts or ())
+    _one_of("--format", kind, ("auto", "txt", "jsonl", "csv"))
+    _one_of("--split", split, ("lines", "paragraphs"))
+    stopping = Stopping()
+    skipped = 0
+    try:
+        with stopping:
+            asked = _query(texts, query, query_file)
+            sources = _sources(file, asked, texts, kind)
+            documents = _documents(asked, texts, sources, kind, split, field)
+            shows_progress = sys.stderr.isatty()
+            if not shows_progress:  # nor the bars of the libraries that load a model
+                os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+            reranker = reranker_of(
+                here,
+                server,
+                long,
+                instruction=instruction,
+                show_progress=shows_progress and len(documents) >= _LONG,
+            )
+            kept = RankingOptions(
+                top_k=top_k, score_threshold=threshold, return_window=return_window
+            )
+            tables = out is None and (sys.stdout.isatty() if as_json is None else not as_json)
+            with opened(out) as stream, reranker:
+                write = _table_writer(not no_documents) if tables else None
+                if asked is not None:
+                    job = RankJob("the query", asked, documents)
+                    write = write or _line_writer(stream, stopping, not no_documents, whole=False)
+                    write(job, one_ranking(reranker, job, kept))
+                else:
+                    skipped = rank_lines(
+                        reranker,
+                        sources,
+                        field,
+                        write or _line_writer(stream, stopping, not no_documents, whole=True),
+                        kept=kept,
+                        keep_going=keep_going,
+                        show_progress=shows_progress and not tables,
+                    )
+    except Stopped as stopped:
+        raise typer.Exit(128 + stopped.args[0]) from None
+    except BrokenPipeError:
+        discard_output()
+        raise typer.Exit(141) from None
+    except (RerankError, ValidationError, ValueError) as error:
+        fail(in_words(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    if skipped:
+        raise typer.Exit(1)
+
+
+def _one_of(option: str, given: str, known: Sequence[str]) -> None:
+    if given not in known:
+        raise typer.BadParameter(f"{given!r} is not one of {', '.join(known)}", param_hint=option)
+
+
+def _query(texts: list[str], query: str | None, query_file: str | None) -> str | None:
+    """Return the query, if there is one; an argument that is it is taken out of ``texts``."""
+    if query is not None and query_file is not None:
+        raise typer.BadParameter("give --query or --query-file", param_hint="--query-file")
+    if query_file is not None:
+        query = decode(Path(query_file).read_bytes(), query_file).strip()
+    elif query is None and texts:
+        query = texts.pop(0)
+    if query is not None:
+        _check_argument("the query", query)
+        if not query.strip():
+            raise InputError("the query is blank: there is nothing to judge against")
+    return query
+
+
+def _sources(
+    file: list[str] | None, query: str | None, texts: Sequence[str], kind: str
+) -> list[str]:
+    """Return what is to be read: the files, else standard input where nothing else is given."""
+    sources = list(file or ())
+    if not sources and not texts:
+        if sys.stdin.isatty():
+            raise InputError('nothing to rank. Try: qwen3-rerank rank "a query" "a document"')
+        sources = [STDIN]
+    if sources.count(STDIN) > 1:
+        raise InputError("standard input can be read once")
+    for source in sources if query is None else ():
+        told = kind if kind != "auto" else "jsonl" if source == STDIN else format_of(source)
+        if told != "jsonl":
+            raise InputError(
+                f"{name_of(source)} holds documents, not requests: give a query, too (or, if it "
+                "holds requests, --format jsonl)"
+            )
+    return sources
+
+
+def _documents(
+    query: str | None,
+    texts: Sequence[str],
+    sources: Sequence[str],
+    kind: str,
+    split: str,
+    field: str | None,
+) -> list[GivenDocument]:
+    """Return the documents of the one query."""
+    if query is None:
+        return []
+    for place, text in enumerate(texts, 1):
+        _check_argument(f"document {place} of the arguments", text)
+    documents = [GivenDocument(text, text) for text in texts]
+    for source in sources:
+        documents += read_source(
+            source,
+            kind=None if kind == "auto" else kind,  # type: ignore[arg-type]  # checked by _one_of
+            split=split,  # type: ignore[arg-type]  # likewise
+            field=field,
+        )
+    if not documents:
+        Console(stderr=True).print("[yellow]no documents:[/] there is nothing to rank")
+    return documents
+
+
+def _check_argument(what: str, text: str) -> None:
+    try:
+        check_text(text)
+    except ValueError:
+        raise InputError(f"{what} is not UTF-8") from None
+
+
+def _line_writer(stream: BinaryIO, stopping: Stopping, documents: bool, *, whole: bool) -> Write:
+    """Return what writes a line per request, or per result."""
+
+    def write(job: RankJob, ranked: Sequence[RankedDocument]) -> None:
+        results = [result_of(job, one, document=documents) for one in ranked]
+        for line in [{**job.given, "results": results}] if whole else results:
+            write_line(stream, line, stopping)
+
+    return write
+
+
+def _table_writer(documents: bool) -> Write:
+    """Return what prints a table per request."""
+    console = Console()
+    return lambda job, ranked: print_table(job, ranked, console, documents=documents)

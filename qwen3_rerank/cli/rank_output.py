@@ -1,0 +1,197 @@
+"""What `rank` writes: whole lines whatever happens, a file in one piece, or tables for people."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, BinaryIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from typing_extensions import Self
+
+from qwen3_rerank.cli.rank_input import RankJob
+from qwen3_rerank.reading.document_files import GivenDocument
+from shared_core.results import RankedDocument
+
+_SHOWN_CHARACTERS = 240
+# What a terminal could obey: control characters, and marks that turn the direction of text.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+class Stopped(KeyboardInterrupt):
+    """The process was asked to stop; ``args[0]`` is the signal."""
+
+
+class Stopping:
+    """Turns Ctrl-C and SIGTERM into `Stopped`, but never in the middle of a line."""
+
+    def __init__(self) -> None:
+        self._holding = False
+        self._pending: int | None = None
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) == self._handle:
+                usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+                signal.signal(number, usual)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Finish what is inside before stopping; asked twice, stop at once."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+        if self._pending is not None:
+            raise Stopped(self._pending)
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        if self._holding and self._pending is None:
+            self._pending = number
+        else:
+            raise Stopped(number)
+
+
+def result_of(job: RankJob, one: RankedDocument, *, document: bool) -> dict[str, Any]:
+    """Return one result of a request as it is written."""
+    given = job.documents[one.index]
+    result: dict[str, Any] = {"index": one.index, "score": one.score}
+    if document:
+        result["document"] = given.given if one.document == given.text else _cut(given, one)
+    if one.truncated:
+        result["truncated"] = True
+    if one.window is not None:
+        result["window"] = list(one.window)
+    return result
+
+
+def _cut(given: GivenDocument, one: RankedDocument) -> Any:
+    """Return a document as it came with its best window in the place of its text."""
+    if not isinstance(given.given, dict):
+        return one.document
+    holds = [
+        name
+        for name, value in given.given.items()
+        if isinstance(value, str) and value.strip() == given.text.strip()
+    ]
+    return given.given | dict.fromkeys(holds, one.document)
+
+
+def json_line(value: Any) -> bytes:
+    """Return a value as one line of JSON in UTF-8; what UTF-8 cannot write is escaped."""
+    try:
+        return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(value).encode() + b"\n"
+
+
+def write_line(stream: BinaryIO, value: Any, stopping: Stopping) -> None:
+    """Write one line, whole: unbuffered streams (PYTHONUNBUFFERED) may write a part at a time."""
+    line = memoryview(json_line(value))
+    with stopping.held():
+        while line:
+            line = line[stream.write(line) :]
+        stream.flush()
+
+
+@contextlib.contextmanager
+def opened(out: str | None) -> Iterator[BinaryIO]:
+    """Yield where lines go: standard output, or a file that appears when all are written.
+
+    Until then a file of that name stays as it was; on any failure it stays for good.
+    """
+    if out is None or out == "-":
+        yield sys.stdout.buffer
+        return
+    target = Path(os.path.realpath(out))
+    if target.exists() and not target.is_file():
+        raise OSError(f"{out} is not a file")
+    mode = target.stat().st_mode & 0o7777 if target.exists() else 0o666 & ~_umask()
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).chmod(mode)
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def discard_output() -> None:
+    """Send what is left in the buffer of standard output nowhere: its reader is gone."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+def print_table(
+    job: RankJob, ranked: Sequence[RankedDocument], console: Console, *, documents: bool
+) -> None:
+    """Print the ranking of a request for people."""
+    table = Table(title=shown(job.query), title_justify="left", title_style="bold")
+    table.add_column("", justify="right", style="dim")
+    table.add_column("score", justify="right")
+    table.add_column("moved", justify="right")
+    table.add_column("index", justify="right", style="dim")
+    if documents:
+        table.add_column("document", overflow="fold", ratio=1)
+    for place, one in enumerate(ranked):
+        score = one.score or 0.0
+        row = [
+            Text(str(place + 1)),
+            Text(f"{score:.4f}", "green" if score >= 0.5 else "yellow"),
+            _move(one.index - place),
+            Text(str(one.index)),
+        ]
+        if documents:
+            row.append(_document(job, one))
+        table.add_row(*row)
+    console.print(table)
+
+
+def _document(job: RankJob, one: RankedDocument) -> Text:
+    """Return the text of a document, of a long one its best window, and what was done to it."""
+    if one.window is not None:
+        start, end = one.window
+        text = shown(job.documents[one.index].text[start:end])
+        return text.append(f" [{start}:{end}]", "dim")
+    text = shown(one.document)
+    return text.append(" (cut)", "yellow") if one.truncated else text
+
+
+def shown(text: str) -> Text:
+    """Return a text as one line that no terminal obeys."""
+    line = _CONTROLS.sub("\ufffd", " ".join(text.split()))
+    return Text(line if len(line) <= _SHOWN_CHARACTERS else line[:_SHOWN_CHARACTERS] + "…")
+
+
+def _move(places: int) -> Text:
+    if not places:
+        return Text("=", "dim")
+    return Text(f"▲{places}", "green") if places > 0 else Text(f"▼{-places}", "red")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,120 @@
+"""How `rank` ranks many requests: in batches, written in order, each failure named by its line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from qwen3_rerank.cli.rank_input import RankJob, batches, count_lines
+from qwen3_rerank.reading.document_files import InputError
+from shared_core import RankedDocument, RankingOptions, Reranker
+
+DOCUMENTS_AT_ONCE = 256
+
+Write = Callable[[RankJob, Sequence[RankedDocument]], None]
+
+
+def one_ranking(reranker: Reranker, job: RankJob, kept: RankingOptions) -> list[RankedDocument]:
+    """Return the ranking of one request."""
+    texts = [document.text for document in job.documents]
+    options = _per_call(kept, job.top_k)
+    return reranker.rerank(job.query, texts, instruction=job.instruction, **options)
+
+
+def rank_jobs(
+    reranker: Reranker, jobs: Sequence[RankJob], kept: RankingOptions
+) -> Iterator[tuple[RankJob, list[RankedDocument] | InputError]]:
+    """Yield every request with its ranking, in order, or with what is wrong with it.
+
+    Requests with one instruction and one bound share forwards.
+
+    Raises:
+        RerankError: Scoring failed, and not because of a request.
+    """
+    for (instruction, bound), group in groupby(jobs, lambda job: (job.instruction, job.top_k)):
+        some = list(group)
+        try:
+            rankings = reranker.rerank_many(
+                [job.query for job in some],
+                [[document.text for document in job.documents] for job in some],
+                instruction=instruction,
+                **_per_call(kept, bound),
+            )
+        except ValueError:  # one of them is at fault: which one?
+            yield from ((job, _tried(reranker, job, kept)) for job in some)
+        else:
+            yield from zip(some, rankings, strict=True)
+
+
+def _per_call(kept: RankingOptions, top_k: int | None) -> dict[str, Any]:
+    """Return the options of a call; a request's own ``top_k`` goes before that of the command."""
+    options = kept.model_dump()
+    return options if top_k is None else options | {"top_k": top_k}
+
+
+def _tried(
+    reranker: Reranker, job: RankJob, kept: RankingOptions
+) -> list[RankedDocument] | InputError:
+    """Return the ranking of one request, or what is wrong with it."""
+    try:
+        return one_ranking(reranker, job, kept)
+    except ValueError as error:
+        return InputError(f"{job.where}: {error}")
+
+
+def rank_lines(
+    reranker: Reranker,
+    sources: Sequence[str],
+    field: str | None,
+    write: Write,
+    *,
+    kept: RankingOptions,
+    keep_going: bool,
+    show_progress: bool,
+) -> int:
+    """Rank and write every request; return how many lines were named and left out.
+
+    Raises:
+        InputError: A line is wrong, unless ``keep_going``; those before it are written.
+        RerankError: Scoring failed.
+    """
+    skipped = 0
+
+    def leave_out(error: InputError) -> None:
+        nonlocal skipped
+        if not keep_going:
+            raise error
+        skipped += 1
+        errors.print(f"[yellow]left out:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+
+    errors = Console(stderr=True)
+    bar = Progress(
+        TextColumn("ranking"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=errors,
+        transient=True,
+        disable=not show_progress,
+    )
+    with bar:
+        task = bar.add_task("", total=count_lines(sources) if show_progress else None)
+        for batch in batches(sources, field, DOCUMENTS_AT_ONCE):
+            for is_job, some in groupby(batch, lambda one: isinstance(one, RankJob)):
+                if not is_job:
+                    for error in some:
+                        leave_out(error)
+                        bar.advance(task)
+                    continue
+                for job, ranked in rank_jobs(reranker, list(some), kept):
+                    if isinstance(ranked, InputError):
+                        leave_out(ranked)
+                    else:
+                        write(job, ranked)
+                    bar.advance(task)
+    return skipped

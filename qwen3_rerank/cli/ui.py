@@ -1,0 +1,93 @@
+"""`qwen3-rerank ui`."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from qwen3_rerank.cli.common import fail, in_words, reranker_of
+from qwen3_rerank.cli.model_options import ModelOptions, ServerOptions, with_options
+from qwen3_rerank.page import serve_page
+from shared_core import DEFAULT_MODEL, RerankError
+
+_NAMES_VARIABLE = "QWEN3_RERANK_ALLOWED_HOSTS"
+
+
+@with_options
+def ui(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A hub name, a folder, or tiny; several to choose from.",
+            show_default=DEFAULT_MODEL,
+            rich_help_panel="The model",
+        ),
+    ] = None,
+    host: Annotated[
+        str,
+        typer.Option(
+            help="The address to listen on; 127.0.0.1 is reached from this machine alone."
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port; 0 is any free one.")
+    ] = 7860,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Answer to this name too, as behind a proxy; may be repeated, or given by "
+            f"{_NAMES_VARIABLE}, with commas.",
+            show_default="--host, localhost",
+        ),
+    ] = None,
+    root_path: Annotated[
+        str, typer.Option(help="The path prefix that a proxy publishes the page under.")
+    ] = "",
+    *,
+    here: ModelOptions,
+    server: ServerOptions,
+) -> None:
+    """Open a page to try the reranker: paste a question and passages, and see the order change.
+
+    Its address is printed once it listens; Ctrl-C stops it. It asks for no password: with --host
+    0.0.0.0 whoever reaches this machine can use it. The same page is at /ui of the service, behind
+    its keys.
+
+    \b
+      qwen3-rerank ui --model tiny
+      qwen3-rerank ui --model Qwen/Qwen3-Reranker-0.6B --model Qwen/Qwen3-Reranker-4B
+      qwen3-rerank ui --base-url http://localhost:8000
+
+    Exit code 0: it was stopped by Ctrl-C (143: by SIGTERM). 2: it could not start.
+    """
+    try:
+        with ExitStack() as stack:
+            rerankers = [
+                stack.enter_context(reranker_of(here, server, model=name, cache_size=10_000))
+                for name in dict.fromkeys(model or [DEFAULT_MODEL])
+            ]
+            for reranker in rerankers:
+                # What is wrong with a model or the server is said here, and nobody waits later.
+                reranker.score("Is it there?", ["It is."])
+            models = {one.options.model: one.arerank for one in rerankers}
+            serve_page(
+                models,
+                host=host,
+                port=port,
+                allowed_hosts=allowed_host or _names_from_environment(),
+                root_path=root_path,
+            )
+    except KeyboardInterrupt:
+        return
+    except SystemExit:  # of uvicorn, which has said why
+        raise typer.Exit(2) from None
+    except (RerankError, ValidationError, ValueError) as error:
+        fail(in_words(error))
+
+
+def _names_from_environment() -> list[str]:
+    return [name for name in os.environ.get(_NAMES_VARIABLE, "").split(",") if name.strip()]

@@ -1,0 +1,172 @@
+"""What is asked, in which documents, and which of them are right."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from qwen3_rerank.reading.document_files import InputError
+
+SQUAD_ENDINGS = (".json",)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Queries with the documents that answer them.
+
+    Attributes:
+        name: What reports call it.
+        documents: Id → text of every document, in the order of the file.
+        queries: Id → text of every query that is evaluated.
+        relevant: Query id → document id → grade; above 0 is relevant. Every query of ``queries``
+            has a relevant document here. A document may be one that ``documents`` lacks.
+        notes: What was left out or is odd, in words.
+    """
+
+    name: str
+    documents: Mapping[str, str]
+    queries: Mapping[str, str]
+    relevant: Mapping[str, Mapping[str, int]]
+    notes: tuple[str, ...] = ()
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 of all texts and judgements, in hexadecimal."""
+        digest = hashlib.sha256()
+
+        def add(*parts: str) -> None:
+            for part in parts:
+                raw = part.encode("utf-8", "surrogatepass")
+                digest.update(b"%d:" % len(raw) + raw)
+
+        for kind, texts in (("documents", self.documents), ("queries", self.queries)):
+            add(kind, str(len(texts)))
+            for name, text in texts.items():
+                add(name, text)
+        for query, grades in sorted(self.relevant.items()):
+            if query in self.queries:
+                for document, grade in sorted(grades.items()):
+                    add(query, document, str(grade))
+        return digest.hexdigest()
+
+    def only(self, ids: Iterable[str]) -> Dataset:
+        """Return the same documents with these queries alone, in the order of the file.
+
+        Raises:
+            InputError: There is no such query.
+        """
+        chosen = set(ids)
+        unknown = sorted(chosen - set(self.queries))
+        if unknown:
+            raise InputError(
+                f"{self.name} has no query {', '.join(unknown[:3])} to evaluate"
+                + (f" (nor {len(unknown) - 3} others)" if len(unknown) > 3 else "")
+            )
+        kept = {name: text for name, text in self.queries.items() if name in chosen}
+        return replace(self, queries=kept, relevant={one: self.relevant[one] for one in kept})
+
+    def sample(self, count: int, seed: int) -> Dataset:
+        """Return the same documents with ``count`` queries drawn by ``seed``.
+
+        A larger sample of the same seed holds the smaller one.
+
+        Raises:
+            ValueError: ``count`` is below 1.
+        """
+        if count < 1:
+            raise ValueError(f"{count} queries: expected 1 or more")
+        if count >= len(self.queries):
+            return self
+        drawn = sorted(
+            self.queries, key=lambda one: hashlib.sha256(f"{seed}:{one}".encode()).digest()
+        )
+        note = f"{count} of {len(self.queries)} queries, drawn by seed {seed}"
+        return replace(self.only(drawn[:count]), notes=(*self.notes, note))
+
+
+def read_dataset(path: str | Path, *, split: str | None = None) -> Dataset:
+    """Return what a BEIR folder or a SQuAD-format file holds.
+
+    Args:
+        path: A folder with ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/*.tsv``, or a ``.json``
+            file in the format of SQuAD.
+        split: Which file of ``qrels``; ``None`` is ``test``, or the only one there.
+
+    Raises:
+        InputError: A line is wrong; the message names it and says what was expected.
+        OSError: A file cannot be read.
+    """
+    from qwen3_rerank.evaluation.beir import read_beir
+    from qwen3_rerank.evaluation.squad import read_squad
+
+    path = Path(path)
+    if path.is_dir():
+        return read_beir(path, split)
+    if not path.exists():
+        raise InputError(f"{path} does not exist: expected a BEIR folder or a SQuAD-format file")
+    if not path.name.lower().endswith(SQUAD_ENDINGS):
+        raise InputError(
+            f"{path} is neither a folder (BEIR: corpus.jsonl, queries.jsonl, qrels/*.tsv) nor a "
+            ".json file (SQuAD)"
+        )
+    if split is not None:
+        raise InputError(f"{path} is one file, and has no split {split!r}: leave split out")
+    return read_squad(path)
+
+
+def checked(
+    name: str,
+    documents: Mapping[str, str],
+    queries: Mapping[str, str],
+    relevant: Mapping[str, Mapping[str, int]],
+    notes: Iterable[str] = (),
+) -> Dataset:
+    """Return a dataset of the queries that can be evaluated, with notes on all others.
+
+    Raises:
+        InputError: Nothing is left to evaluate.
+    """
+    said = list(notes)
+    if not documents:
+        raise InputError(f"{name} holds no documents")
+    unknown_queries = [one for one in relevant if one not in queries]
+    if unknown_queries:
+        said.append(
+            f"left out: judgements about {_some(unknown_queries)} that the queries do not hold"
+        )
+    judged = {one: relevant[one] for one in queries if one in relevant}
+    missing = [
+        document
+        for grades in judged.values()
+        for document, grade in grades.items()
+        if grade > 0 and document not in documents
+    ]
+    if missing:
+        said.append(
+            f"{len(missing)} judgements call documents relevant that are not in the corpus "
+            f"({_some(missing)}): nothing can find them, so they count against every system"
+        )
+    kept = {
+        one: text
+        for one, text in queries.items()
+        if any(grade > 0 for grade in judged.get(one, {}).values())
+    }
+    if len(kept) < len(queries):
+        said.append(f"left out: {len(queries) - len(kept)} queries without a relevant document")
+    blank = [one for one, text in kept.items() if not text.strip()]
+    if blank:
+        said.append(f"left out: blank queries ({_some(blank)})")
+        kept = {one: text for one, text in kept.items() if text.strip()}
+    if not kept:
+        raise InputError(
+            f"{name}: no query has a document that is judged relevant (there are {len(queries)} "
+            f"queries, {len(documents)} documents and judgements about {len(relevant)} queries)"
+        )
+    return Dataset(name, documents, kept, {one: judged[one] for one in kept}, tuple(said))
+
+
+def _some(ids: list[str]) -> str:
+    distinct = list(dict.fromkeys(ids))
+    shown = ", ".join(distinct[:3])
+    return f"{len(distinct)}: {shown}" + (", …" if len(distinct) > 3 else "")

@@ -1,0 +1,115 @@
+"""The page's part about one system: plots, what to configure, gains and losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qwen3_rerank.evaluation import plots
+from qwen3_rerank.evaluation.cases import Case, Place, gains, losses
+from qwen3_rerank.evaluation.measures import shown
+from qwen3_rerank.evaluation.page_parts import cell, table, text
+from qwen3_rerank.evaluation.passages import judged
+from qwen3_rerank.evaluation.report import Report, SystemReport
+from qwen3_rerank.evaluation.suggestion import Cut, Suggestion
+
+_SHOWN_OF_QUERY = 300
+_SHOWN_OF_DOCUMENT = 600
+
+
+def section(report: Report, system: SystemReport) -> str:
+    """Return all about one system."""
+    before = judged(report.first_stage.candidates, report.dataset.relevant)
+    drawn = [
+        (plots.change(report, system), "What became of every query."),
+        (plots.by_top_k(system, before), "Of the queries with a right candidate."),
+        (plots.distributions(system), _threshold(system)),
+        (
+            plots.calibration(system),
+            "On the dotted line, a score is the probability of being right.",
+        ),
+    ]
+    figures = "\n".join(
+        f'<figure><img alt="{text(caption)}" src="{image}"><figcaption>{text(caption)}'
+        "</figcaption></figure>"
+        for image, caption in drawn
+    )
+    measure = shown(report.measures[0])
+    parts = [
+        f'<h2><span class="letter">{system.letter}</span>{text(system.name)}</h2>',
+        f'<p class="soft">{text(system.instruction)}</p>',
+        f'<div class="plots">\n{figures}\n</div>',
+        _suggestion(system.suggestion),
+        _cases(f"Worst losses in {measure}", losses(report, system)),
+        _cases(f"Best gains in {measure}", gains(report, system)),
+    ]
+    return "\n".join(parts)
+
+
+def _threshold(system: SystemReport) -> str:
+    best = system.best_f1
+    if best is None:
+        return "No candidate is right."
+    return (
+        f"At a score of {best.threshold:.4g} F1 is highest: {best.precision:.1%} of what lies "
+        f"above is right, and {best.recall:.1%} of what is right lies above."
+    )
+
+
+def _suggestion(suggestion: Suggestion | None) -> str:
+    if suggestion is None:
+        return ""
+    both = suggestion.both
+    rows = [_cut(f"top_k = {one.top_k}", one) for one in suggestion.table]
+    rows.append(_cut(f"top_k = {both.top_k}, score_threshold = {both.threshold:.4g}", both))
+    if suggestion.unseen is not None:
+        rows.append(_cut("the same two rules, on queries not seen", suggestion.unseen))
+    head = ["", "queries", "right", "a query", "dropped", "empty"]
+    legend = (
+        '<p class="soft">Queries: those that keep a right passage, of those with one among their '
+        "candidates. Right: of all right passages, those kept. A query: passages it keeps, on "
+        "average. Dropped: of all candidates. Empty: queries that keep nothing; "
+        "<code>min_docs</code> helps them.</p>"
+    )
+    first = suggestion.first_stage.answered
+    chosen = (
+        f"<p>Suggested: <code>top_k={both.top_k}</code> and "
+        f"<code>score_threshold={both.threshold:.4g}</code>. Of the queries that have a right "
+        f"candidate, {both.answered:.1%} keep one; {suggestion.keep:.0%} were to. Of what may be "
+        f"lost, top_k loses at most half (in the order of the first stage, {first:.1%} would keep "
+        f"one), and the threshold the rest. {both.passages:,.1f} passages a query are left.</p>"
+    )
+    return "<h3>What to configure</h3>\n" + chosen + table(head, rows) + legend
+
+
+def _cut(label: str, one: Cut) -> list[str]:
+    return [
+        cell(label, "text"),
+        cell(f"{one.answered:.1%}"),
+        cell(f"{one.recall:.1%}"),
+        cell(f"{one.passages:,.1f}"),
+        cell(f"{one.dropped:.1%}"),
+        cell(f"{one.empty:,}"),
+    ]
+
+
+def _cases(title: str, cases: Sequence[Case]) -> str:
+    shown_cases = "\n".join(_case(one) for one in cases) or '<p class="soft">None.</p>'
+    return f"<h3>{text(title)}</h3>\n{shown_cases}"
+
+
+def _case(one: Case) -> str:
+    places = "\n".join(_place(place) for place in one.places)
+    return (
+        f'<div class="case"><h4 dir="auto">{text(one.text, _SHOWN_OF_QUERY)}</h4>'
+        f"<small>{text(one.query)}: {one.before:.3f} → {one.after:.3f}</small>{places}</div>"
+    )
+
+
+def _place(one: Place) -> str:
+    kind = "right" if one.is_right else "wrong"
+    said = "Right passage" if one.is_right else "Not judged right"
+    return (
+        f'<div class="place {kind}"><small>{said}, rank {one.before} → {one.after}, score '
+        f'{one.score:.3f} ({text(one.document)})</small><p dir="auto">'
+        f"{text(one.text, _SHOWN_OF_DOCUMENT)}</p></div>"
+    )

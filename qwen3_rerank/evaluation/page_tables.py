@@ -1,0 +1,101 @@
+"""The tables of the page: figures, comparisons, time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qwen3_rerank.evaluation.measures import shown
+from qwen3_rerank.evaluation.page_parts import cell, interval, p_value, signed, table, text
+from qwen3_rerank.evaluation.report import Report
+from qwen3_rerank.evaluation.significance import Estimate
+
+
+def figures(report: Report) -> str:
+    """Return the figures of the first stage and of every system."""
+    rows = [
+        [
+            cell(f"{text(report.first_stage.name)} <small>before</small>", "text"),
+            *(cell(_figure(report.before_figures[name])) for name in report.measures),
+        ]
+    ]
+    for one in report.systems:
+        label = (
+            f'<span class="letter">{one.letter}</span>{text(one.name)}'
+            f"<small>{text(one.instruction, 300)}</small>"
+        )
+        rows.append(
+            [
+                cell(label, "text"),
+                *(cell(_figure(one.figures[name])) for name in report.measures),
+            ]
+        )
+    rows.append(
+        [
+            cell("candidates in the best order <small>the most that can be had</small>", "text"),
+            *(cell(f"{report.ceiling[name]:.3f}") for name in report.measures),
+        ]
+    )
+    return "<h2>Figures</h2>\n" + table(["", *map(shown, report.measures)], rows)
+
+
+def comparisons(report: Report) -> str:
+    """Return every two systems, with the significance of their difference."""
+    main, others = report.measures[0], report.measures[1:]
+    rest = [row for name in others for row in _compared(report, name)]
+    more = f"<details><summary>By the other measures</summary>{_pairs(rest)}</details>"
+    return f"<h2>Comparisons</h2>\n{_pairs(_compared(report, main))}\n{more if rest else ''}"
+
+
+def _pairs(rows: Sequence[Sequence[str]]) -> str:
+    head = ["", "measure", "change", "p, corrected", "p alone", "queries up / equal / down"]
+    return table(head, rows)
+
+
+def _compared(report: Report, measure: str) -> list[list[str]]:
+    rows = []
+    for one in report.comparisons:
+        if one.measure != measure:
+            continue
+        change = one.difference.estimate
+        kind = "up" if change.mean > 0 else "down" if change.mean < 0 else ""
+        equal = len(report.dataset.queries) - one.difference.better - one.difference.worse
+        bounds = interval(signed(change.low), signed(change.high), " to ")
+        rows.append(
+            [
+                cell(f"{one.first} → {one.second}"),
+                cell(text(shown(one.measure))),
+                cell(signed(change.mean) + bounds, kind),
+                cell(p_value(one.p_corrected)),
+                cell(p_value(one.difference.p)),
+                cell(f"{one.difference.better} / {equal} / {one.difference.worse}"),
+            ]
+        )
+    return rows
+
+
+def time(report: Report) -> str:
+    """Return latency and tokens. This section alone differs between two runs."""
+    rows = []
+    for one in report.systems:
+        timing = one.timing
+        times = ["–"] * 3 if timing is None else [timing.median, timing.mean, timing.p95]
+        tokens = (one.tokens_per_query, one.tokens_per_document)
+        rows.append(
+            [
+                cell(f'<span class="letter">{one.letter}</span>{text(one.name)}', "text"),
+                *(cell(one if isinstance(one, str) else f"{one:.3f} s") for one in times),
+                *(cell("–" if one is None else f"{one:,.0f}") for one in tokens),
+            ]
+        )
+    head = ["", "median", "mean", "95th percentile", "tokens a query", "tokens a document"]
+    return (
+        '<section id="time"><h2>Time and tokens</h2>\n<p class="soft">Of one query with all its '
+        "candidates, one after another, the model being loaded. Tokens are those of whole prompts; "
+        "a prefix that documents share is computed once, and counted for each.</p>\n"
+        + table(head, rows)
+        + "</section>"
+    )
+
+
+def _figure(one: Estimate) -> str:
+    return f"{one.mean:.3f}{interval(f'{one.low:.3f}', f'{one.high:.3f}')}"

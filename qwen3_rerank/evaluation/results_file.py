@@ -1,0 +1,111 @@
+"""Scores on disk, a line per query, so that a run that was killed goes on where it was."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from qwen3_rerank.reading.document_files import InputError
+from qwen3_rerank.reading.folders import FolderError, OutputFolder
+
+NAME = "results.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class QueryScores:
+    """What one system said of the candidates of one query.
+
+    Attributes:
+        key: Of all that the scores depend on; see `qwen3_rerank.evaluation.systems.key_of`.
+        query: The query's id.
+        logits: A margin per candidate, in the order of the first stage.
+        tokens: Prompt tokens of all candidates together; ``None`` where the backend cannot tell.
+        truncated: How many candidates lost their end; ``None`` likewise.
+        seconds: What the call took; ``None`` if queries were scored several at once.
+    """
+
+    key: str
+    query: str
+    logits: Sequence[float]
+    tokens: int | None
+    truncated: int | None
+    seconds: float | None
+
+
+class ResultsFile:
+    """Appends scores, and knows those of runs before.
+
+    Args:
+        folder: The folder of the file, which need not be there yet; ``None`` keeps scores in
+            memory alone.
+
+    Raises:
+        InputError: The file holds something else.
+        FolderError: It is a link.
+    """
+
+    def __init__(self, folder: OutputFolder | None) -> None:
+        self._folder = folder
+        self._known: dict[str, QueryScores] = {}
+        self._whole: int | None = None  # bytes before a torn line
+        self._missing = ""  # at the end of a whole one
+        if folder is not None:
+            self._read(folder)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, key: str) -> QueryScores | None:
+        """Return what is known."""
+        return self._known.get(key)
+
+    def add(self, scores: Sequence[QueryScores]) -> None:
+        """Append scores; they are on the disk when this returns."""
+        self._known.update((one.key, one) for one in scores)
+        if self._folder is None:
+            return
+        if not self._folder.is_in_place():
+            raise FolderError(
+                f"{self._folder.path} was deleted or replaced: the scores have no place"
+            )
+        lines = "".join(json.dumps(asdict(one)) + "\n" for one in scores)
+        with self._folder.appending(NAME) as stream:
+            if self._whole is not None:
+                stream.truncate(self._whole)
+                self._whole = None
+            stream.write((self._missing + lines).encode())
+            self._missing = ""
+
+    def _read(self, folder: OutputFolder) -> None:
+        """Read all lines; one that was torn at the end is cut off before anything is appended."""
+        data = folder.read(NAME)
+        whole = 0
+        line = b""
+        for number, line in enumerate(io.BytesIO(data or b""), 1):
+            value = _parsed(line)
+            if value is None and not line.endswith(b"\n"):
+                break
+            if value is None:
+                raise InputError(
+                    f"{folder.path / NAME}, line {number}: no result of an evaluation. Give "
+                    "another folder, or delete the line; its query is then scored again."
+                )
+            whole += len(line)
+            self._known.setdefault(value.key, value)
+        if len(data or b"") > whole:
+            self._whole = whole
+        elif whole and not line.endswith(b"\n"):
+            self._missing = "\n"
+
+
+def _parsed(line: bytes) -> QueryScores | None:
+    with contextlib.suppress(ValueError, TypeError):
+        value: dict[str, Any] = json.loads(line)
+        found = QueryScores(**value)
+        if isinstance(found.key, str) and isinstance(found.logits, list):
+            return found
+    return None

@@ -1,0 +1,246 @@
+"""`evaluate`: candidates, scores, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean, median, quantiles
+from typing import Any
+
+from qwen3_rerank.evaluation import first_stage as stages
+from qwen3_rerank.evaluation.dataset import Dataset, read_dataset
+from qwen3_rerank.evaluation.environment import environment
+from qwen3_rerank.evaluation.first_stage import FirstStage
+from qwen3_rerank.evaluation.measures import MEASURES, best_possible, parse, per_query
+from qwen3_rerank.evaluation.passages import best_f1, calibration, judged
+from qwen3_rerank.evaluation.report import FIRST, Comparison, Report, SystemReport, Timing
+from qwen3_rerank.evaluation.results_file import NAME as RESULTS
+from qwen3_rerank.evaluation.results_file import QueryScores, ResultsFile
+from qwen3_rerank.evaluation.scoring import Progress, score_all
+from qwen3_rerank.evaluation.significance import difference, estimate, holm
+from qwen3_rerank.evaluation.suggestion import KEEP, suggest
+from qwen3_rerank.evaluation.systems import System, systems_of
+from qwen3_rerank.reading.folders import OutputFolder, held
+from shared_core.identity import device_kind, identity
+from shared_core.options import Instruction
+from shared_core.prompt import DEFAULT_INSTRUCTION
+from shared_core.ranking import rank, sigmoid
+from shared_core.reranker import Reranker
+
+
+def evaluate(
+    reranker: Reranker | Mapping[str, Reranker],
+    dataset: Dataset | str | Path,
+    *,
+    first_stage: FirstStage | Mapping[str, Sequence[str]] | str | Path = stages.BM25,
+    split: str | None = None,
+    top_n: int = 100,
+    instructions: Sequence[Instruction | None] = (None,),
+    queries: int | None = None,
+    seed: int = 0,
+    measures: Sequence[str] = MEASURES,
+    keep: float = KEEP,
+    queries_at_once: int = 1,
+    out: str | Path | None = None,
+    command: str | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Report:
+    """Return what reranking the candidates of a first stage does to the figures, and write it.
+
+    Args:
+        reranker: What is evaluated, or several by name, compared on the same candidates.
+        dataset: A BEIR folder, a SQuAD-format file, or what `read_dataset` returns.
+        first_stage: ``"bm25"``, a TREC run file, or document ids per query id, best first.
+        split: Which file of a BEIR folder's ``qrels``.
+        top_n: Candidates per query at most.
+        instructions: Each is a system of its own; ``None`` is the reranker's.
+        queries: How many, drawn by ``seed``; ``None`` takes all.
+        seed: Of that draw, of the intervals and the tests.
+        measures: Of ir-measures; gains and losses are told by the first.
+        keep: The share of answered queries that the suggestion must keep.
+        queries_at_once: More than one is faster with short lists, and leaves out latency.
+        out: A folder for the report. Scores go there as they come, so that a run that was stopped
+            does what is missing when it is started again. ``None`` writes nothing.
+        command: What was typed, for the report.
+        on_progress: Called as scores come.
+
+    Raises:
+        InputError: Something in a file is wrong; the message names the line.
+        ValueError: An argument is out of range.
+        RerankError: Scoring failed. What was scored before is kept in ``out``.
+        LockedError: Another evaluation works in ``out``.
+        FolderError: There is a link in it.
+    """
+    _check(top_n=top_n, queries_at_once=queries_at_once)
+    if not 0.0 < keep <= 1.0:
+        raise ValueError(f"keep={keep}: expected a share above 0, up to 1")
+    parse(measures)
+    systems = systems_of(reranker, instructions)
+    data = dataset if isinstance(dataset, Dataset) else read_dataset(dataset, split=split)
+    if queries is not None:
+        data = data.sample(queries, seed)
+    stage = _stage(data, first_stage, top_n)
+    if out is not None and Path(out).is_dir():
+        ResultsFile(OutputFolder(Path(out)))  # refuses a foreign one before anything is written
+    with ExitStack() as stack:
+        folder = None if out is None else stack.enter_context(held(Path(out), RESULTS))
+        results = ResultsFile(folder)
+        scores = score_all(
+            systems, data, stage, results, at_once=queries_at_once, on_progress=on_progress
+        )
+        before = per_query(data.relevant, stage.candidates, measures)
+        parts = [
+            _system(
+                one,
+                scores[one.letter],
+                data,
+                stage,
+                measures,
+                seed,
+                keep,
+                is_timed=queries_at_once == 1,
+            )
+            for one in systems
+        ]
+        ideal = best_possible(data.relevant, stage.candidates, measures)
+        report = Report(
+            dataset=data,
+            first_stage=stage,
+            top_n=top_n,
+            seed=seed,
+            measures=tuple(measures),
+            before=before,
+            before_figures={name: _estimate(before[name], seed) for name in measures},
+            ceiling={name: fmean(ideal[name].values()) for name in measures},
+            right=_right(data, stage),
+            systems=parts,
+            comparisons=_comparisons(before, parts, measures, seed),
+            environment=environment(),
+            command=command,
+        )
+        if out is not None:
+            report.save(out)
+    return report
+
+
+def _check(**given: int) -> None:
+    for name, value in given.items():
+        if value < 1:
+            raise ValueError(f"{name}={value}: expected 1 or more")
+
+
+def _stage(
+    data: Dataset, given: FirstStage | Mapping[str, Sequence[str]] | str | Path, top_n: int
+) -> FirstStage:
+    if isinstance(given, FirstStage):
+        return given
+    if isinstance(given, Mapping):
+        return stages.from_mapping(data, given, top_n)
+    return stages.bm25(data, top_n) if given == stages.BM25 else stages.from_run(data, given, top_n)
+
+
+def _system(
+    system: System,
+    scores: Mapping[str, QueryScores],
+    data: Dataset,
+    stage: FirstStage,
+    measures: Sequence[str],
+    seed: int,
+    keep: float,
+    *,
+    is_timed: bool,
+) -> SystemReport:
+    order = {
+        query: [
+            (stage.candidates[query][place][0], scores[query].logits[place])
+            for place in rank(scores[query].logits)
+        ]
+        if query in scores
+        else []
+        for query in data.queries
+    }
+    values = per_query(data.relevant, order, measures)
+    as_scores = {
+        query: [(document, sigmoid(logit)) for document, logit in ranked]
+        for query, ranked in order.items()
+    }
+    after = judged(as_scores, data.relevant)
+    return SystemReport(
+        letter=system.letter,
+        name=system.name,
+        instruction=_instruction(system),
+        told=identity(system.reranker) | {"device": device_kind(system.reranker)},
+        values=values,
+        figures={name: _estimate(values[name], seed) for name in measures},
+        order=order,
+        judged=after,
+        **_cost(list(scores.values()), is_timed=is_timed),
+        best_f1=best_f1(after),
+        calibration=calibration(after),
+        suggestion=suggest(after, judged(stage.candidates, data.relevant), keep),
+    )
+
+
+def _instruction(system: System) -> str:
+    given = system.instruction
+    given = system.reranker.options.instruction if given is None else given
+    return "a function of the query" if callable(given) else given or DEFAULT_INSTRUCTION
+
+
+def _cost(scores: Sequence[QueryScores], *, is_timed: bool) -> dict[str, Any]:
+    """Return tokens and times."""
+    documents = sum(len(one.logits) for one in scores)
+    tokens = [one.tokens for one in scores if one.tokens is not None]
+    cut = [one.truncated for one in scores if one.truncated is not None]
+    seconds = [one.seconds for one in scores if one.seconds is not None]
+    knows = bool(scores) and len(tokens) == len(scores)
+    return {
+        "tokens_per_query": fmean(tokens) if knows else None,
+        "tokens_per_document": sum(tokens) / documents if knows else None,
+        "truncated": sum(cut) if scores and len(cut) == len(scores) else None,
+        "timing": _timing(seconds) if seconds and is_timed else None,
+    }
+
+
+def _timing(seconds: Sequence[float]) -> Timing:
+    p95 = quantiles(seconds, n=20, method="inclusive")[-1] if len(seconds) > 1 else seconds[0]
+    return Timing(len(seconds), fmean(seconds), median(seconds), p95)
+
+
+def _estimate(values: Mapping[str, float], seed: int) -> Any:
+    return estimate(list(values.values()), seed)
+
+
+def _right(data: Dataset, stage: FirstStage) -> tuple[int, int]:
+    """Return how many relevant documents there are, and how many are candidates."""
+    there = found = 0
+    for query, grades in data.relevant.items():
+        candidates = {document for document, _ in stage.candidates[query]}
+        right = [document for document, grade in grades.items() if grade > 0]
+        there += len(right)
+        found += sum(document in candidates for document in right)
+    return there, found
+
+
+def _comparisons(
+    before: Mapping[str, Mapping[str, float]],
+    systems: Sequence[SystemReport],
+    measures: Sequence[str],
+    seed: int,
+) -> list[Comparison]:
+    """Return every two, corrected together measure by measure."""
+    found = []
+    for name in measures:
+        rows = [(FIRST, before[name]), *((one.letter, one.values[name]) for one in systems)]
+        pairs = [
+            (first, second, difference(list(a.values()), list(b.values()), seed))
+            for (first, a), (second, b) in combinations(rows, 2)
+        ]
+        corrected = holm([one.p for _, _, one in pairs])
+        found += [
+            Comparison(name, first, second, one, p)
+            for (first, second, one), p in zip(pairs, corrected, strict=True)
+        ]
+    return found

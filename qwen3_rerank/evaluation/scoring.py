@@ -1,0 +1,195 @@
+"""Every system judges the candidates of every query; what is known already is not judged again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from qwen3_rerank.evaluation.dataset import Dataset
+from qwen3_rerank.evaluation.first_stage import FirstStage
+from qwen3_rerank.evaluation.results_file import QueryScores, ResultsFile
+from qwen3_rerank.evaluation.systems import System, key_of
+from shared_core.errors import RerankError, ScoringError
+from shared_core.identity import agree, farthest_apart, identity, is_known
+from shared_core.options import resolve_instruction
+from shared_core.results import RankedDocument
+
+# So far from one another margins of one model may be: half precision in other packs.
+_ROUNDING = 0.5
+_WARM_UP = ("What is the capital of China?", ["The capital of China is Beijing."])
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the scoring is.
+
+    Attributes:
+        system: The letter of the system at work.
+        done: Queries done, of all systems.
+        known: How many of them were known from a run before.
+        total: Queries of all systems.
+    """
+
+    system: str
+    done: int
+    known: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One query for one system."""
+
+    key: str
+    query: str
+    text: str
+    texts: Sequence[str]
+
+
+def score_all(
+    systems: Sequence[System],
+    dataset: Dataset,
+    first_stage: FirstStage,
+    results: ResultsFile,
+    *,
+    at_once: int = 1,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> dict[str, dict[str, QueryScores]]:
+    """Return letter → query id → scores; queries without candidates are left out.
+
+    Args:
+        systems: What is evaluated.
+        dataset: Queries and documents.
+        first_stage: The candidates.
+        results: What is known, and where scores go as they come.
+        at_once: Queries in one call. With more than one no latency is measured.
+        on_progress: Called after every call.
+
+    Raises:
+        RerankError: Scoring failed; the message names the query. What was scored is kept.
+    """
+    asked = {
+        query: text for query, text in dataset.queries.items() if first_stage.candidates[query]
+    }
+    found: dict[str, dict[str, QueryScores]] = {}
+    show = on_progress or _quiet
+    done = known = 0
+    total = len(asked) * len(systems)
+    was_loaded = {id(system.reranker): system.reranker.is_loaded for system in systems}
+    for place, system in enumerate(systems):
+        tasks = list(_tasks(system, asked, dataset.documents, first_stage))
+        missing = [task for task in tasks if results.get(task.key) is None]
+        known += len(tasks) - len(missing)
+        done += len(tasks) - len(missing)
+        show(Progress(system.letter, done, known, total))
+        if missing:
+            _warm_up(system)
+            _check_same(system, tasks, results)
+        for chunk in _chunks(missing, at_once):
+            results.add(_judged(system, chunk, is_timed=at_once == 1))
+            done += len(chunk)
+            show(Progress(system.letter, done, known, total))
+        found[system.letter] = {task.query: _known(results, task.key) for task in tasks}
+        is_last = all(later.reranker is not system.reranker for later in systems[place + 1 :])
+        if is_last and len(was_loaded) > 1 and not was_loaded[id(system.reranker)]:
+            system.reranker.unload()  # the next model may need the memory
+    return found
+
+
+def _tasks(
+    system: System,
+    queries: Mapping[str, str],
+    documents: Mapping[str, str],
+    first_stage: FirstStage,
+) -> Iterator[_Task]:
+    if not is_known(system.reranker):
+        _warm_up(system)  # a hub model's commit is known once its files are here
+    told = identity(system.reranker)
+    configured = system.reranker.options.instruction
+    for query, text in queries.items():
+        texts = [documents[one] for one, _ in first_stage.candidates[query]]
+        instruction = resolve_instruction(system.instruction, configured, text)
+        yield _Task(key_of(told, instruction, text, texts), query, text, texts)
+
+
+def _warm_up(system: System) -> None:
+    """Load the model, or ask the server what it is, so that no query's time has that in it."""
+    query, documents = _WARM_UP
+    system.reranker.score(query, documents, instruction=system.instruction)
+
+
+def _check_same(system: System, tasks: Sequence[_Task], results: ResultsFile) -> None:
+    """Score one known query again: a server's model may have changed under the same name.
+
+    Raises:
+        ScoringError: It has other scores now.
+    """
+    for task in tasks:
+        before = results.get(task.key)
+        if before is None:
+            continue
+        now = _judged(system, [task], is_timed=False)[0].logits
+        if not agree(identity(system.reranker), before.logits, now, rounding=_ROUNDING):
+            apart = farthest_apart(before.logits, now)
+            raise ScoringError(
+                f"{system.name} does not score as it did when the results were begun: query "
+                f"{task.query} has a margin that is {apart:.2f} off. Give another folder for the "
+                "results, or make the model what it was."
+            )
+        return
+
+
+def _judged(system: System, tasks: Sequence[_Task], *, is_timed: bool) -> list[QueryScores]:
+    began = time.perf_counter()
+    try:
+        rankings = system.reranker.rerank_many(
+            [task.text for task in tasks],
+            [task.texts for task in tasks],
+            instruction=system.instruction,
+        )
+    except RerankError as error:
+        names = ", ".join(task.query for task in tasks[:3]) + (", …" if len(tasks) > 3 else "")
+        error.args = (f"query {names}: {error}", *error.args[1:])
+        raise
+    seconds = time.perf_counter() - began
+    return [
+        _scores(task, ranked, seconds if is_timed else None)
+        for task, ranked in zip(tasks, rankings, strict=True)
+    ]
+
+
+def _scores(task: _Task, ranked: Sequence[RankedDocument], seconds: float | None) -> QueryScores:
+    logits: list[float] = [0.0] * len(task.texts)
+    for one in ranked:
+        if one.logit is None:
+            raise ScoringError(f"query {task.query} was passed through unscored: {one.error}")
+        logits[one.index] = one.logit
+    given = [one.n_tokens if one.total_tokens is None else one.total_tokens for one in ranked]
+    tokens = [count for count in given if count is not None]
+    cut = [one.truncated for one in ranked if one.truncated is not None]
+    return QueryScores(
+        key=task.key,
+        query=task.query,
+        logits=logits,
+        tokens=sum(tokens) if len(tokens) == len(ranked) else None,
+        truncated=sum(cut) if len(cut) == len(ranked) else None,
+        seconds=seconds,
+    )
+
+
+def _known(results: ResultsFile, key: str) -> QueryScores:
+    found = results.get(key)
+    if found is None:
+        raise ScoringError(f"the scores of {key} were lost")
+    return found
+
+
+def _quiet(progress: Progress) -> None:
+    """Show nothing."""
+    del progress
+
+
+def _chunks(tasks: Sequence[_Task], size: int) -> Iterator[Sequence[_Task]]:
+    for begin in range(0, len(tasks), size):
+        yield tasks[begin : begin + size]

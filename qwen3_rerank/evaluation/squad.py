@@ -1,0 +1,103 @@
+"""The format of SQuAD: paragraphs with questions that each answers. XQuAD and CMRC 2018 have it.
+
+A question's right document is the paragraph it is asked about. Also read is the older layout of
+CMRC 2018, a list of ``{"context_text", "qas": [{"query_id", "query_text"}]}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from qwen3_rerank.evaluation.dataset import Dataset, checked
+from qwen3_rerank.reading.document_files import InputError, check_text, decode, parse_json
+
+_EXPECTED = 'expected {"data": [{"paragraphs": [{"context": "…", "qas": […]}]}]}'
+
+
+def read_squad(path: Path) -> Dataset:
+    """Return the paragraphs of a file as documents, and its questions as queries.
+
+    Identical paragraphs become one. Questions that SQuAD 2 marks impossible are left out.
+
+    Raises:
+        InputError: It is not of that format; the message says where.
+    """
+    try:
+        value = parse_json(decode(path.read_bytes(), str(path)))
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+    names: dict[str, str] = {}
+    queries: dict[str, str] = {}
+    relevant: dict[str, dict[str, int]] = {}
+    merged = impossible = 0
+    for where, context, questions in _paragraphs(value, str(path)):
+        merged += context in names
+        document = names.setdefault(context, f"p{len(names) + 1}")
+        for index, one in enumerate(questions):
+            place = f"{where}, question {index + 1}"
+            if not isinstance(one, dict):
+                raise InputError(f"{place}: expected an object with id and question")
+            if one.get("is_impossible") is True:
+                impossible += 1
+                continue
+            name = str(_field(one, ("id", "query_id"), place, (str, int)))
+            if name in queries:
+                raise InputError(f"{place}: the id {name!r:.80} is there twice")
+            queries[name] = _field(one, ("question", "query_text"), place, (str,))
+            relevant[name] = {document: 1}
+    notes = []
+    if merged:
+        notes.append(f"{merged} paragraphs are there more than once, and are one document each")
+    if impossible:
+        notes.append(f"left out: {impossible} questions that have no answer (is_impossible)")
+    documents = {name: text for text, name in names.items()}
+    return checked(path.name, documents, queries, relevant, notes)
+
+
+def _paragraphs(value: Any, name: str) -> Iterator[tuple[str, str, list[Any]]]:
+    """Yield place, text and questions of every paragraph."""
+    if isinstance(value, dict) and isinstance(value.get("data"), list):
+        for number, article in enumerate(value["data"], 1):
+            where = f"{name}, article {number}"
+            given = article.get("paragraphs") if isinstance(article, dict) else None
+            if not isinstance(given, list):
+                raise InputError(f"{where}: no list of paragraphs; {_EXPECTED}")
+            for index, one in enumerate(given, 1):
+                yield _paragraph(one, f"{where}, paragraph {index}")
+    elif isinstance(value, list):
+        for index, one in enumerate(value, 1):
+            yield _paragraph(one, f"{name}, paragraph {index}")
+    else:
+        raise InputError(f"{name}: no list of articles; {_EXPECTED}")
+
+
+def _paragraph(value: Any, where: str) -> tuple[str, str, list[Any]]:
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: {_EXPECTED}")
+    context = _field(value, ("context", "context_text"), where, (str,))
+    questions = value.get("qas")
+    if not isinstance(questions, list):
+        raise InputError(f'{where}: no list "qas"; {_EXPECTED}')
+    return where, context, questions
+
+
+def _field(
+    value: dict[str, Any], names: tuple[str, ...], where: str, kinds: tuple[type, ...]
+) -> Any:
+    for name in names:
+        if name in value:
+            found = value[name]
+            if not isinstance(found, kinds) or isinstance(found, bool):
+                break
+            if isinstance(found, str):
+                try:
+                    check_text(found)
+                except ValueError as error:
+                    raise InputError(f"{where}: {name}: {error}") from None
+            return found
+    there = ", ".join(map(str, value)) or "none"
+    raise InputError(f'{where}: no "{names[0]}" that is a string (there are: {there:.80})')

@@ -1,0 +1,114 @@
+"""From what was put into the page to what it shows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+from qwen3_rerank.page.cards import note
+from qwen3_rerank.page.exports import Ranking
+from qwen3_rerank.page.given import PageError, documents_of, query_of
+from qwen3_rerank.page.kept import Kept, Upload
+from qwen3_rerank.page.models import Models, RankRefusedError
+from qwen3_rerank.page.tasks import TASKS
+from qwen3_rerank.page.words import Language, say
+from qwen3_rerank.reading.document_files import Split
+from shared_core.errors import (
+    ClosedError,
+    DeviceMemoryError,
+    QueryTooLongError,
+    RemoteError,
+    RerankError,
+    ServerUnreachableError,
+)
+from shared_core.options.windows import LongDocuments
+
+_BY_STATUS = {
+    422: "limit",
+    429: "queue_full",
+    502: "server_failed",
+    503: "unavailable",
+    504: "no_reply",
+    507: "no_memory",
+}
+_BY_TYPE: tuple[tuple[type[Exception], str], ...] = (
+    (QueryTooLongError, "query_too_long"),
+    (DeviceMemoryError, "no_memory"),
+    (ServerUnreachableError, "no_reply"),
+    (RemoteError, "server_failed"),
+    (ClosedError, "unavailable"),
+    (ValueError, "wrong_input"),
+)
+
+
+async def ranked(
+    models: Models,
+    uploads: Kept[Upload],
+    name: str,
+    query: str,
+    instruction: str,
+    documents: str,
+    split: Split,
+    file: str | None,
+    top_k: float | None,
+    way: LongDocuments,
+    window_tokens: float | None,
+    language: Language,
+) -> Ranking:
+    """Return the ranking that was asked for.
+
+    Args:
+        models: What ranks, by name.
+        uploads: The files that were added, of which ``file`` names one, if it is not empty.
+        name, query, …: What was put into the page.
+
+    Raises:
+        PageError: Something is missing, or wrong.
+    """
+    asked = query_of(query or "", language)
+    upload = uploads.get(file.partition("/")[0]) if file else None
+    if file and upload is None:
+        raise PageError(say("file_gone", language))
+    texts = documents_of(documents or "", split, upload, language)
+    task = (instruction or "").strip() or TASKS["web"][2]
+    started = time.perf_counter()
+    found = await models[name](
+        asked,
+        texts,
+        instruction=task,
+        top_k=int(top_k) if top_k and top_k > 0 else None,
+        long_documents=way,
+        window_tokens=int(window_tokens) if window_tokens and way == "windows" else None,
+    )
+    seconds = time.perf_counter() - started
+    return Ranking(asked, task, name, len(texts), seconds, found)
+
+
+async def shown(
+    coming: Awaitable[tuple[Ranking, ...]],
+    language: Language,
+    kept: Kept[tuple[Ranking, ...]],
+    show: Callable[[tuple[Ranking, ...], Language], str],
+) -> tuple[str, str]:
+    """Return the token of what is awaited, with its HTML; or none, and what went wrong."""
+    try:
+        rankings = await coming
+    except (PageError, RerankError, ValueError) as error:
+        return "", note(problem(error, language), "problem")
+    size = sum(len(one.document) for ranking in rankings for one in ranking.ranked)
+    return kept.add(rankings, size), show(rankings, language)
+
+
+def problem(error: Exception, language: Language) -> str:
+    """Return an error in the language of the page, with the technical text where there is one.
+
+    >>> problem(ValueError("top_k is 0"), "zh")
+    '输入或选项不合要求，请修改后重试（详情：top_k is 0）'
+    """
+    if isinstance(error, PageError):
+        return str(error)
+    if isinstance(error, RankRefusedError):
+        word = _BY_STATUS.get(error.status, "failed")
+    else:
+        word = next((word for kind, word in _BY_TYPE if isinstance(error, kind)), "failed")
+    return say(word, language, reason=error)

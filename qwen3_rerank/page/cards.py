@@ -1,0 +1,201 @@
+"""Rankings as HTML. Every text of a user's goes through `escape`; nothing else writes one."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+
+from qwen3_rerank.page.exports import Ranking, as_csv, as_json, data_link
+from qwen3_rerank.page.words import Language, say
+from shared_core.results import RankedDocument
+
+_LONG_CHARACTERS = 420
+_LONG_LINES = 8
+
+
+def escape(text: object) -> str:
+    """Return a text for HTML, and for a template: ``$``, braces and backticks are escaped, too.
+
+    >>> escape("<b>${x}</b>")
+    '&lt;b&gt;&#36;&#123;x&#125;&lt;/b&gt;'
+    """
+    escaped = html.escape(str(text), quote=True)
+    for character in "$`{}":
+        escaped = escaped.replace(character, f"&#{ord(character)};")
+    return escaped
+
+
+def note(text: str, kind: str = "hint") -> str:
+    """Return a sentence in a frame: a ``hint`` or a ``problem``."""
+    role = "alert" if kind == "problem" else "status"
+    return f'<div class="qr-note qr-{kind}" role="{role}">{escape(text)}</div>'
+
+
+def ranking_html(ranking: Ranking, language: Language) -> str:
+    """Return one ranking: a summary, its downloads and its cards."""
+    return (
+        f'<section class="qr-ranking" lang="{language}">'
+        f"{_head(ranking, language)}"
+        f"{_cards(ranking.ranked, language, _moves_from_input(ranking.ranked))}"
+        f"{_downloads([ranking], language)}</section>"
+    )
+
+
+def comparison_html(first: Ranking, second: Ranking, language: Language) -> str:
+    """Return two rankings of the same documents side by side; on a phone, one below the other."""
+    places = [_places(one.ranked) for one in (first, second)]
+    differing = sum(
+        places[0].get(index) != places[1].get(index) for index in {*places[0], *places[1]}
+    )
+    summary = say("differ", language, count=differing, all=first.count)
+    columns = "".join(  # what moved is said of the second one alone: the first is the measure
+        f'<section class="qr-column"><h3><span class="qr-letter">{letter}</span>'
+        f"{escape(one.instruction)}</h3>"
+        f"{_cards(one.ranked, language, moves, other)}</section>"
+        for letter, one, moves, other in (
+            ("A", first, {}, places[1]),
+            ("B", second, _moves_from(places[1], places[0]), places[0]),
+        )
+    )
+    return (
+        f'<section class="qr-ranking" lang="{language}">'
+        f'<div class="qr-head"><p class="qr-query">{escape(first.query)}</p>'
+        f'<p class="qr-summary">{escape(summary)}</p></div>'
+        f'<div class="qr-columns">{columns}</div>{_downloads([first, second], language)}</section>'
+    )
+
+
+def _head(ranking: Ranking, language: Language) -> str:
+    summary = say(
+        "summary",
+        language,
+        shown=len(ranking.ranked),
+        count=ranking.count,
+        seconds=f"{ranking.seconds:.2f}",
+        model=ranking.model,
+    )
+    return (
+        f'<div class="qr-head"><p class="qr-query">{escape(ranking.query)}</p>'
+        f'<p class="qr-summary">{escape(summary)}</p></div>'
+    )
+
+
+def _downloads(rankings: Sequence[Ranking], language: Language) -> str:
+    links = (
+        ("JSON", "ranking.json", data_link(as_json(rankings), "application/json")),
+        ("CSV", "ranking.csv", data_link(as_csv(rankings), "text/csv", mark=True)),
+    )
+    anchors = "".join(
+        f'<a class="qr-button" download="{name}" href="{link}">'
+        f'<span aria-hidden="true">↓</span> {kind}</a>'
+        for kind, name, link in links
+    )
+    label = escape(say("download", language))
+    return f'<div class="qr-downloads" role="group" aria-label="{label}">{label} {anchors}</div>'
+
+
+def _cards(
+    ranked: Sequence[RankedDocument],
+    language: Language,
+    moves: Mapping[int, int],
+    other: Mapping[int, int] | None = None,
+) -> str:
+    cards = "".join(
+        _card(place, one, language, moves.get(one.index), other)
+        for place, one in enumerate(ranked, 1)
+    )
+    return f'<ol class="qr-cards">{cards}</ol>'
+
+
+def _card(
+    place: int,
+    one: RankedDocument,
+    language: Language,
+    move: int | None,
+    other: Mapping[int, int] | None,
+) -> str:
+    facts = []
+    if other is None:
+        facts.append(say("was", language, place=one.index + 1))
+    elif one.index in other:
+        facts.append(say("in_other", language, place=other[one.index]))
+    else:
+        facts.append(say("not_in_other", language))
+    if one.n_tokens is not None:
+        facts.append(say("tokens", language, count=f"{one.n_tokens:,}"))
+    spans = "".join(f"<span>{escape(fact)}</span>" for fact in facts)
+    if one.window is not None:
+        spans += f'<span class="qr-part">{escape(_part(one, language))}</span>'
+    if one.truncated:
+        spans += f'<span class="qr-cut">✂ {escape(say("cut", language))}</span>'
+    return (
+        f'<li class="qr-card"><div class="qr-top"><span class="qr-place">{place}</span>'
+        f"{_bar(one.score, language)}{_move(move, language)}</div>"
+        f'{_text(one, language)}<div class="qr-facts">{spans}</div></li>'
+    )
+
+
+def _bar(score: float | None, language: Language) -> str:
+    share = 0.0 if score is None else score
+    number = "–" if score is None else f"{score:.3f}"
+    label = escape(say("score", language))
+    return (
+        f'<span class="qr-bar" role="meter" aria-label="{label}" aria-valuemin="0" '
+        f'aria-valuemax="1" aria-valuenow="{share:.4f}"><span class="qr-fill" '
+        f'style="width:{100 * share:.1f}%"></span></span><span class="qr-score">{number}</span>'
+    )
+
+
+def _move(places: int | None, language: Language) -> str:
+    if places is None:
+        return ""
+    if places == 0:
+        return f'<span class="qr-move qr-same" title="{escape(say("same", language))}">=</span>'
+    word, kind, sign = ("up", "qr-up", "▲") if places > 0 else ("down", "qr-down", "▼")
+    title = escape(say(word, language, places=abs(places)))
+    return (
+        f'<span class="qr-move {kind}" title="{title}" aria-label="{title}">'
+        f"{sign} {abs(places)}</span>"
+    )
+
+
+def _part(one: RankedDocument, language: Language) -> str:
+    """Return where the best window of a document is."""
+    start, end = one.window or (0, 0)
+    values = {"start": start + 1, "end": end, "all": len(one.document)}
+    return say("window", language, **{name: f"{value:,}" for name, value in values.items()})
+
+
+def _text(one: RankedDocument, language: Language) -> str:
+    """Return the text, the best window marked; a long one shows where it begins, and the rest on
+    request.
+    """
+    document = one.document
+    start, end = one.window or (0, len(document))
+    part = escape(document[start:end])
+    marked = part if one.window is None else f"<mark>{part}</mark>"
+    text = f"{escape(document[:start])}{marked}{escape(document[end:])}"
+    whole = f'<div class="qr-text" dir="auto">{text}</div>'
+    if len(document) <= _LONG_CHARACTERS and document.count("\n") < _LONG_LINES:
+        return whole
+    shown = "\n".join(document[start:end].lstrip().split("\n")[:_LONG_LINES])[:_LONG_CHARACTERS]
+    begins = f"{'…' if start else ''}{escape(shown)}…"
+    return (
+        f'<details class="qr-long"><summary><span class="qr-text" dir="auto">{begins}'
+        f'</span> <span class="qr-more">{escape(say("show_all", language))}</span></summary>'
+        f"{whole}</details>"
+    )
+
+
+def _places(ranked: Sequence[RankedDocument]) -> dict[int, int]:
+    """Return the place of each document, by its position in the input."""
+    return {one.index: place for place, one in enumerate(ranked, 1)}
+
+
+def _moves_from_input(ranked: Sequence[RankedDocument]) -> dict[int, int]:
+    return {one.index: one.index + 1 - place for place, one in enumerate(ranked, 1)}
+
+
+def _moves_from(mine: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:
+    """Return how many places higher each document is here than there."""
+    return {index: other[index] - place for index, place in mine.items() if index in other}

@@ -1,0 +1,248 @@
+"""What is let through to Gradio: the routes that the page uses, with bodies that were checked.
+
+Gradio has some ninety routes, among them ones that serve files by path, fetch addresses and keep
+queues of messages. The page needs its document, its assets and its events. Files are added here
+(kept.py), and events are answered at once: nothing of a session stays on the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from qwen3_rerank.page.bodies import Bodies, PageLimits, PageRefusedError
+from qwen3_rerank.page.document import Document, made
+from qwen3_rerank.page.fields import Check, Value
+from qwen3_rerank.page.given import FILE_TYPES, MOST_FILE_BYTES
+from qwen3_rerank.page.kept import Kept, Upload
+from qwen3_rerank.web.values import more_values_than
+
+_ASSETS = ("/assets/", "/static/")
+_FILES = frozenset({"/favicon.ico", "/theme.css", "/gradio_api/theme.css", "/config"})
+_RUN = "/gradio_api/run/"
+_UPLOAD = "/gradio_api/upload"
+_PROGRESS = "/gradio_api/upload_progress"
+# What surrounds a file in a multipart body.
+_AROUND_FILE_BYTES = 16_384
+# An event has some twenty.
+_MOST_VALUES = 256
+# Gradio believes these, whoever sends them, or answers them by itself.
+_KEPT_OUT = frozenset(
+    {b"origin", b"cookie", b"content-length", b"x-gradio-server", b"x-forwarded-host"}
+)
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    fn_index: int
+    data: list[Value] = Field(max_length=64)
+    session_hash: str = Field(default="", max_length=64)
+
+
+class Gate:
+    """An ASGI application: the page, without the rest of Gradio.
+
+    Args:
+        app: Gradio's application, at the path ``/``.
+        checks: The checks of every event's values.
+        uploads: Where added files are kept.
+        limits: How much is taken at once.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        checks: Mapping[int, Sequence[Check]],
+        uploads: Kept[Upload],
+        limits: PageLimits,
+    ) -> None:
+        self._app = app
+        self._checks = checks
+        self._uploads = uploads
+        self._limits = limits
+        self._bodies = Bodies(limits)
+        self._document: Document | None = None
+        self._under_way: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request whose ``path`` is relative to the page."""
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        try:
+            reply = await self._reply(scope, receive, send)
+        except PageRefusedError as refusal:
+            # Gradio's page shows what is called `error`.
+            headers = {"Connection": "close"} if refusal.status in (408, 413, 503) else None
+            reply = JSONResponse({"error": refusal.message}, refusal.status, headers=headers)
+        if reply is not None:
+            await reply(scope, receive, send)
+
+    async def _reply(self, scope: Scope, receive: Receive, send: Send) -> Response | None:
+        """Return the reply; ``None`` is one that Gradio has sent."""
+        path, method = scope["path"], scope["method"]
+        if method in ("GET", "HEAD"):
+            if path in ("", "/"):
+                return await self._page(scope)
+            if path == _PROGRESS:
+                # An upload that is asked about here is over, or will be in a moment.
+                return Response('data: {"msg": "done"}\n\n', media_type="text/event-stream")
+            if (path in _FILES or path.startswith(_ASSETS)) and ".." not in path:
+                plain = {**_passed(scope), "query_string": b""}
+                await self._app(plain, receive, _without_cors(send))
+                return None
+        elif method == "POST" and path.startswith(_RUN):
+            await self._run(scope, receive, send)
+            return None
+        elif method == "POST" and path == _UPLOAD:
+            return await self._upload(scope, receive)
+        return PlainTextResponse("Not found", 404)
+
+    async def _page(self, scope: Scope) -> Response:
+        if self._document is None:
+            self._document = await made(self._app)
+        headers = {
+            "Content-Security-Policy": self._document.policy,
+            "Cache-Control": "no-cache",
+            "Vary": "Accept-Encoding",
+        }
+        if "gzip" not in Headers(scope=scope).get("accept-encoding", ""):
+            return Response(self._document.content, headers=headers, media_type="text/html")
+        headers["Content-Encoding"] = "gzip"
+        return Response(self._document.compressed, headers=headers, media_type="text/html")
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let Gradio answer an event, without a session: there is nothing then that it keeps."""
+        most = self._limits.max_body_bytes
+        async with self._bodies.read(scope, receive, "application/json", most) as body:
+            if more_values_than(_MOST_VALUES, body):
+                raise PageRefusedError(422, "bad_values")
+            try:
+                event = _Event.model_validate_json(body)
+            except ValidationError:
+                raise PageRefusedError(422, "bad_values") from None
+            checks = self._checks.get(event.fn_index)
+            if (
+                checks is None
+                or len(checks) != len(event.data)
+                or not all(check(value) for check, value in zip(checks, event.data, strict=True))
+            ):
+                raise PageRefusedError(422, "bad_values")
+            content = json.dumps({"fn_index": event.fn_index, "data": event.data}).encode()
+            inner = {**_passed(scope), "path": f"{_RUN}predict", "raw_path": b""}
+            inner["headers"].append((b"content-length", str(len(content)).encode()))
+            with self._place(event.session_hash):
+                await _unless_hung_up(self._app, inner, content, receive, _without_cors(send))
+
+    async def _upload(self, scope: Scope, receive: Receive) -> Response:
+        """Keep a file, and answer with its token where Gradio has a path."""
+        most = MOST_FILE_BYTES + _AROUND_FILE_BYTES
+        async with self._bodies.read(scope, receive, "multipart/form-data", most) as body:
+            upload = await _file_in(Headers(scope=scope), body)
+        token = self._uploads.add(upload, len(upload.content) + len(upload.name))
+        return JSONResponse([f"{token}/{upload.name}"])
+
+    @contextmanager
+    def _place(self, session: str) -> Iterator[None]:
+        """Hold a place among the events under way."""
+        limits, counts = self._limits, self._under_way
+        if counts.total() >= limits.most_events or counts[session] >= limits.most_events_of_session:
+            raise PageRefusedError(503, "busy")
+        counts[session] += 1
+        try:
+            yield
+        finally:
+            counts[session] -= 1
+            if not counts[session]:
+                del counts[session]
+
+
+class _InMemory(MultiPartParser):
+    """The body is in memory already, and bounded: nothing is written to disk."""
+
+    max_file_size = spool_max_size = 2 * MOST_FILE_BYTES
+
+
+async def _file_in(headers: Headers, body: bytes) -> Upload:
+    """Return the one file of a multipart body."""
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield body
+
+    parser = _InMemory(headers, stream(), max_files=1, max_fields=0)  # type: ignore[arg-type]  # a generator or not, it is read once
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError, ValueError):
+        raise PageRefusedError(400, "one_file") from None
+    try:
+        files = [one for one in form.getlist("files") if isinstance(one, UploadFile)]
+        if len(files) != 1:
+            raise PageRefusedError(400, "one_file")
+        name = (files[0].filename or "").replace("\\", "/").rpartition("/")[2]
+        name = "".join(filter(str.isprintable, name))[-200:]
+        if not name.lower().endswith(FILE_TYPES):
+            raise PageRefusedError(415, "file_types", types=", ".join(FILE_TYPES))
+        return Upload(name, await files[0].read())
+    finally:
+        await form.close()
+
+
+def _passed(scope: Scope) -> Scope:
+    """Return a request for Gradio, without what it would believe or answer by itself."""
+    headers = [(name, value) for name, value in scope["headers"] if name not in _KEPT_OUT]
+    return {**scope, "root_path": "", "app_root_path": "", "headers": headers}
+
+
+def _without_cors(send: Send) -> Send:
+    """Return `send` without headers that let other web pages read, and without cookies."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = [
+                (name, value)
+                for name, value in message.get("headers", [])
+                if not name.lower().startswith(b"access-control-") and name.lower() != b"set-cookie"
+            ]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return sent
+
+
+async def _unless_hung_up(
+    app: ASGIApp, scope: Scope, body: bytes, receive: Receive, send: Send
+) -> None:
+    """Let an application answer a request with this body; give up when nobody waits any more."""
+    unread = [body]
+
+    async def replayed() -> Message:
+        if unread:
+            return {"type": "http.request", "body": unread.pop(), "more_body": False}
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    async def hung_up() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    working = asyncio.ensure_future(app(scope, replayed, send))
+    watching = asyncio.ensure_future(hung_up())
+    try:
+        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+    finally:
+        watching.cancel()
+        if not working.done():
+            working.cancel()
+            await asyncio.wait({working})

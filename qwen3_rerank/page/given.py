@@ -1,0 +1,61 @@
+"""What people put into the page, as documents; bounded, since a page is for trying out."""
+
+from __future__ import annotations
+
+from qwen3_rerank.page.kept import Upload
+from qwen3_rerank.page.words import Language, say
+from qwen3_rerank.reading.document_files import (
+    InputError,
+    Split,
+    check_text,
+    read_documents,
+    split_text,
+)
+
+MOST_DOCUMENTS = 500
+MOST_CHARACTERS = 1_000_000
+# A character of UTF-8 takes four bytes at most.
+MOST_FILE_BYTES = 4 * MOST_CHARACTERS
+FILE_TYPES = (".txt", ".md", ".jsonl", ".ndjson", ".csv")
+
+
+class PageError(Exception):
+    """What to tell the person at the page, in their language; not escaped."""
+
+
+def documents_of(text: str, split: Split, file: Upload | None, language: Language) -> list[str]:
+    """Return the documents typed in, then those of the file.
+
+    Raises:
+        PageError: There are none or too many, or the file cannot be read.
+    """
+    documents = split_text(text, split)
+    if file is not None:
+        try:
+            given = read_documents(file.content, file.name, split=split)
+        except InputError as error:
+            raise PageError(say("bad_file", language, reason=error)) from None
+        documents += [one.text for one in given]
+    if not documents:
+        raise PageError(say("no_documents", language))
+    if len(documents) > MOST_DOCUMENTS:
+        raise PageError(say("too_many", language, count=len(documents), most=MOST_DOCUMENTS))
+    characters = sum(map(len, documents))
+    if characters > MOST_CHARACTERS:
+        raise PageError(say("too_long", language, count=characters, most=MOST_CHARACTERS))
+    return documents
+
+
+def query_of(text: str, language: Language) -> str:
+    """Return the question.
+
+    Raises:
+        PageError: There is none.
+    """
+    try:
+        check_text(text)
+    except ValueError as error:
+        raise PageError(say("bad_text", language, reason=error)) from None
+    if not text.strip():
+        raise PageError(say("no_query", language))
+    return text.strip()

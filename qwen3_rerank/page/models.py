@@ -1,0 +1,50 @@
+"""What the page ranks with: one model, or several by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from shared_core.errors import RerankError
+from shared_core.options.windows import LongDocuments
+from shared_core.reranker import Reranker
+from shared_core.results import RankedDocument
+
+
+class RankRefusedError(RerankError):
+    """A ranking that the service around the page refused.
+
+    Args:
+        status: The HTTP status that a request would get.
+        message: The reason, in English.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Rank(Protocol):
+    """`Reranker.arerank`, or what stands in front of it."""
+
+    async def __call__(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        instruction: str | None = None,
+        top_k: int | None = None,
+        long_documents: LongDocuments | None = None,
+        window_tokens: int | None = None,
+    ) -> list[RankedDocument]:
+        """Return the documents to keep, best first."""
+        ...
+
+
+Models = Mapping[str, Rank]
+"""How to rank with each model, by the name that the page shows; the first is chosen at first."""
+
+
+def models_of(given: Reranker | Models) -> Models:
+    """Return the models of the page, given as one reranker or as they are."""
+    return {given.options.model: given.arerank} if isinstance(given, Reranker) else given

@@ -1,0 +1,300 @@
+"""The service without HTTP: one reranker, its queue, its state."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from qwen3_rerank.service.batching import QueueFullError, Scheduler
+from qwen3_rerank.service.body import PARSED_ASIDE_BYTES, Asked, BodyRoom, parse_body
+from qwen3_rerank.service.failures import RefusedError, refusal_of
+from qwen3_rerank.service.keys import Keys
+from qwen3_rerank.service.metrics import Metrics
+from qwen3_rerank.service.settings import ServiceSettings
+from shared_core.errors import RerankError
+from shared_core.options import RankingOptions, resolve_instruction
+from shared_core.options.windows import LongDocuments, Windows, windows_of
+from shared_core.prompt import DEFAULT_INSTRUCTION
+from shared_core.prompt.encodable import check_requests
+from shared_core.reranker import Reranker
+from shared_core.results import RankedDocument, ranked_documents
+from shared_core.scoring import Scored, ScoreRequest
+from shared_core.windows.folding import TooManyWindowsError, WindowPlan
+
+logger = logging.getLogger("qwen3_rerank.service")
+
+# Of the queue, so that no key keeps the others out of it.
+_SHARE_OF_A_KEY = 0.75
+
+State = Literal["loading", "ready", "failed", "draining", "stopped"]
+
+
+def software_version() -> str:
+    """Return the installed version."""
+    try:
+        return version("qwen3-rerank")
+    except PackageNotFoundError:
+        return "0"
+
+
+class Service:
+    """Scores for many at once, within limits.
+
+    Args:
+        settings: What it is told.
+        reranker: A reranker to use; ``None`` makes one of the settings, and closes it.
+    """
+
+    def __init__(self, settings: ServiceSettings, reranker: Reranker | None = None) -> None:
+        self.settings = settings
+        self.keys = Keys(settings.all_keys())
+        self.owns_reranker = reranker is None
+        self.reranker = Reranker.from_options(settings) if reranker is None else reranker
+        self.version = software_version()
+        self.model = settings.model_name
+        self.metrics = Metrics(self.version, self.model)
+        self.state: State = "loading"
+        self.reason = ""
+        self.on_failure: Callable[[], None] | None = None
+        self.started = int(time.time())
+        self._runner = self.reranker._runner
+        self._scheduler = Scheduler(
+            self._runner.arun,
+            self.metrics,
+            wait=settings.batch_wait_ms / 1000,
+            max_queue=settings.max_queue,
+            max_documents=settings.max_queued_documents,
+            parallel=settings.max_concurrency if settings.is_remote else 1,
+        )
+        self.bodies = BodyRoom(
+            max(settings.max_queued_bytes, settings.max_body_bytes), self.metrics.body_bytes
+        )
+        self._parser = ThreadPoolExecutor(1, thread_name_prefix="qwen3-rerank-parse")
+        self._abandoned = asyncio.Event()
+        self._active = 0
+        self._splitting = 0
+        self._refuses = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._loading: asyncio.Task[None] | None = None
+
+    @property
+    def batch_tokens(self) -> int:
+        """The tokens that a batch is filled to."""
+        return self._scheduler.budget
+
+    def start(self) -> None:
+        """Begin to score, and load the model meanwhile."""
+        self._scheduler.start()
+        self._loading = asyncio.get_running_loop().create_task(self._load())
+
+    async def _load(self) -> None:
+        started = time.monotonic()
+        warm_up = ScoreRequest("warm-up", DEFAULT_INSTRUCTION, ["warm-up"])
+        try:
+            await self._runner.arun([warm_up])
+        except RerankError as error:
+            self.reason = str(error)
+            logger.error("the model cannot be used: %s", error)
+            if self.state == "loading":
+                self.state = "failed"
+                if self.on_failure is not None:
+                    self.on_failure()
+            return
+        self._scheduler.budget = self._choose_budget()
+        if self.state == "loading":
+            self.state = "ready"
+            self.metrics.ready.set(1)
+        logger.info("ready after %.1f s: %s", time.monotonic() - started, self.model)
+
+    def _choose_budget(self) -> int:
+        """Return the tokens of one forward: the scorer's own default, by device."""
+        if self.settings.max_batch_tokens is not None:
+            return self.settings.max_batch_tokens
+        load = getattr(self._runner.scorer, "load", None)
+        device = getattr(getattr(load() if callable(load) else None, "device", None), "type", "")
+        return 4096 if device in ("cpu", "mps") else 16384 if device == "cuda" else 65536
+
+    def drain(self) -> None:
+        """Say that the end is near; what was accepted is still finished."""
+        self.state = "draining"
+        self.metrics.ready.set(0)
+
+    def refuse(self) -> None:
+        """Accept no more requests."""
+        self._refuses = True
+
+    async def until_idle(self) -> None:
+        """Return when nothing accepted is unfinished."""
+        await self._idle.wait()
+
+    def abandon(self) -> None:
+        """Refuse what was accepted and is not finished, too."""
+        self._abandoned.set()
+
+    async def until_abandoned(self) -> None:
+        """Return when there is no time left for what was accepted."""
+        await self._abandoned.wait()
+
+    async def parsed(self, model: type[Asked], body: bytes) -> Asked:
+        """Return what a body asks for; a large one is parsed in a thread. Raises `RefusedError`."""
+        parse = partial(parse_body, model, body, max_documents=self.settings.max_documents)
+        if len(body) <= PARSED_ASIDE_BYTES:
+            return parse()
+        return await asyncio.get_running_loop().run_in_executor(self._parser, parse)
+
+    async def stop(self) -> None:
+        """Free everything."""
+        self.drain()
+        self.refuse()
+        self.abandon()
+        self._parser.shutdown(wait=False)
+        self.state = "stopped"
+        if self._loading is not None:
+            self._loading.cancel()
+        await self._scheduler.stop()
+        if self.owns_reranker:
+            await self.reranker.aclose()
+
+    @asynccontextmanager
+    async def accept(self) -> AsyncIterator[None]:
+        """Hold a place among the accepted requests, which shutdown waits for.
+
+        Raises:
+            RefusedError: The service is about to end, or has no model.
+        """
+        if self._refuses:
+            raise RefusedError(503, "the service is shutting down", headers={"Retry-After": "5"})
+        if self.state == "failed":
+            raise RefusedError(503, f"the model cannot be used: {self.reason}")
+        self._active += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._active -= 1
+            if not self._active:
+                self._idle.set()
+
+    def request(
+        self, query: str, documents: Sequence[str], instruction: str | None
+    ) -> ScoreRequest:
+        """Return the texts with the instruction in force.
+
+        Raises:
+            RefusedError: The query is blank, or resembles the model's prompt.
+        """
+        if not query.strip():
+            raise RefusedError(422, "query is blank: there is nothing to judge against")
+        try:
+            task = resolve_instruction(instruction, self.settings.instruction, query)
+        except (ValueError, TypeError) as error:
+            raise refusal_of(error) from error
+        return ScoreRequest(query, task, documents)
+
+    async def score(
+        self,
+        requests: Sequence[ScoreRequest],
+        windows: Windows | None = None,
+        *,
+        key: str | None = None,
+    ) -> list[list[Scored]]:
+        """Return one `Scored` per document of each request; others may share the forwards.
+
+        Args:
+            requests: Queries with their documents, which share one turn in the queue.
+            windows: What to split long documents into.
+            key: Names the API key that asks: keys take turns.
+
+        Raises:
+            RefusedError: Limits are exceeded, the queue is full, or these texts cannot be scored.
+        """
+        self._check_limits(requests)
+        share = _SHARE_OF_A_KEY if len(self.keys) > 1 else 1.0
+        submit = partial(self._scheduler.submit, key=key, share=share)
+        try:
+            check_requests(requests)  # before they are cut into batches, which count anew
+            if windows is None:
+                return await submit(requests)
+            plan = await self._planned(requests, windows)
+            return plan.fold(await submit(plan.requests))
+        except QueueFullError as error:
+            raise RefusedError(
+                429, str(error), headers={"Retry-After": str(error.retry_after)}
+            ) from error
+        except (RerankError, ValueError, TypeError) as error:
+            raise refusal_of(error) from error
+
+    async def _planned(self, requests: Sequence[ScoreRequest], windows: Windows) -> WindowPlan:
+        """Return the requests with their long documents split, which are a load of their own.
+
+        Raises:
+            RefusedError: There are more windows than a request may have documents.
+            QueueFullError: Too many requests are being split.
+        """
+        if self._splitting >= self.settings.max_queue:
+            raise QueueFullError(1)
+        self._splitting += 1
+        most = self.settings.max_documents
+        try:
+            return await self._runner.aplan(requests, windows, most=most)
+        except TooManyWindowsError as error:
+            raise RefusedError(
+                422,
+                f"{error} of {windows.tokens} tokens: this service takes {most} in a request; ask "
+                "for longer ones (window_tokens), or truncate",
+            ) from error
+        finally:
+            self._splitting -= 1
+
+    async def rank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        instruction: str | None = None,
+        top_k: int | None = None,
+        score_threshold: float | None = None,
+        long_documents: LongDocuments | None = None,
+        window_tokens: int | None = None,
+    ) -> list[RankedDocument]:
+        """Return what `Reranker.rerank` does, through the queue. Raises `RefusedError`."""
+        ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold)
+        windows = windows_of(self.settings, long_documents, window_tokens)
+        async with self.accept():
+            (scored,) = await self.score([self.request(query, documents, instruction)], windows)
+        return ranked_documents(documents, scored, ranking)
+
+    def _check_limits(self, requests: Sequence[ScoreRequest]) -> None:
+        limits = self.settings
+        n_documents = sum(len(request.documents) for request in requests)
+        if n_documents > limits.max_documents or len(requests) > limits.max_documents:
+            raise RefusedError(
+                422,
+                f"{max(n_documents, len(requests))} documents: this service takes "
+                f"{limits.max_documents} in a request",
+            )
+        n_characters = 0
+        for request in requests:
+            for name, text in (("query", request.query), ("instruction", request.instruction)):
+                n_characters += len(text)
+                if len(text) > limits.max_query_characters:
+                    raise RefusedError(
+                        422,
+                        f"the {name} has {len(text)} characters: this service takes "
+                        f"{limits.max_query_characters}",
+                    )
+            n_characters += sum(map(len, request.documents))
+        if n_characters > limits.max_characters:
+            raise RefusedError(
+                422,
+                f"the texts have {n_characters} characters: this service takes "
+                f"{limits.max_characters} in a request",
+            )

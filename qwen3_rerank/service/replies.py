@@ -1,0 +1,120 @@
+"""What is answered, in the form that the clients of each route read. Plain dictionaries."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from shared_core.ranking import sigmoid
+from shared_core.results import RankedDocument
+from shared_core.scoring import Scored
+
+
+def n_tokens(scored: Sequence[Scored]) -> int | None:
+    """Return the tokens of all prompts, also of windows; ``None`` if one is unknown."""
+    counts = [one.n_tokens if one.window is None else one.total_tokens for one in scored]
+    return None if None in counts else sum(count or 0 for count in counts)
+
+
+def _usage(tokens: int | None) -> dict[str, Any]:
+    """Return the field ``usage``, or nothing where the count would have to be invented."""
+    if tokens is None:
+        return {}
+    return {"usage": {"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens}}
+
+
+def _row(ranked: RankedDocument, is_raw: bool) -> dict[str, Any]:
+    return {
+        "index": ranked.index,
+        "relevance_score": ranked.logit if is_raw else ranked.score,
+        "logit": ranked.logit,
+        "truncated": ranked.truncated,
+        **_window(ranked),
+    }
+
+
+def _window(one: RankedDocument | Scored) -> dict[str, Any]:
+    """Return the field ``window``; nothing for what was judged whole, as ever."""
+    return {} if one.window is None else {"window": list(one.window)}
+
+
+def plain(
+    results: Sequence[RankedDocument], tokens: int | None, *, echo: bool, is_raw: bool
+) -> dict[str, Any]:
+    """Return ``{results: [{index, document, score, relevance_score, logit}]}``."""
+    return {"results": plain_rows(results, echo=echo, is_raw=is_raw)} | _usage(tokens)
+
+
+def plain_rows(
+    results: Sequence[RankedDocument], *, echo: bool, is_raw: bool = False
+) -> list[dict[str, Any]]:
+    """Return the rows of `plain`."""
+    return [
+        ({"index": one.index, "document": one.document} if echo else {})
+        | {"score": one.logit if is_raw else one.score}
+        | _row(one, is_raw)
+        for one in results
+    ]
+
+
+def compatible(
+    results: Sequence[RankedDocument],
+    tokens: int | None,
+    *,
+    request_id: str,
+    model: str,
+    echo: bool,
+    is_raw: bool,
+) -> dict[str, Any]:
+    """Return what Jina, Cohere, vLLM and SiliconFlow return, each its own parts of it."""
+    known = {} if tokens is None else {"tokens": {"input_tokens": tokens, "output_tokens": 0}}
+    return {
+        "id": request_id,
+        "object": "list",
+        "model": model,
+        "results": [
+            _row(one, is_raw) | ({"document": {"text": one.document}} if echo else {})
+            for one in results
+        ],
+        **_usage(tokens),
+        "meta": {"api_version": {"version": "2"}, **known},
+    }
+
+
+def tei(results: Sequence[RankedDocument], *, echo: bool, is_raw: bool) -> list[dict[str, Any]]:
+    """Return Text Embeddings Inference's bare list."""
+    return [
+        {"index": one.index, "score": one.logit if is_raw else one.score}
+        | ({"text": one.document} if echo else {})
+        | _window(one)
+        for one in results
+    ]
+
+
+def scores(
+    scored: Sequence[Scored], *, request_id: str, model: str, is_raw: bool
+) -> dict[str, Any]:
+    """Return vLLM's reply to ``/score``: input order."""
+    return {
+        "id": request_id,
+        "object": "list",
+        "created": int(time.time()),
+        "model": model,
+        "data": [
+            {
+                "index": index,
+                "object": "score",
+                "score": one.logit if is_raw else sigmoid(one.logit),
+                **_window(one),
+            }
+            for index, one in enumerate(scored)
+        ],
+        **_usage(n_tokens(scored)),
+    }
+
+
+def predicted(results: Sequence[RankedDocument]) -> dict[str, Any]:
+    """Return ``{result: [{document, score}]}``, best first."""
+    rows = [{"document": one.document, "score": one.score} | _window(one) for one in results]
+    return {"result": rows}

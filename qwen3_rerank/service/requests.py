@@ -1,0 +1,236 @@
+"""What may be asked: one model per kind of request, with the names of everybody's clients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
+
+from shared_core.options import RankingOptions
+from shared_core.options.windows import LongDocuments, WindowOptions, Windows, windows_of
+
+_OBJECT = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+_TEXT = {"anyOf": [{"type": "string"}, _OBJECT]}
+
+
+def _texts(value: Any) -> list[str]:
+    """Return texts given as strings or as ``{"text": …}``; stops at the first that is neither."""
+    if isinstance(value, (str, dict)):
+        value = [value]
+    if not isinstance(value, list):
+        raise ValueError("expected a list of strings")
+    texts = [item["text"] if isinstance(item, dict) and "text" in item else item for item in value]
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(f'item {index} is neither a string nor {{"text": "a string"}}')
+    return texts
+
+
+def _text_lists(value: Any) -> list[list[str]]:
+    if not isinstance(value, list) or not all(isinstance(item, list) for item in value):
+        raise ValueError("expected one list of documents per query")
+    return [_texts(item) for item in value]
+
+
+Texts = Annotated[
+    list[str],
+    PlainValidator(_texts),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": _TEXT}, {"type": "string"}]}),
+]
+TextLists = Annotated[
+    list[list[str]],
+    PlainValidator(_text_lists),
+    WithJsonSchema({"type": "array", "items": {"type": "array", "items": _TEXT}}),
+]
+
+
+class ScoringRequest(BaseModel):
+    """What all have. Unknown fields are left aside: every server's clients send some."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, protected_namespaces=())
+
+    # Whatever it is, it is not kept while the request waits.
+    model: Annotated[Any, AfterValidator(lambda _: None)] = Field(
+        default=None, description="Not looked at: the service has one model."
+    )
+    instruction: str | None = Field(
+        default=None, description="The task, in a sentence; the service's own by default."
+    )
+    instruct: str | None = Field(default=None, description="Another name of it.")
+    chat_template_kwargs: dict[str, Any] | None = Field(
+        default=None, description="vLLM's way of giving the instruction."
+    )
+    long_documents: LongDocuments | None = Field(
+        default=None, description="windows: split long documents, and score the best window."
+    )
+    window_tokens: int | None = Field(default=None, ge=16, description="Tokens of a window.")
+    window_overlap: int | None = Field(
+        default=None, ge=0, description="Tokens that two windows share, at most half of one."
+    )
+
+    def windows(self, configured: WindowOptions) -> Windows | None:
+        """Return the windows asked for; of the service's own for what was left out.
+
+        Raises:
+            pydantic.ValidationError: They contradict those.
+        """
+        return windows_of(configured, self.long_documents, self.window_tokens, self.window_overlap)
+
+    @property
+    def task(self) -> str | None:
+        """The instruction, under whichever name."""
+        return self.instruction if self.instruction is not None else self.instruct
+
+    @model_validator(mode="after")
+    def _one_instruction(self) -> ScoringRequest:
+        given = [self.instruction, self.instruct]
+        for name in ("instruction", "instruct"):
+            nested = (self.chat_template_kwargs or {}).get(name)
+            if nested is not None and not isinstance(nested, str):
+                raise ValueError(f"chat_template_kwargs.{name} is not a string")
+            given.append(nested)
+        self.instruction = _agreed(given, "instruction and instruct differ: give one of them")
+        return self
+
+
+class _Ranking(ScoringRequest):
+    top_n: int | None = Field(default=None, ge=0, description="How many to return; 0 is all.")
+    top_k: int | None = Field(default=None, ge=0, description="Another name of it.")
+    score_threshold: float | None = Field(
+        default=None, ge=0, le=1, allow_inf_nan=False, description="Leave out lower scores."
+    )
+    return_documents: bool | None = Field(default=None, description="Repeat the texts.")
+    return_window: bool = Field(
+        default=False, description="Repeat of a long document its best window alone."
+    )
+
+    @property
+    def ranking(self) -> RankingOptions:
+        """What to keep, and in which form; no ``top_n`` is all."""
+        return RankingOptions(
+            top_k=self.top_n or self.top_k or None,
+            score_threshold=self.score_threshold,
+            return_window=self.return_window,
+        )
+
+    @model_validator(mode="after")
+    def _one_top(self) -> _Ranking:
+        _agreed([self.top_n or None, self.top_k or None], "top_n and top_k differ: give one")
+        return self
+
+
+class RerankRequest(_Ranking):
+    """One query. With ``texts`` for ``documents``, it is TEI's, and so is the reply."""
+
+    query: str
+    documents: Texts | None = None
+    texts: Texts | None = None
+    raw_scores: bool = Field(default=False, description="Return margins for probabilities.")
+    use_activation: bool | None = Field(default=None, description="vLLM's: false is raw_scores.")
+    return_text: bool = Field(default=False, description="TEI's return_documents.")
+    truncate: bool | None = Field(
+        default=None, description="TEI's: false refuses texts that would have to be cut."
+    )
+
+    @property
+    def is_tei(self) -> bool:
+        """Whether the reply is to be TEI's."""
+        return self.texts is not None
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether margins are wanted."""
+        return self.raw_scores or self.use_activation is False
+
+    @property
+    def contents(self) -> list[str]:
+        """The documents."""
+        return self.texts if self.texts is not None else self.documents or []
+
+    @model_validator(mode="after")
+    def _one_list(self) -> RerankRequest:
+        if (self.documents is None) == (self.texts is None):
+            raise ValueError("give documents, a list of strings (or texts, as TEI's clients do)")
+        return self
+
+
+class BatchRequest(_Ranking):
+    """Several queries, each with documents of its own."""
+
+    queries: Texts = Field(description="The queries.")
+    documents_batch: TextLists = Field(description="The documents of each.")
+
+    @model_validator(mode="after")
+    def _as_many(self) -> BatchRequest:
+        if len(self.queries) != len(self.documents_batch):
+            raise ValueError(
+                f"{len(self.queries)} queries and {len(self.documents_batch)} lists of documents: "
+                "expected as many"
+            )
+        return self
+
+
+class ScorePairsRequest(ScoringRequest):
+    """Pairs: one query and many documents, or as many of both. The names are vLLM's."""
+
+    text_1: Texts | None = None
+    text_2: Texts | None = None
+    queries: Texts | None = None
+    query: Texts | None = None
+    documents: Texts | None = None
+    items: Texts | None = None
+    use_activation: bool | None = None
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Query and document of each pair, in order."""
+        left = _first(self.text_1, self.queries, self.query)
+        right = _first(self.text_2, self.documents, self.items)
+        if len(left) == 1:
+            left = left * len(right)
+        return list(zip(left, right, strict=True))
+
+    @model_validator(mode="after")
+    def _fits(self) -> ScorePairsRequest:
+        sides = (self.text_1, self.queries, self.query), (self.text_2, self.documents, self.items)
+        for names, side in zip(
+            ("text_1 (or queries)", "text_2 (or documents)"), sides, strict=True
+        ):
+            if sum(texts is not None for texts in side) != 1:
+                raise ValueError(f"give {names}, once")
+        n_left, n_right = (len(_first(*side)) for side in sides)
+        if n_left not in (1, n_right):
+            raise ValueError(
+                f"{n_left} queries and {n_right} documents: expected one query, or as many"
+            )
+        return self
+
+
+class PredictRequest(_Ranking):
+    """One query, for the shortest of replies."""
+
+    query: str
+    documents: Texts
+
+
+Item = TypeVar("Item")
+
+
+def _first(*values: list[str] | None) -> list[str]:
+    return next((value for value in values if value is not None), [])
+
+
+def _agreed(values: Sequence[Item | None], complaint: str) -> Item | None:
+    given = [value for value in values if value is not None]
+    if any(value != given[0] for value in given):
+        raise ValueError(complaint)
+    return given[0] if given else None

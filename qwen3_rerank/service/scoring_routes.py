@@ -1,0 +1,209 @@
+"""The routes that score."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ValidationError
+
+from qwen3_rerank.service import replies
+from qwen3_rerank.service.endpoint import endpoint
+from qwen3_rerank.service.engine import Service
+from qwen3_rerank.service.failures import RefusedError, in_words
+from qwen3_rerank.service.logs import audit_logger, log_fields
+from qwen3_rerank.service.requests import (
+    BatchRequest,
+    PredictRequest,
+    RerankRequest,
+    ScorePairsRequest,
+    ScoringRequest,
+)
+from shared_core.results import RankedDocument, ranked_documents
+from shared_core.scoring import Scored, ScoreRequest
+
+Asked = TypeVar("Asked", bound=BaseModel)
+Answer = Callable[[Asked, "Call"], Awaitable[Any]]
+
+
+class Call:
+    """One HTTP request on its way: scores, and notes what the audit log is to say of it."""
+
+    def __init__(self, service: Service, request: Request) -> None:
+        self.service = service
+        self.path = request.url.path
+        self.request_id = str(request.state.request_id)
+        self._key = getattr(request.state, "key", None)
+
+    async def score(
+        self, texts: Sequence[tuple[str, Sequence[str]]], asked: ScoringRequest
+    ) -> list[list[Scored]]:
+        """Return one `Scored` per document of each query.
+
+        Raises:
+            RefusedError: The request cannot be, or not now.
+        """
+        task = asked.task
+        requests = [self.service.request(query, documents, task) for query, documents in texts]
+        try:
+            windows = asked.windows(self.service.settings)
+        except ValidationError as error:
+            raise RefusedError(422, in_words(error)) from None
+        started = time.perf_counter()
+        answers = await self.service.score(requests, windows, key=self._key)
+        self._audit(requests, answers, time.perf_counter() - started)
+        return answers
+
+    def _audit(
+        self,
+        requests: Sequence[ScoreRequest],
+        answers: Sequence[Sequence[Scored]],
+        seconds: float,
+    ) -> None:
+        scored = [one for answer in answers for one in answer]
+        shown = [
+            {"query": one.query, "instruction": one.instruction, "documents": list(one.documents)}
+            for one in requests
+        ]
+        log_fields(
+            audit_logger,
+            "scored",
+            request_id=self.request_id,
+            key=self._key,
+            path=self.path,
+            queries=len(requests),
+            documents=len(scored),
+            prompt_tokens=replies.n_tokens(scored),
+            truncated=sum(bool(one.truncated) for one in scored),
+            duration_ms=round(seconds * 1000, 1),
+            texts=shown if self.service.settings.log_documents else None,
+        )
+
+
+async def rerank_plain(asked: RerankRequest, call: Call) -> Any:
+    """`/rerank`: the plain reply, or TEI's."""
+    results, scored = await _ranked(asked, call)
+    if asked.is_tei:
+        if asked.truncate is False and any(one.truncated for one in scored):
+            length = call.service.settings.max_length
+            raise RefusedError(
+                422, f"a text has more than {length} tokens with the prompt around it"
+            )
+        echo = asked.return_text or bool(asked.return_documents)
+        return replies.tei(results, echo=echo, is_raw=asked.is_raw)
+    echo = asked.return_documents is not False
+    return replies.plain(results, replies.n_tokens(scored), echo=echo, is_raw=asked.is_raw)
+
+
+async def rerank_v1(asked: RerankRequest, call: Call) -> Any:
+    """`/v1/rerank`: what Jina and vLLM return; the texts too, unless asked not to."""
+    return await _compatible(asked, call, echo=asked.return_documents is not False)
+
+
+async def rerank_v2(asked: RerankRequest, call: Call) -> Any:
+    """`/v2/rerank`: what Cohere returns; the texts only if asked."""
+    return await _compatible(asked, call, echo=bool(asked.return_documents))
+
+
+async def _compatible(asked: RerankRequest, call: Call, *, echo: bool) -> Any:
+    results, scored = await _ranked(asked, call)
+    return replies.compatible(
+        results,
+        replies.n_tokens(scored),
+        request_id=call.request_id,
+        model=call.service.model,
+        echo=echo,
+        is_raw=asked.is_raw,
+    )
+
+
+async def rerank_batch(asked: BatchRequest, call: Call) -> Any:
+    """`/rerank/batch`: several queries; a list of rows for each."""
+    texts = list(zip(asked.queries, asked.documents_batch, strict=True))
+    answers = await call.score(texts, asked)
+    rows = [
+        replies.plain_rows(
+            ranked_documents(documents, scored, asked.ranking),
+            echo=asked.return_documents is not False,
+        )
+        for (_, documents), scored in zip(texts, answers, strict=True)
+    ]
+    tokens = replies.n_tokens([one for scored in answers for one in scored])
+    return replies.plain([], tokens, echo=False, is_raw=False) | {"results": rows}
+
+
+async def score_pairs(asked: ScorePairsRequest, call: Call) -> Any:
+    """`/score`: a score per pair, in input order."""
+    by_query: dict[str, list[tuple[int, str]]] = {}
+    for index, (query, document) in enumerate(asked.pairs):
+        by_query.setdefault(query, []).append((index, document))
+    texts = [(query, [text for _, text in listed]) for query, listed in by_query.items()]
+    answers = await call.score(texts, asked)
+    found = {
+        index: one
+        for listed, scored in zip(by_query.values(), answers, strict=True)
+        for (index, _), one in zip(listed, scored, strict=True)
+    }
+    in_order = [found[index] for index in range(len(found))]
+    return replies.scores(
+        in_order,
+        request_id=call.request_id,
+        model=call.service.model,
+        is_raw=asked.use_activation is False,
+    )
+
+
+async def predict(asked: PredictRequest, call: Call) -> Any:
+    """`/api/predict`: ``{result: [{document, score}]}``."""
+    results, _ = await _ranked(asked, call)
+    return replies.predicted(results)
+
+
+async def _ranked(
+    asked: RerankRequest | PredictRequest, call: Call
+) -> tuple[list[RankedDocument], list[Scored]]:
+    documents = asked.contents if isinstance(asked, RerankRequest) else asked.documents
+    (scored,) = await call.score([(asked.query, documents)], asked)
+    return ranked_documents(documents, scored, asked.ranking), scored
+
+
+_ROUTES: list[tuple[str, type[BaseModel], Answer[Any]]] = [
+    ("/rerank", RerankRequest, rerank_plain),
+    ("/v1/rerank", RerankRequest, rerank_v1),
+    ("/v2/rerank", RerankRequest, rerank_v2),
+    ("/rerank/batch", BatchRequest, rerank_batch),
+    ("/score", ScorePairsRequest, score_pairs),
+    ("/v1/score", ScorePairsRequest, score_pairs),
+    ("/api/predict", PredictRequest, predict),
+]
+
+
+def scoring_routes(service: Service) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(tags=["scoring"])
+    for path, model, answer in _ROUTES:
+        router.add_api_route(
+            path,
+            endpoint(service, model, _answering(service, answer)),
+            methods=["POST"],
+            summary=(answer.__doc__ or "").partition(": ")[2],
+            operation_id=path.strip("/").replace("/", "_"),
+            openapi_extra={
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {"schema": model.model_json_schema()}},
+                }
+            },
+        )
+    return router
+
+
+def _answering(
+    service: Service, answer: Answer[Any]
+) -> Callable[[Any, Request], Coroutine[Any, Any, Any]]:
+    async def answering(asked: Any, request: Request) -> Any:
+        return await answer(asked, Call(service, request))
+
+    return answering

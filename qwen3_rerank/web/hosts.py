@@ -1,0 +1,110 @@
+"""The names that a server answers to: a check of ``Host`` against DNS rebinding.
+
+A web page that somebody visits can give its own name the address of a server in their network, and
+then reads what that server answers. Such a request carries the page's name in ``Host``. An address
+there is harmless: nobody can make it mean another one. Load balancers and the probes of Kubernetes
+use addresses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from ipaddress import ip_address
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from qwen3_rerank.web.refusal import refuse
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
+_NAME = re.compile(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+
+
+def checked_names(names: Collection[str]) -> tuple[str, ...]:
+    """Return allowed names in small letters: a name, ``*.name`` with all below it, or ``*``.
+
+    >>> checked_names(["Rerank.Example.com", "*.svc.cluster.local"])
+    ('rerank.example.com', '*.svc.cluster.local')
+
+    Raises:
+        ValueError: One of them is no such name.
+    """
+    found = tuple(name.strip().lower().rstrip(".") for name in names)
+    for name in found:
+        if not _NAME.fullmatch(name):
+            raise ValueError(
+                f"{name!r} is not the name of a host: give rerank.example.com, *.example.com or *, "
+                "without http:// and port"
+            )
+    return found
+
+
+def name_of(host: str) -> str | None:
+    """Return the name in a ``Host`` header, without the port; ``None`` if it is not valid.
+
+    >>> name_of("Example.com:8000"), name_of("[::1]:80"), name_of("a@b")
+    ('example.com', '::1', None)
+    """
+    match = _HOST.fullmatch(host.strip().lower())
+    return None if match is None else match[1].strip("[]").rstrip(".")
+
+
+def is_named(name: str, allowed: Collection[str]) -> bool:
+    """Return whether a name is among those allowed.
+
+    >>> is_named("a.b.c", ["*.b.c"]), is_named("b.c", ["*.b.c"]), is_named("xb.c", ["*.b.c"])
+    (True, False, False)
+    """
+    return any(
+        pattern in ("*", name) or (pattern[:2] == "*." and name.endswith(pattern[1:]))
+        for pattern in allowed
+    )
+
+
+class AllowedHosts:
+    """Answers 421 to requests for a name that is not this server's.
+
+    Addresses, ``localhost`` and names below it are always allowed, and so is a request without a
+    ``Host``, which no browser sends.
+
+    Args:
+        app: The application.
+        names: The other names.
+        open_paths: Paths that are answered whatever the name.
+    """
+
+    def __init__(
+        self, app: ASGIApp, names: Collection[str], open_paths: Collection[str] = ()
+    ) -> None:
+        self._app = app
+        self._names = checked_names(names)
+        self._open_paths = frozenset(open_paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] == "lifespan" or scope["path"] in self._open_paths:
+            await self._app(scope, receive, send)
+            return
+        hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+        if all(map(self._allows, hosts)) and len(hosts) < 2:
+            await self._app(scope, receive, send)
+            return
+        await refuse(
+            scope,
+            send,
+            421,
+            f"this server does not answer to the name {hosts[0][:100]!r}: ask for its address, or "
+            "start it with --allowed-host and the name",
+        )
+
+    def _allows(self, host: str) -> bool:
+        name = name_of(host)
+        if name is None:
+            return False
+        if name == "localhost" or name.endswith(".localhost") or is_named(name, self._names):
+            return True
+        try:
+            ip_address(name)
+        except ValueError:
+            return False
+        return True

@@ -1,0 +1,184 @@
+"""Every option, defined once: `Reranker` validates with them, both adapters inherit them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from shared_core.errors import ConfigurationError
+from shared_core.options.neighbours import did_you_mean
+from shared_core.options.remote import RemoteOptions, plain_path
+from shared_core.options.windows import WindowOptions
+from shared_core.prompt import DEFAULT_INSTRUCTION
+from shared_core.prompt.unwrapping import plain_instruction, unwrapped_query
+
+DEFAULT_MODEL = "Qwen/Qwen3-Reranker-0.6B"
+TINY = "tiny"
+"""The bundled demonstration model."""
+
+Instruction = str | Callable[[str], str]
+"""The task sentence of the prompt, or a function that returns it for a query."""
+
+Backend = Literal["auto", "transformers", "vllm", "remote"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Quantize = Literal["int8"]
+Hub = Literal["huggingface", "modelscope"]
+OnError = Literal["raise", "passthrough"]
+
+DEVICES = ("cpu", "cuda", "mps", "xpu", "npu", "hpu", "mlu", "musa")
+"""Kinds of devices by torch's names. The first three are tested."""
+_OTHER_DEVICE_NAMES = {
+    "gpu": "cuda",
+    "nvidia": "cuda",
+    "rocm": "cuda",
+    "hip": "cuda",
+    "metal": "mps",
+    "apple": "mps",
+    "ascend": "npu",
+}
+
+
+class RerankerOptions(WindowOptions, RemoteOptions):
+    """What a `Reranker` is made of. All fields have the meaning documented there."""
+
+    model: str = Field(default=DEFAULT_MODEL, min_length=1)
+    backend: Backend = "auto"
+    instruction: Instruction | None = None
+    device: str | None = None
+    dtype: Dtype = "auto"
+    quantize: Quantize | None = None
+    max_length: int = Field(default=8192, ge=1)
+    max_batch_tokens: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
+    revision: str | None = None
+    cache_dir: str | None = None
+    local_files_only: bool = False
+    hub: Hub = "huggingface"
+    engine_args: dict[str, Any] = Field(default_factory=dict)
+    cache_size: int = Field(default=0, ge=0)
+    show_progress: bool = False
+    on_error: OnError = "raise"
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a server does the scoring."""
+        return self.backend == "remote" or self.base_url is not None or self.dialect != "auto"
+
+    @field_validator("model", "cache_dir", "device", mode="before")
+    @classmethod
+    def _accept_paths_and_devices(cls, value: Any) -> Any:
+        """Accept `pathlib.Path`, "~" and `torch.device`, without importing torch."""
+        return str(value) if type(value).__name__ == "device" else plain_path(value)
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, value: str | None) -> str | None:
+        """Refuse what torch knows no device by, without importing torch."""
+        if value is None or re.fullmatch(rf"({'|'.join(DEVICES)})(:\d+)?", value):
+            return value
+        kind = value.lower().partition(":")[0]
+        if kind in ("auto", "best", ""):
+            raise ValueError(f"device={value!r}: leave device out to take the best one there is")
+        meant = _OTHER_DEVICE_NAMES.get(kind, kind)
+        near = f' Did you mean "{meant}"?' if meant in DEVICES else did_you_mean(kind, DEVICES)
+        raise ValueError(
+            f'device={value!r} is none that torch knows: expected "cpu", "cuda", "cuda:1" (a '
+            f'second GPU) or "mps" (Apple).{near}'
+        )
+
+    @field_validator("dtype", mode="before")
+    @classmethod
+    def _accept_torch_dtype(cls, value: Any) -> Any:
+        """Accept ``torch.bfloat16`` for ``"bfloat16"``, without importing torch."""
+        return str(value).removeprefix("torch.") if type(value).__name__ == "dtype" else value
+
+    @model_validator(mode="after")
+    def _check_backend(self) -> RerankerOptions:
+        if self.is_remote and self.backend not in ("auto", "remote"):
+            raise ValueError(
+                f"backend={self.backend!r} scores in this process, but base_url or dialect names a "
+                "server: leave out one of them"
+            )
+        if self.backend == "remote" and self.base_url is None and self.dialect == "auto":
+            raise ValueError('backend="remote" needs base_url, or the dialect of a hosted API')
+        self._check_quantize()
+        return self
+
+    def _check_quantize(self) -> None:
+        if self.quantize is None:
+            return
+        if self.is_remote or self.backend == "vllm":
+            raise ValueError(
+                f'quantize="{self.quantize}" is for backend="transformers": give vLLM '
+                'engine_args={"quantization": …}, and a server its own setting'
+            )
+        if self.device not in (None, "cpu"):
+            raise ValueError(
+                f'quantize="{self.quantize}" computes on CPUs, got device={self.device!r}: leave '
+                "one of them out"
+            )
+
+
+class RankingOptions(BaseModel):
+    """What is kept of a ranking. All fields have the meaning documented at `Reranker.rerank`."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    top_k: int | None = Field(default=None, ge=1)
+    score_threshold: float | None = Field(default=None, ge=0.0, le=1.0)
+    min_docs: int = Field(default=0, ge=0)
+    return_window: bool = False
+
+    @field_validator("top_k", mode="before")
+    @classmethod
+    def _refuse_zero(cls, value: Any) -> Any:
+        """Say what keeps all: for clients of some servers it is 0."""
+        if value == 0 and not isinstance(value, bool):
+            raise ValueError("top_k is 0: expected 1 or more, or None to keep all")
+        return value
+
+    @model_validator(mode="after")
+    def _check_min_docs(self) -> RankingOptions:
+        if self.top_k is not None and self.min_docs > self.top_k:
+            raise ValueError(
+                f"min_docs={self.min_docs} asks for more documents than top_k={self.top_k} allows"
+            )
+        return self
+
+
+def ranking_of(*, top_k: int | None, top_n: int | None, **others: Any) -> RankingOptions:
+    """Return the options of one call, in which ``top_n`` is another name of ``top_k``.
+
+    Raises:
+        ValueError: Both are given, or an option is out of range.
+    """
+    if top_k is not None and top_n is not None:
+        raise ConfigurationError("got both top_k and top_n, which are one option: use top_k")
+    return RankingOptions(top_k=top_k if top_n is None else top_n, **others)
+
+
+def resolve_instruction(
+    per_call: Instruction | None, configured: Instruction | None, query: str
+) -> str:
+    """Return the instruction in force: the call's, else the configured one, else the default.
+
+    That in a query which is wrapped in the model's prompt already comes before all of them.
+
+    Raises:
+        TypeError: The instruction, or what its function returned, is not a string.
+        ValueError: It or the query holds parts of the model's prompt, and is not just its wrapping.
+    """
+    wrapped = unwrapped_query(query)
+    if wrapped is not None:
+        return wrapped.instruction
+    instruction = per_call if per_call is not None else configured
+    if instruction is None:
+        return DEFAULT_INSTRUCTION
+    resolved = instruction(query) if callable(instruction) else instruction
+    if not isinstance(resolved, str):
+        source = "the instruction function returned" if callable(instruction) else "got"
+        raise TypeError(f"instruction must be a string, {source} {type(resolved).__name__}")
+    return plain_instruction(resolved)

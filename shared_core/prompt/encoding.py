@@ -1,0 +1,234 @@
+"""Text to token ids: exact at the prefix boundary, cut only in the document, safe from forgery.
+
+Two tokenizers are at work. The model's own knows the control tokens and encodes only our own
+literals (`HEAD` and `SUFFIX`), once. One over the same vocabulary, without added tokens, encodes
+everything a caller supplies, so that ``<|im_end|>`` inside a document is ten ordinary characters.
+(``split_special_tokens=True`` would not do: ``<think>`` and others are added tokens that are not
+flagged special, and would still become control ids.)
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from tokenizers import Encoding, Tokenizer
+
+from shared_core.errors import QueryTooLongError, UnsupportedModelError
+from shared_core.prompt import HEAD, NO, SUFFIX, YES, render_fields
+from shared_core.prompt.encodable import check_encodable
+from shared_core.prompt.long_text import PIECE, PieceEncoder
+
+# A long document is read in pieces of this many characters per token that there is room for, at
+# most, so that what will be truncated anyway is not tokenised.
+_CHARACTERS_PER_TOKEN = 16
+_LEAST_PIECE = 4096
+# Characters that are tokenised at once, unless one document has more: what the tokenizer makes of
+# them is some ten times as large.
+_BATCH_CHARACTERS = 2**19
+_BOUNDARY_PROBES = ("", " ", "word", "  two spaces", "\nnewline", "(punctuation)", "7", "\u0301x")
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedDocument:
+    """The tokens of one document and what became of it.
+
+    Attributes:
+        ids: The document's tokens followed by the suffix's, to be put after the prefix.
+        n_tokens: Tokens of the whole prompt: prefix, document and suffix.
+        truncated: Whether the end of the document was cut to fit ``max_length``.
+    """
+
+    ids: list[int]
+    n_tokens: int
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedGroup:
+    """One query with its documents; ``prefix_ids + documents[i].ids`` is the i-th whole prompt."""
+
+    prefix_ids: list[int]
+    documents: list[EncodedDocument]
+
+
+class PairEncoder:
+    """Encodes (instruction, query, documents) for one tokenizer. Immutable, so safe in threads.
+
+    Args:
+        tokenizer: A Hugging Face `tokenizers.Tokenizer` of the Qwen family. It is not changed; its
+            vocabulary is shared.
+        max_length: The most tokens a whole prompt may have.
+
+    Raises:
+        UnsupportedModelError: "yes" or "no" is not one token; control tokens are missing; or the
+            tokenizer would encode the prompt differently in pieces than whole.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
+        template = tokenizer
+        if tokenizer.truncation is not None or tokenizer.padding is not None:
+            template = copy.deepcopy(tokenizer)
+            template.no_truncation()
+            template.no_padding()
+        added = tokenizer.get_added_tokens_decoder()
+        control_tokens = {index: token.content for index, token in added.items()}
+        self._text = _without_added_tokens(tokenizer)
+        self._pieces = PieceEncoder(self._text)
+
+        self.max_length = max_length
+        self.control_ids = frozenset(control_tokens)
+        self.control_tokens: tuple[str, ...] = tuple(control_tokens.values())
+        self.suffix_ids: list[int] = template.encode(SUFFIX, add_special_tokens=False).ids
+        self._head_ids: list[int] = template.encode(HEAD, add_special_tokens=False).ids
+        self._check_control_tokens(control_tokens.values())
+        self._check_boundary()
+
+    def single_token_id(self, word: str) -> int:
+        """Return the id of a word that must be exactly one ordinary token.
+
+        Raises:
+            UnsupportedModelError: It is several tokens, or none.
+        """
+        ids = self._text.encode(word, add_special_tokens=False).ids
+        if len(ids) != 1:
+            raise UnsupportedModelError(
+                f"the tokenizer encodes {word!r} as {len(ids)} tokens ({ids}), the score is "
+                "defined only where it is one. Is this the tokenizer of a Qwen3-Reranker?"
+            )
+        return int(ids[0])
+
+    @property
+    def yes_id(self) -> int:
+        """The vocabulary index of "yes" (9693 in Qwen3)."""
+        return self.single_token_id(YES)
+
+    @property
+    def no_id(self) -> int:
+        """The vocabulary index of "no" (2152 in Qwen3)."""
+        return self.single_token_id(NO)
+
+    @property
+    def answer_ids(self) -> tuple[int, int]:
+        """The ids of "yes" and "no"."""
+        return self.yes_id, self.no_id
+
+    def encode(self, instruction: str, query: str, documents: Sequence[str]) -> EncodedGroup:
+        """Return the ids of one query's prompts, the shared prefix once.
+
+        Raises:
+            QueryTooLongError: No token would be left for a document.
+            TextEncodingError: A text has a lone surrogate; names which text.
+        """
+        fields = render_fields(instruction, query)
+        check_encodable(fields, documents)
+        is_long = len(fields) > PIECE
+        most = self.max_length if is_long else len(fields.encode())  # tokens have a byte at least
+        prefix_ids = self._head_ids + self._pieces.first_ids(fields, most)
+        room = self.max_length - len(prefix_ids) - len(self.suffix_ids)
+        if room < 1:
+            n_tokens = len(prefix_ids) + len(self.suffix_ids)
+            raise QueryTooLongError(n_tokens, self.max_length, or_more=is_long)
+
+        encoded = []
+        for ids in self._first_ids(documents, room + 1):
+            kept = ids[:room] + self.suffix_ids
+            encoded.append(EncodedDocument(kept, len(prefix_ids) + len(kept), len(ids) > room))
+        return EncodedGroup(prefix_ids, encoded)
+
+    def text_ids(self, text: str) -> list[int]:
+        """Return the ids of a text, which hold no control token."""
+        return list(chain.from_iterable(self._pieces.ids(text)))
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Return the tokens that each text has as a document, however long it is."""
+        counts: list[int] = []
+        for batch in _batches(texts, PIECE):
+            if len(batch[0]) > PIECE:
+                counts.append(self._pieces.count(f" {batch[0]}"))
+            else:
+                counts += map(len, self._encoded(batch))
+        return counts
+
+    def cut(self, instruction: str, query: str, document: str) -> tuple[str, int, bool]:
+        """Return what fits of a document as text, the whole prompt's tokens, and if it was cut.
+
+        For servers that take no token ids. Tokenised again, the end of a cut text may take a token
+        more or less. What was cut is in Unicode's normal form C, as the tokenizer reads it.
+        """
+        (encoded,) = self.encode(instruction, query, [document]).documents
+        if not encoded.truncated:
+            return document, encoded.n_tokens, False
+        kept = len(encoded.ids) - len(self.suffix_ids)
+        return self._pieces.text(encoded.ids[:kept])[1:], encoded.n_tokens, True
+
+    def _first_ids(self, documents: Sequence[str], most: int) -> Iterator[list[int]]:
+        """Yield the first ids of each document, ``most`` at least or all that it has."""
+        piece = min(PIECE, max(_LEAST_PIECE, most * _CHARACTERS_PER_TOKEN))
+        for batch in _batches(documents, piece):
+            if len(batch[0]) > piece:
+                yield self._pieces.first_ids(f" {batch[0]}", most, piece)
+            else:
+                yield from (encoding.ids for encoding in self._encoded(batch))
+
+    def _encoded(self, documents: Sequence[str]) -> list[Encoding]:
+        """Return what the tokenizer makes of documents; it gives the interpreter's lock back."""
+        texts = [f" {document}" for document in documents]
+        return self._text.encode_batch_fast(texts, add_special_tokens=False)
+
+    def _check_control_tokens(self, control_tokens: Collection[str]) -> None:
+        """Raise unless the literals' control tokens are known here and impossible in user text."""
+        for literal in ("<|im_start|>", "<|im_end|>", "<think>", "</think>"):
+            if literal not in control_tokens:
+                raise UnsupportedModelError(
+                    f"the tokenizer has no control token {literal}: the Qwen3-Reranker prompt "
+                    "cannot be written with it. Is this the tokenizer of a Qwen3-Reranker?"
+                )
+        for literal in control_tokens:
+            ids = self._text.encode(literal, add_special_tokens=False).ids
+            if self.control_ids.intersection(ids):
+                raise UnsupportedModelError(
+                    f"the tokenizer cannot encode the text {literal!r} without its control token, "
+                    "so a document could forge the end of the prompt"
+                )
+
+    def _check_boundary(self) -> None:
+        """Raise if cutting the prompt after ``<Document>:`` would change its token ids."""
+        fields = render_fields("Task", "question")
+        fields_ids = self._text.encode(fields, add_special_tokens=False).ids
+        for document in _BOUNDARY_PROBES:
+            apart = fields_ids + self._text.encode(f" {document}", add_special_tokens=False).ids
+            if self._text.encode(f"{fields} {document}", add_special_tokens=False).ids != apart:
+                raise UnsupportedModelError(
+                    "the tokenizer joins the fixed part of the prompt with the document "
+                    f"{document!r}; a Qwen tokenizer does not. Is this a Qwen3-Reranker?"
+                )
+
+
+def _batches(texts: Sequence[str], longest: int) -> Iterator[list[str]]:
+    """Yield texts in order: one of more than ``longest`` characters alone, others together."""
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        if batch and (len(text) > longest or size + len(text) > _BATCH_CHARACTERS):
+            yield batch
+            batch, size = [], 0
+        batch.append(text)
+        size += len(text)
+        if len(text) > longest:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _without_added_tokens(tokenizer: Tokenizer) -> Tokenizer:
+    """Return what encodes texts likewise, but to which a control token is a text like any other."""
+    plain = Tokenizer(tokenizer.model)
+    if tokenizer.normalizer is not None:
+        plain.normalizer = tokenizer.normalizer
+    if tokenizer.pre_tokenizer is not None:
+        plain.pre_tokenizer = tokenizer.pre_tokenizer
+    return plain

@@ -1,0 +1,136 @@
+"""Texts that carry the model's own prompt already, as clients written for a bare server send them.
+
+A query in the published wrapping is taken out of it: the instruction in it counts, and the label
+and suffix of its documents go, too. A query that only resembles the wrapping is refused, since
+wrapped once more it would score everything alike. Documents alone are never looked at: whoever
+writes a document must gain nothing by it. Whoever writes a query sets its instruction at most.
+
+Sources: the README of QwenLM/Qwen3-Embedding at f4ad0c4; vllm ``examples/offline_inference/
+qwen3_reranker.py`` and ``examples/pooling/score``; some of them have empty lines between the
+fields, and ``<|im_end|>`` twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from shared_core.prompt import HEAD
+from shared_core.scoring import ScoreRequest
+
+_TASK_LABEL = re.compile(r"<Instruct>:[ \t]*")
+_DOCUMENT_LABEL = "<Document>: "
+_WRAPPED = re.compile(
+    rf"(?:{re.escape(HEAD)})?<Instruct>: (?P<instruction>.*?)\n\n?<Query>: (?P<query>.*?)\n{{0,2}}",
+    re.DOTALL,
+)
+_SUFFIX = re.compile(
+    r"(?:<\|im_end\|>\n){1,2}<\|im_start\|>assistant\n<think>\n\n</think>\n{0,3}\Z"
+)
+_LONGEST_SUFFIX = 100
+# What only a prompt has: its first or last turn, a field's label at the beginning of a line, or the
+# sentence of the system message.
+_SIGN = re.compile(
+    r"\A\s*<\|im_start\|>\s*(?:system|user)\b"
+    r"|^[ \t]*<(?:Instruct|Query|Document)>[ \t]*[:：]"
+    r"|<\|im_start\|>\s*assistant\s*(?:<think>\s*(?:</think>\s*)?)?\Z"
+    r"|Judge whether the Document meets the requirements based on the Query and the Instruct",
+    re.MULTILINE | re.IGNORECASE,
+)
+
+
+class Wrapped(NamedTuple):
+    """What a wrapped query holds."""
+
+    instruction: str
+    query: str
+
+
+def unwrapped_query(query: str) -> Wrapped | None:
+    """Return what a query in the published wrapping holds; ``None`` if it is a plain one.
+
+    Raises:
+        ValueError: It resembles the wrapping and is not it, or holds a blank query.
+    """
+    sign = _SIGN.search(query)
+    if sign is None:
+        return None
+    match = _WRAPPED.fullmatch(query)
+    if match is None:
+        raise ValueError(
+            f"the query resembles the model's own prompt and is not its published wrapping: at "
+            f"character {sign.start()} it has {sign.group().strip()[:40]!r}. {_REMEDY}"
+        )
+    wrapped = Wrapped(match["instruction"], match["query"])
+    for part in wrapped:
+        sign = _SIGN.search(part)
+        if sign is not None:
+            raise ValueError(
+                "the query is in the model's own prompt, which holds another part of it: "
+                f"{sign.group().strip()[:40]!r}. {_REMEDY}"
+            )
+    if not wrapped.query.strip():
+        raise ValueError(
+            "the query is blank inside the model's own prompt: there is nothing to judge against"
+        )
+    return wrapped
+
+
+_REMEDY = (
+    "Send the question alone as the query and the task as the instruction: the prompt is put "
+    "around them here."
+)
+
+
+def plain_instruction(instruction: str) -> str:
+    """Return an instruction without the label that the prompt puts in front of it anyway.
+
+    Raises:
+        ValueError: It holds other parts of the prompt.
+
+    >>> plain_instruction("<Instruct>: Find the answer")
+    'Find the answer'
+    """
+    label = _TASK_LABEL.match(instruction)
+    task = instruction[label.end() :] if label else instruction
+    sign = _SIGN.search(task)
+    if sign is not None:
+        raise ValueError(
+            "the instruction holds a part of the model's own prompt: "
+            f"{sign.group().strip()[:40]!r}. {_REMEDY}"
+        )
+    return task
+
+
+def unwrapped(request: ScoreRequest) -> ScoreRequest:
+    """Return a request with its texts as they are to be judged.
+
+    Raises:
+        ValueError: As for `unwrapped_query`.
+    """
+    wrapped = unwrapped_query(request.query)
+    if wrapped is None:
+        return request
+    return replace(
+        request,
+        query=wrapped.query,
+        instruction=wrapped.instruction,
+        documents=[document[slice(*_judged(document))] for document in request.documents],
+    )
+
+
+def cut_in_front(request: ScoreRequest) -> Sequence[int]:
+    """Return how many characters of each document `unwrapped` leaves out at its beginning."""
+    if unwrapped_query(request.query) is None:
+        return [0] * len(request.documents)
+    return [_judged(document)[0] for document in request.documents]
+
+
+def _judged(document: str) -> tuple[int, int]:
+    """Return the span of a wrapped query's document that is left of it."""
+    suffix = _SUFFIX.search(document, max(0, len(document) - _LONGEST_SUFFIX))
+    end = len(document) if suffix is None else suffix.start()
+    start = len(_DOCUMENT_LABEL) if document.startswith(_DOCUMENT_LABEL) else 0
+    return min(start, end), end

@@ -1,0 +1,1 @@
+"""Scoring by a model in this process, through torch."""

@@ -1,0 +1,197 @@
+"""The Qwen3 transformer over a pack: the weights are those that transformers read.
+
+Only what a reranker needs is computed: no padding, no vocabulary, and in the last layer nothing but
+the last position of each document, where the answer is read. The residual stream, norms, rotations
+and the softmax are float32 whatever the weights are.
+
+Shapes: t tokens, n documents, w width of the model, g key-value heads, r query heads per key-value
+head, d width of a head.
+
+Source: transformers ``models/qwen3/modeling_qwen3.py``, which the parity tests compare it with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  # its usual name
+from transformers import Qwen3Model
+
+from shared_core.scorers.local.attention import Attention
+from shared_core.scorers.local.flash import choose_attention
+from shared_core.scorers.local.memory import give_back
+from shared_core.scorers.local.packing import Pack
+from shared_core.scorers.local.projection import Projection
+from shared_core.scorers.local.rotation import Rotation, rotate_layer
+
+# Rows of a pack that go through the element-wise work at a time, so that they stay in the cache of
+# a CPU from one step to the next. On other devices fewer, larger steps are better.
+_CHUNK_ROWS = {"cpu": 512}
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The weights of one layer; norms are float32, and that of queries has 1/√d in it."""
+
+    input_norm: Tensor
+    qkv: Projection
+    query_norm: Tensor
+    key_norm: Tensor
+    output: Projection
+    mlp_norm: Tensor
+    gate_up: Projection
+    down: Projection
+
+
+class Backbone:
+    """Returns the last hidden state of each document of a pack.
+
+    Attributes:
+        n_weights: Weights in the layers.
+
+    Args:
+        model: The transformer. Its projections are taken out of it, layer by layer.
+        project: Makes one projection of several linear layers over the same input.
+        rotate: Turn the residual stream, for the sake of projections in few bits.
+        attention: How tokens attend; chosen by device and dtype without one.
+    """
+
+    def __init__(
+        self,
+        model: Qwen3Model,
+        project: Callable[..., Projection],
+        *,
+        rotate: bool = False,
+        attention: Attention | None = None,
+    ) -> None:
+        config: Any = model.config
+        self.n_weights = sum(weight.numel() for weight in model.layers.parameters())
+        self._embedding: Tensor = model.embed_tokens.weight
+        self._rotary = model.rotary_emb
+        self._norm = model.norm.weight.float()
+        self._eps = float(config.rms_norm_eps)
+        self._d = int(
+            getattr(config, "head_dim", 0) or config.hidden_size // config.num_attention_heads
+        )
+        self._h = int(config.num_attention_heads)
+        self._g = int(config.num_key_value_heads)
+        self._attention = attention or choose_attention(
+            self.device, self.dtype, self._h, self._g, self._d
+        )
+        self._stream = Rotation(int(config.hidden_size), self.device) if rotate else None
+        heads = Rotation(self._d, self.device)
+        self._layers = []
+        for layer in model.layers:
+            if self._stream is not None:
+                rotate_layer(layer, self._stream, heads)
+            self._layers.append(self._take(layer, project))
+            give_back()
+
+    def _take(self, layer: Any, project: Callable[..., Projection]) -> Layer:
+        attention, mlp = layer.self_attn, layer.mlp
+        return Layer(
+            input_norm=layer.input_layernorm.weight.float(),
+            qkv=project(attention.q_proj, attention.k_proj, attention.v_proj),
+            query_norm=attention.q_norm.weight.float() * self._d**-0.5,
+            key_norm=attention.k_norm.weight.float(),
+            output=project(attention.o_proj),
+            mlp_norm=layer.post_attention_layernorm.weight.float(),
+            gate_up=project(mlp.gate_proj, mlp.up_proj),
+            down=project(mlp.down_proj),
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self._embedding.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What goes into matrix products."""
+        return self._embedding.dtype
+
+    def last_hidden(self, pack: Pack) -> Tensor:
+        """Return the normed last hidden state of each document, Shape (n, w) float32."""
+        t, device = len(pack.ids), self.device
+        ids = torch.tensor(pack.ids, device=device)
+        positions = torch.tensor([pack.position_ids], device=device)
+        last = torch.tensor([span.stop - 1 for span in pack.document_spans], device=device)
+        cos, sin = self._angles(positions)
+        plan = self._attention.plan(pack.spans, t)
+        residual = F.embedding(ids, self._embedding).float()
+        if self._stream is not None:
+            residual = self._stream.turn(residual)
+        for layer in self._layers[:-1]:
+            query, key, value = self._qkv(layer, residual, cos, sin)
+            mixed = self._attention(query, key, value, plan)
+            self._feed_forward(layer, residual, mixed)
+
+        layer = self._layers[-1]
+        query, key, value = self._qkv(layer, residual, cos, sin)
+        residual = residual[last]
+        plan = self._attention.plan_last(pack.document_spans)
+        mixed = self._attention(query[:, last], key, value, plan)
+        self._feed_forward(layer, residual, mixed)
+        if self._stream is not None:
+            residual = self._stream.turn_back(residual)
+        return self._normed(residual, self._norm)
+
+    def _chunks(self, n_rows: int) -> Iterator[slice]:
+        step = _CHUNK_ROWS.get(self.device.type, n_rows)
+        return (slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step))
+
+    def _angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return cosine and sine of the rotations, each Shape (t, 1, d / 2) float32."""
+        like = torch.empty(0, dtype=torch.float32, device=self.device)
+        cos, sin = self._rotary(like, positions)
+        half = self._d // 2
+        return cos[0, :, None, :half], sin[0, :, None, :half]
+
+    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Return the root-mean-square norm over the last dimension, float32."""
+        return F.rms_norm(x, weight.shape, weight, self._eps)
+
+    def _qkv(
+        self, layer: Layer, residual: Tensor, cos: Tensor, sin: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries (g, t, r, d), keys and values (g, t, d) of all tokens."""
+        t, g, d = len(residual), self._g, self._d
+        r = self._h // g
+        query, key, value = self._empty(t, r), self._empty(t), self._empty(t)
+        for rows in self._chunks(t):
+            x = self._normed(residual[rows], layer.input_norm).to(self.dtype)
+            q, k, v = (heads.view(len(x), -1, d) for heads in layer.qkv(x))
+            q = self._rotated(q, layer.query_norm, cos[rows], sin[rows])
+            k = self._rotated(k, layer.key_norm, cos[rows], sin[rows])
+            query[:, rows] = q.view(-1, g, r, d).transpose(0, 1)
+            key[:, rows] = k.transpose(0, 1)
+            value[:, rows] = v.transpose(0, 1)
+        return query, key, value
+
+    def _empty(self, t: int, *rest: int) -> Tensor:
+        """Return room for what heads compute of t tokens, Shape (g, t, *rest, d)."""
+        if self._attention.tokens_first:
+            return self._embedding.new_empty(t, self._g, *rest, self._d).transpose(0, 1)
+        return self._embedding.new_empty(self._g, t, *rest, self._d)
+
+    def _rotated(self, heads: Tensor, weight: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Return normed heads turned by their positions' angles, Shape as given, float32."""
+        x = self._normed(heads.float(), weight)
+        half = self._d // 2
+        one, other = x[..., :half], x[..., half:]
+        turned = torch.empty_like(x)
+        torch.mul(one, cos, out=turned[..., :half]).addcmul_(other, sin, value=-1)
+        torch.mul(other, cos, out=turned[..., half:]).addcmul_(one, sin)
+        return turned
+
+    def _feed_forward(self, layer: Layer, residual: Tensor, mixed: Tensor) -> None:
+        """Add the attention's output and then the MLP's to the residual, in place."""
+        for rows in self._chunks(len(residual)):
+            stream = residual[rows]
+            stream += layer.output(mixed[rows])[0]
+            gate, up = layer.gate_up(self._normed(stream, layer.mlp_norm).to(self.dtype))
+            stream += layer.down(F.silu(gate).mul_(up))[0]

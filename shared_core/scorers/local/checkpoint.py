@@ -1,0 +1,148 @@
+"""A checkpoint looked at before its weights are read, by either local backend."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from transformers import Qwen3ForCausalLM
+
+from shared_core.errors import UnsupportedModelError
+from shared_core.prompt.encoding import PairEncoder
+from shared_core.scorers.local.checkpoint_config import check_config, load_config
+from shared_core.scorers.local.checkpoint_files import (
+    checkpoint_folder,
+    quantisation,
+    refuse_quantised,
+)
+from shared_core.scorers.local.checkpoint_tensors import Tensors, check_tensors
+from shared_core.scorers.local.tokenizer import read_tokenizer
+
+logger = logging.getLogger("qwen3_rerank")
+
+# The size of Qwen3's vocabulary without added tokens, and some of its entries.
+_QWEN3_VOCABULARY = 151643
+_QWEN3_IDS = {
+    "yes": 9693, "no": 2152, "<|endoftext|>": 151643, "<|im_start|>": 151644,
+    "<|im_end|>": 151645, "<think>": 151667, "</think>": 151668,
+}  # fmt: skip
+_ENDS = ("<|im_end|>", "<|endoftext|>")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint that can be scored with.
+
+    Attributes:
+        folder: Where its files are.
+        config: As transformers reads it.
+        architecture: The class of transformers that reads it.
+        tokenizer: Its tokenizer.
+        encoder: Makes prompts with it.
+    """
+
+    folder: Path
+    config: Any
+    architecture: Any
+    tokenizer: Tokenizer
+    encoder: PairEncoder
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether its head is that of a language model, and not a converted one."""
+        return self.architecture is Qwen3ForCausalLM
+
+
+def open_checkpoint(
+    source: str,
+    hub_options: dict[str, Any],
+    name: str,
+    max_length: int,
+    *,
+    reads_quantised: bool = False,
+) -> Checkpoint:
+    """Return a checkpoint, having refused what would score wrongly; its weights are not read.
+
+    Args:
+        source: A folder, or a name on the hub.
+        hub_options: Where and how to look there, as for ``from_pretrained``.
+        name: What the caller named it, for messages.
+        max_length: The most tokens of a prompt; lowered to the model's positions.
+        reads_quantised: Whether the backend scales quantised layers itself.
+
+    Raises:
+        ModelLoadError: Files are missing or damaged.
+        UnsupportedModelError: It is not a Qwen3 reranker whose tensors are all read.
+        Exception: Whatever transformers, the hub or the file system raise.
+    """
+    folder = checkpoint_folder(source, hub_options)
+    config, said = load_config(folder, name)
+    if not reads_quantised:
+        refuse_quantised(folder, said, name)
+    architecture = check_config(config, said, name)
+    tokenizer = read_tokenizer(str(folder), {"local_files_only": True}, name)
+    encoder = PairEncoder(tokenizer, bounded_length(config, max_length))
+    check_vocabulary(tokenizer, config, folder, name)
+    is_causal = architecture is Qwen3ForCausalLM
+    check_tensors(
+        Tensors(folder, name),
+        config,
+        name,
+        is_causal=is_causal,
+        answer_ids=encoder.answer_ids if is_causal else (),
+        reads_quantised=reads_quantised and quantisation(folder, said) is not None,
+    )
+    return Checkpoint(folder, config, architecture, tokenizer, encoder)
+
+
+def bounded_length(config: Any, max_length: int) -> int:
+    """Return the most tokens of a prompt that the model has positions for."""
+    limit = int(config.max_position_embeddings)
+    if max_length > limit:
+        logger.warning(
+            "max_length=%d is more than the model's %d positions; using %d",
+            max_length,
+            limit,
+            limit,
+        )
+    return min(max_length, limit)
+
+
+def check_vocabulary(tokenizer: Tokenizer, config: Any, folder: Path, name: str) -> None:
+    """Raise if the tokenizer is not the one that the model was trained with, as far as it shows.
+
+    Raises:
+        UnsupportedModelError: Names the token or the number that gives it away.
+    """
+    added = {index: token.content for index, token in tokenizer.get_added_tokens_decoder().items()}
+    size = max(tokenizer.get_vocab_size(with_added_tokens=True), max(added, default=0) + 1)
+    of_another = f"the tokenizer of {name!r} is not the one that its model was trained with: "
+    if size > config.vocab_size:
+        raise UnsupportedModelError(
+            f"{of_another}it has {size} tokens, the model {config.vocab_size} (vocab_size)"
+        )
+    if tokenizer.get_vocab_size(with_added_tokens=False) >= _QWEN3_VOCABULARY:
+        for token, expected in _QWEN3_IDS.items():
+            index = tokenizer.token_to_id(token)
+            if index != expected:
+                raise UnsupportedModelError(f"{of_another}{token!r} is {index}, not {expected}")
+    ends = config.eos_token_id
+    for index in ends if isinstance(ends, list) else [ends]:
+        if index is not None and added.get(index) not in _ENDS:
+            raise UnsupportedModelError(
+                f"{of_another}token {index} is {tokenizer.id_to_token(index)!r}, config.json says "
+                f"that it ends a turn (eos_token_id)"
+            )
+    path = folder / "tokenizer_config.json"
+    said = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    for index, token in (said.get("added_tokens_decoder") or {}).items():
+        content = token.get("content") if isinstance(token, dict) else token
+        if added.get(int(index)) != content:
+            raise UnsupportedModelError(
+                f"{name!r} has two tokenizers that differ: token {index} is "
+                f"{added.get(int(index))!r} in tokenizer.json and {content!r} in {path.name}"
+            )

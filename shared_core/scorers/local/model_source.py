@@ -1,0 +1,206 @@
+"""Where a model's files are: mistakes in its name are told apart before anything is loaded.
+
+Neither torch nor transformers is imported for it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Collection
+from pathlib import Path
+from typing import NoReturn
+
+from shared_core.errors import HubUnreachableError, ModelLoadError, UnsupportedModelError
+from shared_core.options import DEFAULT_MODEL, TINY, RerankerOptions
+from shared_core.options.neighbours import did_you_mean
+
+logger = logging.getLogger("qwen3_rerank")
+
+PUBLISHED = tuple(f"Qwen/Qwen3-Reranker-{size}" for size in ("0.6B", "4B", "8B"))
+_EMBEDDING_PREFIX = "Qwen/Qwen3-Embedding-"
+_WEIGHTS = (".safetensors", ".bin")
+_HUB_FAILS = (429, 500, 502, 503, 504)  # 501: a mirror without this route
+_HUB_SECONDS = 5.0
+_EXPECTED = "config.json, tokenizer.json and *.safetensors of a Qwen3-Reranker"
+_GGUF = (
+    "GGUF files are read by llama.cpp: serve it with llama-server, and give its address as base_url"
+)
+
+
+def locate_model(options: RerankerOptions) -> RerankerOptions:
+    """Return the options to load with: without a network, those that never ask for one.
+
+    A hub is asked once, whether it has the model, and for at most five seconds.
+
+    Raises:
+        ModelLoadError: There is no such folder, file or repository, or it lacks files.
+        HubUnreachableError: The hub cannot be reached, and the model is not on this machine.
+        UnsupportedModelError: It is a GGUF file or an embedding model.
+    """
+    name = options.model
+    path = Path(name)
+    if name == TINY:
+        return options
+    if path.is_dir():
+        _check_folder(path)
+        return options
+    if name.lower().endswith(".gguf"):
+        raise UnsupportedModelError(f"{name!r} is a GGUF file. {_GGUF}.")
+    if path.is_file():
+        raise ModelLoadError(f"{name!r} is a file: give its folder, with {_EXPECTED}")
+    if name.startswith(("/", ".", "~")) or "\\" in name or name.count("/") > 1 or name[-1] == "/":
+        raise ModelLoadError(_no_folder(path))
+    if "/" not in name:
+        known = {published.partition("/")[2]: published for published in PUBLISHED} | {TINY: TINY}
+        folders = {child.name: child.name for child in Path().iterdir() if child.is_dir()}
+        near = did_you_mean(name, folders | known)
+        for short, whole in known.items():
+            near = near.replace(f" {short}?", f' "{whole}"?')
+        raise ModelLoadError(
+            f"there is no model {name!r}: it is no folder here, and on a hub a name begins with "
+            f'its owner, such as "{DEFAULT_MODEL}".{near}'
+        )
+    if name.startswith(_EMBEDDING_PREFIX):
+        _refuse_embedding(name)
+    return options if options.hub == "modelscope" else _located_on_hub(options)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder without the files of a checkpoint, naming what it has."""
+    names = sorted(child.name for child in folder.iterdir())
+    if not names:
+        raise ModelLoadError(f"the folder {str(folder)!r} is empty: expected {_EXPECTED}")
+    if "adapter_config.json" in names:
+        return  # what is missing then is said by those who know adapters
+    inner = [
+        path.parent
+        for depth in ("*", "snapshots/*")
+        for path in folder.glob(f"{depth}/config.json")
+    ]
+    if "config.json" not in names and inner:
+        raise ModelLoadError(
+            f"the folder {str(folder)!r} has no config.json, but {str(inner[0])!r} has: give that"
+        )
+    _check_names(f"the folder {str(folder)!r}", names)
+    if _pools(folder / "modules.json"):
+        _refuse_embedding(str(folder))
+
+
+def _check_names(where: str, names: Collection[str]) -> None:
+    """Refuse a checkpoint that lacks files."""
+    gguf = [name for name in names if name.lower().endswith(".gguf")]
+    missing = []
+    if "config.json" not in names:
+        missing.append("config.json")
+    if not any(name.endswith(_WEIGHTS) for name in names):
+        missing.append("weights (*.safetensors)")
+    if not {"tokenizer.json", "vocab.json"} & set(names):
+        missing.append("tokenizer.json")
+    if gguf and missing:
+        raise UnsupportedModelError(f"{where} holds {gguf[0]}. {_GGUF}.")
+    if missing:
+        there = ", ".join(sorted(names)[:5]) + (", …" if len(names) > 5 else "")
+        raise ModelLoadError(
+            f"{where} has no {' and no '.join(missing)}: expected {_EXPECTED}, found {there}"
+        )
+
+
+def _pools(modules: Path) -> bool:
+    """Whether this is a sentence-transformers model that makes one vector of a text."""
+    try:
+        listed = json.loads(modules.read_text("utf-8"))
+        return any(str(module["type"]).endswith("Pooling") for module in listed)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def _refuse_embedding(name: str) -> NoReturn:
+    raise UnsupportedModelError(
+        f"{name!r} is an embedding model: it makes vectors, and was not trained to answer yes or "
+        f'no. Use a reranker, such as "{DEFAULT_MODEL}".'
+    )
+
+
+def _no_folder(path: Path) -> str:
+    """Return what to say of a folder that does not exist: from where on, and what is near."""
+    there = next(parent for parent in (*path.parents, Path("/")) if parent.is_dir())
+    first = path.relative_to(there).parts[0] if path.is_relative_to(there) else path.name
+    try:
+        near = did_you_mean(first, [child.name for child in there.iterdir()])
+    except OSError:
+        near = ""
+    return f"the folder {str(path)!r} does not exist: {str(there)!r} has no {first!r}.{near}"
+
+
+def _located_on_hub(options: RerankerOptions) -> RerankerOptions:
+    """Ask the hub for the list of a model's files, unless that is forbidden."""
+    try:
+        import huggingface_hub as hub
+        from huggingface_hub import constants, errors
+    except ModuleNotFoundError:  # whoever loads the model says what to install
+        return options
+    name = options.model
+    try:
+        cached = hub.try_to_load_from_cache(
+            name, "config.json", cache_dir=options.cache_dir, revision=options.revision
+        )
+    except errors.HFValidationError as error:
+        raise ModelLoadError(f"{name!r} is no name that a hub can have: {error}") from error
+    is_cached = isinstance(cached, str)
+    offline = options.local_files_only or constants.HF_HUB_OFFLINE
+    if offline and is_cached:
+        return options.model_copy(update={"local_files_only": True})
+    if offline:
+        told = "local_files_only is set" if options.local_files_only else "HF_HUB_OFFLINE is set"
+        raise ModelLoadError(f"{told}, and {_not_here(options)}")
+    try:
+        info = hub.HfApi().model_info(name, revision=options.revision, timeout=_HUB_SECONDS)
+    except errors.GatedRepoError as error:
+        raise ModelLoadError(
+            f"{name!r} is gated: accept its terms on {constants.ENDPOINT}/{name}, and log in with "
+            "`hf auth login`, or set HF_TOKEN"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise ModelLoadError(
+            f"{constants.ENDPOINT} has no model {name!r}, or a private one that needs HF_TOKEN."
+            f"{did_you_mean(name, PUBLISHED)}{_perhaps_a_folder(name)}"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise ModelLoadError(f"{name!r} has no revision {options.revision!r}") from error
+    except errors.HfHubHTTPError as error:
+        if error.response.status_code in _HUB_FAILS and not is_cached:
+            raise HubUnreachableError(f"{constants.ENDPOINT} failed: {error}") from error
+        return options  # a mirror without this route: loading itself will tell
+    except Exception as error:  # of httpx or requests, by the hub library's version
+        if not is_cached:
+            raise HubUnreachableError(
+                f"{constants.ENDPOINT} cannot be reached ({error}), and {_not_here(options)}"
+                f"{_perhaps_a_folder(name)}"
+            ) from error
+        logger.warning(
+            "%s cannot be reached: %s is taken from the cache as it is", constants.ENDPOINT, name
+        )
+        return options.model_copy(update={"local_files_only": True})
+    names = [sibling.rfilename for sibling in info.siblings or ()]
+    if any(listed.startswith("1_Pooling/") for listed in names):
+        _refuse_embedding(name)
+    if names and "adapter_config.json" not in names:
+        _check_names(repr(name), names)
+    return options
+
+
+def _perhaps_a_folder(name: str) -> str:
+    """Return what to say of a name like ``models/qwen`` where there is a folder ``models``."""
+    path = Path(name)
+    return f" As a path: {_no_folder(path)}" if path.parent.is_dir() else ""
+
+
+def _not_here(options: RerankerOptions) -> str:
+    """Return what to say of a hub's model that is not on this machine."""
+    where = "the cache of this machine" if options.cache_dir is None else options.cache_dir
+    return (
+        f"{options.model!r} is not in {where}. Where there is a network, download it with: "
+        f"hf download {options.model} --local-dir FOLDER; then give the folder as the model. "
+        'HF_ENDPOINT names a mirror of the hub, and hub="modelscope" takes ModelScope instead.'
+    )

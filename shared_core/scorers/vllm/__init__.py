@@ -1,0 +1,369 @@
+"""The vLLM scorer: vLLM's engine beside this process, its pooling runner, its prefix cache.
+
+vLLM builds the same head that the local scorer does, ``W_yes − W_no`` in float32 (vllm
+``model_executor/models/adapters.py``, ``from_2_way_softmax``), and is asked for its output without
+an activation, which is the margin. Prompts are sent as our own token ids, so neither a chat
+template nor vLLM's tokenizer is ever involved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import inspect
+import itertools
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from shared_core.errors import ClosedError, ForkedProcessError, RerankError, ScoringError
+from shared_core.forking import renew_in_children
+from shared_core.options import RerankerOptions
+from shared_core.prompt import render_fields
+from shared_core.prompt.encodable import check_encodable
+from shared_core.scorers.vllm.engine import LoadedEngine, read_checkpoint, start_engine
+from shared_core.scoring import Scored, ScoreRequest
+from shared_core.windows.meters import EncoderMeter
+
+# isort: split
+from vllm import PoolingParams
+from vllm.v1.engine.async_llm import AsyncLLM
+
+# Documents of one call that vLLM holds at a time. vLLM serves first come, first served, and takes
+# some hundreds into a step: more in its queue would only make other callers wait.
+_WINDOW = 1024
+# Documents tokenised at once: the engine starts on them, and other callers get their turn.
+_SLICE = 256
+# vLLM's own patience, five seconds, is less than its worker takes; killed, it leaks shared memory.
+_SHUTDOWN_SECONDS = 20.0
+# vLLM had the one name up to 0.11, and has the other since.
+_ACTIVATION = (
+    "use_activation" if "use_activation" in PoolingParams.__struct_fields__ else "activation"
+)
+
+
+class VllmScorer:
+    """Scores with vLLM's asynchronous engine, started by the first call and shared by all.
+
+    The engine computes in a process of its own. On a CPU always, and on a GPU if this process used
+    CUDA before, vLLM *spawns* that process, which imports the main script again: a script that uses
+    this backend without ``if __name__ == "__main__":`` around what it does then fails, with a
+    `ModelLoadError` and Python's own words on "bootstrapping". Notebooks, and what is imported
+    rather than run, are not affected.
+
+    Args:
+        options: Names the checkpoint, the device and the bounds. ``max_length`` becomes
+            ``max_model_len``, ``max_batch_tokens`` becomes ``max_num_batched_tokens``;
+            ``engine_args`` go to vLLM's ``AsyncEngineArgs`` and win over all of ours.
+    """
+
+    def __init__(self, options: RerankerOptions) -> None:
+        self._options = options
+        self._lock = threading.Lock()
+        self._host: _Host | None = None
+        self._stop: weakref.finalize[Any, Any] | None = None
+        self._is_closed = False
+        self._is_inherited = False
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Leave the engine to the parent process, which it answers alone."""
+        self._lock = threading.Lock()
+        self._is_inherited = self._is_inherited or self._host is not None
+        if self._stop is not None:
+            self._stop.detach()
+        if self._host is not None:
+            self._host.abandon()
+        self._host = self._stop = None
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether an engine is running."""
+        return self._host is not None and self._host.is_loaded
+
+    def score(self, query: str, documents: Sequence[str], *, instruction: str) -> list[float]:
+        """Return the margin of each document, in input order. See `score_many`."""
+        (scored,) = self.score_many([ScoreRequest(query, instruction, documents)])
+        return [one.logit for one in scored]
+
+    def score_many(
+        self, requests: Sequence[ScoreRequest], *, show_progress: bool = False
+    ) -> list[list[Scored]]:
+        """Return one `Scored` per document of each request, in input order.
+
+        Args:
+            requests: Queries with their documents, which are computed next to one another, so that
+                they find their common prefix in the cache.
+            show_progress: Draw a bar over the documents.
+
+        Raises:
+            ModelLoadError: The first call could not start the engine.
+            ConfigurationError: vLLM does not know an engine argument, or has no such device.
+            QueryTooLongError, TextEncodingError: A text cannot be put into the prompt.
+            ScoringError: The engine failed.
+        """
+        future = self._submit(requests, show_progress)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # after Ctrl-C, nobody waits for what vLLM still computes
+            raise
+
+    async def ascore_many(
+        self, requests: Sequence[ScoreRequest], *, show_progress: bool = False
+    ) -> list[list[Scored]]:
+        """Return what `score_many` does, from any event loop; cancelling it aborts its requests."""
+        return await asyncio.wrap_future(self._submit(requests, show_progress))
+
+    def token_meter(self) -> EncoderMeter:
+        """Return what measures documents, from any thread but the engine's."""
+        host = self._get_host()
+        return asyncio.run_coroutine_threadsafe(host.token_meter(), host.loop).result()
+
+    def unload(self) -> None:
+        """End the engine, after the calls in progress; the next call starts another."""
+        with self._lock:
+            host = self._host
+        if host is not None:
+            asyncio.run_coroutine_threadsafe(host.unload(), host.loop).result()
+
+    def close(self) -> None:
+        """`unload`, and end the thread that served the engine, for good."""
+        with self._lock:
+            self._is_closed = True
+            if self._host is not None:
+                self._host.is_ending = True
+        self.unload()
+        with self._lock:
+            self._host, stop, self._stop = None, self._stop, None
+        if stop is not None:
+            stop()
+
+    def _submit(
+        self, requests: Sequence[ScoreRequest], show_progress: bool
+    ) -> Future[list[list[Scored]]]:
+        host = self._get_host()
+        return asyncio.run_coroutine_threadsafe(host.score(requests, show_progress), host.loop)
+
+    def _get_host(self) -> _Host:
+        with self._lock:
+            if self._is_closed:
+                raise ClosedError("the reranker is closed; make a new one")
+            if self._is_inherited:
+                raise ForkedProcessError("its parent runs the engine of vLLM")
+            if self._host is None:
+                self._host = _Host(self._options)
+                self._stop = weakref.finalize(self, self._host.stop)
+                self._stop.atexit = False  # the host sees to its end at exit, and waits for it
+            return self._host
+
+
+class _Host:
+    """The engine and the event loop that it lives on, in a thread: no caller's loop need last.
+
+    All coroutines here run on that loop, so that none of its state needs a lock.
+
+    Attributes:
+        is_ending: Whether no call may enter any more.
+    """
+
+    def __init__(self, options: RerankerOptions) -> None:
+        self._options = options
+        self._loaded: LoadedEngine | None = None
+        self._calls = 0
+        self.is_ending = False
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+        self._changing = asyncio.Lock()  # held while the engine starts or ends
+        self._request_ids = itertools.count()
+        # Tokenising and reading checkpoints, which would block the loop.
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="qwen3-rerank-vllm-encode")
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="qwen3-rerank-vllm", daemon=True)
+        self._thread.start()
+        atexit.register(self._stop_at_exit)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether an engine is running."""
+        return self._loaded is not None and not self._loaded.engine.errored
+
+    async def score(
+        self, requests: Sequence[ScoreRequest], show_progress: bool
+    ) -> list[list[Scored]]:
+        """See `VllmScorer.score_many`."""
+        try:
+            return await self._score_entered(requests, show_progress)
+        except asyncio.CancelledError:
+            if self.is_ending:
+                raise ClosedError("the reranker was closed while it was working") from None
+            raise
+
+    async def _score_entered(
+        self, requests: Sequence[ScoreRequest], show_progress: bool
+    ) -> list[list[Scored]]:
+        loaded = await self._enter()
+        total = sum(len(request.documents) for request in requests)
+        try:
+            with tqdm(
+                total=total, desc="rerank", unit="document", disable=not show_progress
+            ) as progress:
+                return await self._score(loaded, requests, progress)
+        except RerankError:
+            raise
+        except Exception as error:  # vLLM's own, pydantic's and plain ValueErrors
+            raise self._translated(loaded, error) from error
+        finally:
+            self._leave()
+
+    async def token_meter(self) -> EncoderMeter:
+        """See `VllmScorer.token_meter`."""
+        loaded = await self._enter()
+        self._leave()
+        return EncoderMeter(loaded.encoder)
+
+    async def unload(self) -> None:
+        """End the engine once no call uses it; calls that come meanwhile wait for the next one."""
+        async with self._changing:
+            await self._is_idle.wait()
+            self._discard(self._loaded)
+
+    def stop(self) -> None:
+        """End engine, loop and thread, whatever is in progress. Does not wait for it."""
+        atexit.unregister(self._stop_at_exit)
+        self._worker.shutdown(wait=False)
+        asyncio.run_coroutine_threadsafe(self._end(), self.loop)
+
+    def abandon(self) -> None:
+        """In a forked child: do nothing at exit, for all of this is the parent's."""
+        atexit.unregister(self._stop_at_exit)
+
+    def _stop_at_exit(self) -> None:
+        self.stop()
+        self._thread.join(_SHUTDOWN_SECONDS + 10)
+
+    async def _end(self) -> None:
+        self.is_ending = True
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        if others:
+            await asyncio.wait(others, timeout=5)
+        self._discard(self._loaded)
+        self.loop.stop()
+
+    def _serve(self) -> None:
+        self.loop.run_forever()
+        self.loop.close()
+
+    async def _enter(self) -> LoadedEngine:
+        """Return a running engine, which stays until the caller has counted `_calls` down."""
+        async with self._changing:
+            if self._loaded is not None and self._loaded.engine.errored:
+                self._discard(self._loaded)
+            if self.is_ending:
+                raise ClosedError("the reranker is closed; make a new one")
+            if self._loaded is None:
+                checkpoint = await self.loop.run_in_executor(
+                    self._worker, read_checkpoint, self._options
+                )
+                # Blocks the loop, but nothing else can run without an engine.
+                self._loaded = start_engine(self._options, checkpoint)
+            self._calls += 1
+            self._is_idle.clear()
+            return self._loaded
+
+    def _leave(self) -> None:
+        self._calls -= 1
+        if not self._calls:
+            self._is_idle.set()
+
+    def _discard(self, loaded: LoadedEngine | None) -> None:
+        """End this engine, unless that was done."""
+        if loaded is not None and self._loaded is loaded:
+            self._loaded = None
+            shutdown = loaded.engine.shutdown
+            if "timeout" in inspect.signature(shutdown).parameters:  # not in the first versions
+                shutdown(timeout=_SHUTDOWN_SECONDS)
+            else:
+                shutdown()
+
+    async def _score(
+        self, loaded: LoadedEngine, requests: Sequence[ScoreRequest], progress: tqdm[Any]
+    ) -> list[list[Scored]]:
+        """Return the scores; encodes the next documents while the engine computes these."""
+        window = asyncio.Semaphore(_WINDOW)
+        tasks: list[asyncio.Task[Scored]] = []
+        failed = asyncio.Event()
+
+        def finish(task: asyncio.Task[Scored]) -> None:
+            window.release()
+            progress.update()
+            if not task.cancelled() and task.exception() is not None:
+                failed.set()
+
+        try:
+            for request, documents in _slices(requests):
+                group = await self.loop.run_in_executor(
+                    self._worker,
+                    loaded.encoder.encode,
+                    request.instruction,
+                    request.query,
+                    documents,
+                )
+                for document in group.documents:
+                    await window.acquire()
+                    if failed.is_set():
+                        await asyncio.gather(*tasks)  # raises
+                    task = self.loop.create_task(
+                        self._score_one(
+                            loaded.engine,
+                            group.prefix_ids + document.ids,
+                            document.truncated,
+                        )
+                    )
+                    task.add_done_callback(finish)
+                    tasks.append(task)
+            scored = iter(await asyncio.gather(*tasks))
+            return [[next(scored) for _ in request.documents] for request in requests]
+        finally:
+            for task in tasks:
+                task.cancel()  # vLLM aborts the request of a cancelled task
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _score_one(self, engine: AsyncLLM, ids: list[int], truncated: bool) -> Scored:
+        """Return the judgement of one prompt."""
+        outputs = engine.encode(
+            # Finished input, as a renderer of vLLM would return it; versions without renderers
+            # look at the ids alone.
+            {"type": "token", "prompt_token_ids": ids},
+            PoolingParams(task="classify", **{_ACTIVATION: False}),
+            f"qwen3-rerank-{next(self._request_ids)}",
+        )
+        values = [value async for output in outputs for value in output.outputs.data.tolist()]
+        if len(values) != 1:
+            raise ScoringError(f"vLLM returned {len(values)} values for a prompt, not its margin")
+        return Scored(float(values[0]), len(ids), truncated)
+
+    def _translated(self, loaded: LoadedEngine, error: Exception) -> RerankError:
+        """Return the error to raise; an engine that died of it is replaced by the next call."""
+        if loaded.engine.errored:
+            self._discard(loaded)
+            return ScoringError(
+                "vLLM's engine ended; its own words are on the error output, out of memory is the "
+                f"likely cause. The next call starts it again. ({type(error).__name__}: {error})"
+            )
+        return ScoringError(f"vLLM failed: {type(error).__name__}: {error}")
+
+
+def _slices(requests: Sequence[ScoreRequest]) -> Iterator[tuple[ScoreRequest, Sequence[str]]]:
+    """Yield the documents of each request by the slice, in order, having looked at all of them."""
+    for request in requests:
+        check_encodable(render_fields(request.instruction, request.query), request.documents)
+    for request in requests:
+        for start in range(0, len(request.documents), _SLICE):
+            yield request, request.documents[start : start + _SLICE]

@@ -1,0 +1,168 @@
+"""A checkpoint as a vLLM engine: looked at first, refused if it would score wrongly, started."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from typing import Any
+
+# Both are read while vLLM is imported: it logs some sixty lines a start on "INFO", and reports
+# the use of the model to its makers unless told otherwise.
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+
+import torch
+from tokenizers import Tokenizer
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.platforms import current_platform
+from vllm.v1.engine.async_llm import AsyncLLM
+
+from shared_core.errors import (
+    ConfigurationError,
+    ModelLoadError,
+    RerankError,
+)
+from shared_core.options import RerankerOptions
+from shared_core.prompt import NO, YES
+from shared_core.prompt.encoding import PairEncoder
+from shared_core.scorers.local.checkpoint import open_checkpoint
+from shared_core.scorers.local.devices import dtype_of
+from shared_core.scorers.local.loading import resolve_source
+
+# vLLM's own on a CPU is 128 tokens: less than most queries' prompts, of which nothing was shared.
+_CPU_BLOCK_SIZE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedEngine:
+    """A running engine, and what makes prompts for it."""
+
+    engine: AsyncLLM
+    encoder: PairEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What was read of a checkpoint before the engine is started with its folder."""
+
+    arguments: dict[str, Any]
+    tokenizer: Tokenizer
+    encoder: PairEncoder
+
+
+def read_checkpoint(options: RerankerOptions) -> Prepared:
+    """Return the engine's arguments and the encoder, having refused what would score wrongly.
+
+    Raises:
+        ConfigurationError: vLLM has no such device or argument.
+        ModelLoadError: Files are missing or unreadable.
+        UnsupportedModelError: It is not a Qwen3 reranker with a head.
+    """
+    placement = _device_arguments(options.device)
+    source, hub_options = resolve_source(options)
+    try:
+        checkpoint = open_checkpoint(
+            source, hub_options, options.model, options.max_length, reads_quantised=True
+        )
+    except RerankError:
+        raise
+    except Exception as error:  # transformers, safetensors and the hub have errors of their own
+        raise ModelLoadError(f"could not load {options.model!r}: {error}") from error
+    encoder = checkpoint.encoder
+    overrides: dict[str, Any] = {"head_dtype": "float32"}
+    if checkpoint.is_causal:
+        overrides |= {
+            "architectures": ["Qwen3ForSequenceClassification"],
+            "classifier_from_token": [NO, YES],
+            "is_original_qwen3_reranker": True,
+        }
+    arguments = {
+        "model": str(checkpoint.folder),
+        "runner": "pooling",
+        "trust_remote_code": False,
+        "dtype": _dtype(options),
+        "max_model_len": encoder.max_length,
+        "enable_prefix_caching": True,
+        "disable_log_stats": True,
+        "use_tqdm_on_load": False,
+        **placement,
+    }
+    if current_platform.is_cpu():
+        arguments["block_size"] = _CPU_BLOCK_SIZE
+    if options.max_batch_tokens is not None:
+        arguments["max_num_batched_tokens"] = options.max_batch_tokens
+        arguments["max_num_seqs"] = min(options.max_batch_tokens, 256)
+    arguments |= options.engine_args
+    arguments["hf_overrides"] = overrides | options.engine_args.get("hf_overrides", {})
+    _check_arguments(arguments)
+    return Prepared(arguments, checkpoint.tokenizer, encoder)
+
+
+def start_engine(options: RerankerOptions, checkpoint: Prepared) -> LoadedEngine:
+    """Return a running engine. Blocks for as long as it takes.
+
+    Raises:
+        ModelLoadError: It could not be started.
+    """
+    try:
+        engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**checkpoint.arguments))
+    except Exception as error:  # pydantic's, torch's and vLLM's own
+        raise ModelLoadError(
+            f"vLLM could not be started with {options.model!r}: {error}\nWhere this does not say "
+            "why, its engine process did, on the error output. With too little memory, lower "
+            'max_length or engine_args={"gpu_memory_utilization": …}. A script needs '
+            '`if __name__ == "__main__":` around what it does.'
+        ) from error
+    encoder = checkpoint.encoder
+    limit = engine.model_config.max_model_len
+    if limit < encoder.max_length:  # engine_args may say so
+        encoder = PairEncoder(checkpoint.tokenizer, limit)
+    return LoadedEngine(engine, encoder)
+
+
+def _device_arguments(device: str | None) -> dict[str, Any]:
+    """Return the engine arguments that place the model.
+
+    Raises:
+        ConfigurationError: This vLLM does not compute there.
+    """
+    if device is None:
+        return {}
+    kind, _, index = device.partition(":")
+    if kind != current_platform.device_type:
+        raise ConfigurationError(
+            f"device={device!r}: this installation of vLLM computes on "
+            f"{current_platform.device_type!r} alone; leave device out, or use "
+            'backend="transformers"'
+        )
+    if not index or current_platform.is_cpu():
+        return {}
+    if "device_ids" not in _argument_names():
+        raise ConfigurationError(
+            f"device={device!r}: this version of vLLM takes no device number; set "
+            f"CUDA_VISIBLE_DEVICES={index} before Python starts, and device={kind!r}"
+        )
+    return {"device_ids": [int(index)]}
+
+
+def _dtype(options: RerankerOptions) -> str:
+    """Return vLLM's name of the dtype; ``"auto"`` means what it does in the local scorer."""
+    if options.dtype != "auto":
+        return options.dtype
+    if current_platform.is_cpu():
+        dtype = dtype_of(options, torch.device("cpu"))
+    else:
+        dtype = current_platform.supported_dtypes[0]  # asked without initialising CUDA
+    return str(dtype).removeprefix("torch.")
+
+
+def _argument_names() -> frozenset[str]:
+    return frozenset(field.name for field in fields(AsyncEngineArgs))
+
+
+def _check_arguments(arguments: dict[str, Any]) -> None:
+    unknown = sorted(set(arguments) - _argument_names())
+    if unknown:
+        raise ConfigurationError(
+            f"engine_args: vLLM's AsyncEngineArgs has no {', '.join(map(repr, unknown))}"
+        )

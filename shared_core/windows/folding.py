@@ -1,0 +1,190 @@
+"""Documents to windows before they are scored, and the best window's score back to each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from shared_core.options.windows import Windows
+from shared_core.prompt.unwrapping import cut_in_front, unwrapped
+from shared_core.scoring import Scored, ScoreRequest
+from shared_core.turns import Job, run_here
+from shared_core.windows.meters import Count, TokenMeter
+from shared_core.windows.sentences import Span
+from shared_core.windows.windows import split_windows
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPlan:
+    """Requests with their long documents split.
+
+    Attributes:
+        requests: What to score: in the place of a long document, its windows.
+        spans: By request and document, the spans of its windows; ``None`` where it is whole.
+    """
+
+    requests: list[ScoreRequest]
+    spans: list[list[list[Span] | None]]
+
+    @property
+    def n_documents(self) -> int:
+        """How many documents and windows there are to score."""
+        return sum(len(request.documents) for request in self.requests)
+
+    def fold(self, answers: Sequence[Sequence[Scored]]) -> list[list[Scored]]:
+        """Return one `Scored` per document: that of its window with the highest margin.
+
+        Of equal ones the first. ``n_tokens`` is that window's, ``total_tokens`` of all of them,
+        ``truncated`` whether any was cut.
+        """
+        folded = []
+        for by_document, answer in zip(self.spans, answers, strict=True):
+            scored = iter(answer)
+            folded.append(
+                [
+                    next(scored) if spans is None else _best(spans, [next(scored) for _ in spans])
+                    for spans in by_document
+                ]
+            )
+        return folded
+
+
+# So many characters are counted at once, so that a limit is noticed before all of them are.
+_COUNTED_AT_ONCE = 2**18
+
+
+class TooManyWindowsError(ValueError):
+    """The documents make more windows than the caller takes."""
+
+
+def plan_windows(
+    requests: Sequence[ScoreRequest],
+    windows: Windows,
+    meter: TokenMeter,
+    *,
+    most: int | None = None,
+) -> WindowPlan:
+    """Return what to score instead of these requests. Takes time: not for an event loop.
+
+    Windows are smaller than asked for where instruction and query leave less room than that within
+    ``max_length``, so that nothing of a document is cut.
+
+    Args:
+        requests: Queries with their documents.
+        windows: What to split long documents into.
+        meter: Counts tokens.
+        most: The most windows, where a document that is not split is one. Where there are more,
+            the work ends soon after so many, however long the documents are.
+
+    Raises:
+        TooManyWindowsError: There are more than ``most``.
+        QueryTooLongError: They leave none.
+        TextEncodingError: A text has a lone surrogate; names which.
+        ScoringError: A scorer's own ``count_tokens`` failed.
+    """
+    return run_here(planning(requests, windows, meter, most=most))
+
+
+def planning(
+    requests: Sequence[ScoreRequest],
+    windows: Windows,
+    meter: TokenMeter,
+    *,
+    most: int | None = None,
+) -> Job[WindowPlan]:
+    """Return `plan_windows` as a job, whose steps are some hundred thousand characters each."""
+    planned, spans = [], []
+    n_windows = n_characters = 0
+    known: dict[tuple[Windows, str], list[Span] | None] = {}
+    for wrapped in requests:
+        request, cut = unwrapped(wrapped), cut_in_front(wrapped)
+        meter.check(request.instruction, request.query, request.documents)
+        fitting = windows.within(meter.room(request.instruction, request.query))
+        new = [text for text in dict.fromkeys(request.documents) if (fitting, text) not in known]
+        for text, tokens in _counted(new, meter.count, fitting, most):
+            known[fitting, text] = _split(text, tokens, fitting, meter)
+            n_characters += len(text)
+            if n_characters >= _COUNTED_AT_ONCE:
+                n_characters = 0
+                yield
+        found = [known[fitting, document] for document in request.documents]
+        planned.append(replace(request, documents=_texts(request.documents, found)))
+        spans.append(
+            [
+                None if some is None else [(start + left, end + left) for start, end in some]
+                for some, left in zip(found, cut, strict=True)
+            ]
+        )
+        n_windows += len(planned[-1].documents)
+        _check_number(n_windows, most)
+    return WindowPlan(planned, spans)
+
+
+def _counted(
+    texts: Sequence[str], count: Count, windows: Windows, most: int | None
+) -> Iterator[tuple[str, int]]:
+    """Yield texts with their tokens, as long as they can make no more than so many windows."""
+    n_tokens = 0
+    for some in _batches(texts):
+        if most is not None and len(some[0]) > _COUNTED_AT_ONCE:
+            _check_length(some[0], count, n_tokens, windows, most)
+        for text, tokens in zip(some, count(some), strict=True):
+            n_tokens += tokens
+            if most is not None:
+                _check_number(n_tokens // windows.tokens, most)
+            yield text, tokens
+
+
+def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Yield texts in order, in lists of about so many characters; a long text is one alone."""
+    batch: list[str] = []
+    n_characters = 0
+    for text in texts:
+        if batch and n_characters + len(text) > _COUNTED_AT_ONCE:
+            yield batch
+            batch, n_characters = [], 0
+        batch.append(text)
+        n_characters += len(text)
+    if batch:
+        yield batch
+
+
+def _check_length(text: str, count: Count, n_tokens: int, windows: Windows, most: int) -> None:
+    """Raise `TooManyWindowsError` as soon as the parts of a long text have too many tokens."""
+    for start in range(0, len(text), _COUNTED_AT_ONCE):
+        n_tokens += count([text[start : start + _COUNTED_AT_ONCE]])[0]
+        _check_number(n_tokens // windows.tokens, most)
+
+
+def _check_number(n_windows: int, most: int | None) -> None:
+    if most is not None and n_windows > most:
+        raise TooManyWindowsError(f"the documents make more than {most} windows")
+
+
+def _split(document: str, n_tokens: int, windows: Windows, meter: TokenMeter) -> list[Span] | None:
+    """Return the spans of a document's windows; ``None`` if it is not longer than one."""
+    if n_tokens <= windows.tokens:
+        return None
+    return split_windows(
+        document, n_tokens, meter.count, most_tokens=windows.tokens, overlap=windows.overlap
+    )
+
+
+def _texts(documents: Sequence[str], found: Sequence[list[Span] | None]) -> list[str]:
+    """Return documents in order, each long one as its windows."""
+    texts: list[str] = []
+    for document, spans in zip(documents, found, strict=True):
+        texts += [document] if spans is None else [document[start:end] for start, end in spans]
+    return texts
+
+
+def _best(spans: Sequence[Span], scored: Sequence[Scored]) -> Scored:
+    best = max(range(len(scored)), key=lambda place: scored[place].logit)
+    counts = [one.n_tokens for one in scored if one.n_tokens is not None]
+    cuts = [one.truncated for one in scored]
+    return replace(
+        scored[best],
+        truncated=True if True in cuts else None if None in cuts else False,
+        window=spans[best],
+        total_tokens=sum(counts) if len(counts) == len(scored) else None,
+    )

@@ -1,0 +1,250 @@
+"""What the page is made of, without Gradio: documents, cards, downloads, words."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+
+from qwen3_rerank.page.asking import problem
+from qwen3_rerank.page.cards import comparison_html, escape, note, ranking_html
+from qwen3_rerank.page.exports import Ranking, as_csv, as_json, data_link
+from qwen3_rerank.page.given import (
+    MOST_CHARACTERS,
+    MOST_DOCUMENTS,
+    PageError,
+    documents_of,
+    query_of,
+)
+from qwen3_rerank.page.kept import Upload
+from qwen3_rerank.page.models import RankRefusedError
+from qwen3_rerank.page.tasks import EXAMPLES, OWN, TASKS, task_choices, task_of
+from qwen3_rerank.page.words import _WORDS, LANGUAGES, language_of, say
+from shared_core import RankedDocument
+from shared_core.errors import (
+    ClosedError,
+    DeviceMemoryError,
+    RemoteError,
+    ScoringError,
+    ServerUnreachableError,
+)
+
+HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(2)> ${alert(3)} {{value}} `x`"
+
+
+def ranking(*order: int, texts: list[str] | None = None, truncated: bool = False) -> Ranking:
+    texts = texts or [f"document {index}" for index in range(max(order) + 1)]
+    ranked = [
+        RankedDocument(index, 0.9 - place / 10, 1.0, texts[index], 1234, truncated)
+        for place, index in enumerate(order)
+    ]
+    return Ranking("a query", "an instruction", "tiny", len(texts), 0.25, ranked)
+
+
+class Read(HTMLParser):
+    """The elements of a piece of HTML, checked to be closed in order, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def classes(self, name: str) -> int:
+        return sum(name in (attributes.get("class") or "").split() for _, attributes in self.tags)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_text_of_a_user_becomes_markup(language: str) -> None:
+    one = ranking(1, 0, texts=[HOSTILE, HOSTILE * 20])
+    one = Ranking(HOSTILE, HOSTILE, HOSTILE, 2, 0.1, one.ranked)
+    for made in (
+        ranking_html(one, language),  # type: ignore[arg-type]
+        comparison_html(one, one, language),  # type: ignore[arg-type]
+        note(HOSTILE, "problem"),
+    ):
+        read = Read(made)
+        assert {tag for tag, _ in read.tags}.isdisjoint({"script", "img", "value"})
+        assert not any(name.startswith("on") for _, names in read.tags for name in names)
+        assert HOSTILE in read.text
+        assert "${" not in made
+        assert "{{" not in made
+    assert escape(HOSTILE).isprintable()
+
+
+def test_a_card_says_place_score_move_tokens_and_cut() -> None:
+    read = Read(ranking_html(ranking(2, 0, 1, truncated=True), "en"))
+    assert read.classes("qr-card") == 3
+    assert read.classes("qr-cut") == 3
+    for part in ("0.900", "▲ 2", "▼ 1", "was 3", "1,234 tokens", "3 of 3 documents · 0.25 s"):
+        assert part in read.text
+    bars = [attributes for _, attributes in read.tags if attributes.get("role") == "meter"]
+    assert [bar["aria-valuenow"] for bar in bars] == ["0.9000", "0.8000", "0.7000"]
+    zh = Read(ranking_html(ranking(0, 1), "zh")).text
+    assert "位置不变" not in zh
+    assert "原第 2 位" in zh
+
+
+def test_a_long_document_shows_its_beginning_and_opens_by_itself() -> None:
+    read = Read(ranking_html(ranking(0, texts=["word " * 500]), "en"))
+    assert [tag for tag, _ in read.tags].count("details") == 1
+    assert read.text.count("word") > 500
+    assert "details" not in {tag for tag, _ in Read(ranking_html(ranking(0), "en")).tags}
+
+
+def test_the_best_window_is_marked_and_said() -> None:
+    """A card of it shows where it begins; the rest of the document is there, too."""
+    text = f"{'before ' * 100}<b>the part</b> that counts{' after' * 100}"
+    start, end = text.index("<b>"), text.index(" after")
+    one = RankedDocument(0, 0.9, 2.0, text, 300, False, window=(start, end))
+    made = ranking_html(Ranking("q", "i", "tiny", 1, 0.1, [one]), "en")
+    assert "<mark>&lt;b&gt;the part&lt;/b&gt; that counts</mark>" in made
+    read = Read(made)
+    assert f"best part: characters {start + 1}–{end} of {len(text):,}" in read.text
+    assert "…<b>the part</b> that counts…" in read.text
+    assert text in read.text
+    assert read.classes("qr-cut") == 0
+    assert "<mark>" not in ranking_html(ranking(0), "en")
+    data = Ranking("q", "i", "tiny", 1, 0.1, [one])
+    assert json.loads(as_json([data]))["results"][0]["window"] == [start, end]
+    (row,) = csv.DictReader(io.StringIO(as_csv([data]), newline=""))
+    assert row["window"] == f"{start}:{end}"
+
+
+def test_a_comparison_says_how_far_each_document_is_from_its_place_in_the_first() -> None:
+    read = Read(comparison_html(ranking(0, 1, 2), ranking(2, 1), "en"))
+    assert read.classes("qr-column") == 2
+    assert "2 of 2 documents" not in read.text
+    assert "2 of 3 documents have another place" in read.text
+    assert "not kept in the other" in read.text
+    assert "▲ 2" in read.text
+    assert "▼" not in read.text, "the first column is the measure, and does not move"
+
+
+def test_downloads_hold_the_ranking() -> None:
+    one = ranking(1, 0, texts=["plain", "=cmd|'/c calc'!A1, 中文\nmore"])
+    loaded = json.loads(as_json([one]))
+    assert loaded["results"][0]["document"] == "=cmd|'/c calc'!A1, 中文\nmore"
+    assert loaded["results"][0]["index"] == 1
+    assert len(json.loads(as_json([one, one]))) == 2
+    rows = list(csv.DictReader(io.StringIO(as_csv([one]), newline="")))
+    assert rows[0]["document"] == "'=cmd|'/c calc'!A1, 中文\nmore", "no spreadsheet runs it"
+    assert rows[1] == {
+        "rank": "2",
+        "index": "0",
+        "score": "0.8",
+        "document": "plain",
+        "n_tokens": "1234",
+        "truncated": "False",
+        "window": "",
+        "query": "a query",
+        "instruction": "an instruction",
+        "model": "tiny",
+    }
+    link = data_link("中文", "text/csv", mark=True)
+    raw = base64.b64decode(link.removeprefix("data:text/csv;charset=utf-8;base64,"))
+    assert raw == b"\xef\xbb\xbf" + "中文".encode()
+
+
+def test_documents_are_those_typed_in_then_those_of_the_file() -> None:
+    file = Upload("a.jsonl", b'"one"\n{"text": "two"}\n')
+    assert documents_of("x\n\ny", "lines", file, "en") == ["x", "y", "one", "two"]
+    assert documents_of("x\ny\n\nz", "paragraphs", None, "en") == ["x\ny", "z"]
+    file = Upload("b.csv", b"id,text\n1,hello\n")
+    assert documents_of("", "lines", file, "en") == ["hello"]
+
+
+def test_what_cannot_be_ranked_is_said_in_the_language_of_the_page() -> None:
+    bad = Upload("bad.jsonl", b'"fine"\n{')
+    for text, file, part in (
+        (" \n ", None, "至少"),
+        ("x\n" * (MOST_DOCUMENTS + 1), None, str(MOST_DOCUMENTS)),
+        ("x" * (MOST_CHARACTERS + 1), None, str(MOST_CHARACTERS)),
+        ("x", bad, "请检查其格式.*bad.jsonl, line 2"),
+    ):
+        with pytest.raises(PageError, match=part):
+            documents_of(text, "lines", file, "zh")
+    for text in (" ", "\ud800"):
+        with pytest.raises(PageError):
+            query_of(text, "en")
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (RankRefusedError(422, "reason"), "超出本服务的限制"),
+        (RankRefusedError(429, "reason"), "请求太多"),
+        (RankRefusedError(503, "reason"), "模型尚未就绪"),
+        (RankRefusedError(504, "reason"), "没有在规定时间内"),
+        (RankRefusedError(507, "reason"), "内存不足"),
+        (RankRefusedError(418, "reason"), "无法得到分数"),
+        (DeviceMemoryError("reason"), "内存不足"),
+        (ServerUnreachableError("reason"), "没有在规定时间内"),
+        (RemoteError("reason"), "提供分数的服务器出错"),
+        (ClosedError("reason"), "模型尚未就绪"),
+        (ScoringError("reason"), "无法得到分数"),
+        (ValueError("reason"), "输入或选项不合要求"),
+    ],
+    ids=lambda value: f"{type(value).__name__} {getattr(value, 'status', '')}",
+)
+def test_errors_are_said_in_the_language_of_the_page(error: Exception, sentence: str) -> None:
+    """A sentence that says what to do, and behind it the technical text."""
+    said = problem(error, "zh")
+    assert said.startswith(sentence)
+    assert said.endswith(f"（详情：{error}）")
+    assert problem(error, "en") == f"No scores could be had: {error}"
+
+
+def test_every_sentence_is_there_in_both_languages_with_the_same_values() -> None:
+    import string
+
+    for word, sentences in _WORDS.items():
+        names = [{part[1] for part in string.Formatter().parse(one)} for one in sentences]
+        assert names[0] - {None} == names[1] - {None}, word
+        assert all(sentences), word
+    assert say("tokens", "zh", count=3) == "3 个 token"
+    assert language_of("fr-FR, zh-TW;q=0.5") == "zh"
+
+
+def test_tasks_and_examples_fit_together() -> None:
+    assert len(TASKS) >= 8
+    sentences = [task[2] for task in TASKS.values()]
+    assert len(set(sentences)) == len(sentences)
+    assert all(task_of(sentence) == sentence for sentence in sentences)
+    assert [value for _, value in task_choices("zh")] == [*sentences, OWN]
+    for example in EXAMPLES.values():
+        assert {example.task, example.second_task} <= TASKS.keys()
+        assert len(example.documents[0]) == len(example.documents[1]) >= 6
+
+
+def test_importing_the_page_and_its_parts_imports_no_gradio() -> None:
+    program = (
+        "import sys, qwen3_rerank.page, qwen3_rerank.page.cards, qwen3_rerank.page.given\n"
+        "import qwen3_rerank.cli.ui\n"
+        "assert 'gradio' not in sys.modules and 'torch' not in sys.modules\n"
+        "sys.modules['gradio'] = None\n"
+        "qwen3_rerank.page.serve_page({})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert 'pip install "qwen3-rerank[ui]"' in done.stderr

@@ -1,0 +1,62 @@
+"""Small random Qwen3 checkpoints, written to disk as the real ones are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoTokenizer,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    Qwen3ForSequenceClassification,
+)
+
+BUNDLED = Path(__file__).parents[2] / "shared_core" / "tiny"
+
+
+def random_config(vocab_size: int, **overrides: Any) -> Qwen3Config:
+    """Return the shape of a Qwen3 of some 100,000 parameters besides its embeddings."""
+    fields: dict[str, Any] = {
+        "vocab_size": vocab_size,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+        "max_position_embeddings": 40960,
+        "rope_theta": 1e6,
+        "initializer_range": 0.1,
+        "tie_word_embeddings": True,
+    }
+    return Qwen3Config(**(fields | overrides))
+
+
+def write_checkpoint(folder: Path, tokenizer: Any, *, seed: int = 0, **overrides: Any) -> Path:
+    """Write a causal checkpoint with its tokenizer and return the folder."""
+    torch.manual_seed(seed)
+    model = Qwen3ForCausalLM(random_config(len(tokenizer), **overrides))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_converted_checkpoint(folder: Path, source: Path) -> Path:
+    """Write the one-label classifier that equals a causal checkpoint, as the published recipe does.
+
+    Source: vllm ``examples/pooling/score/convert_model_to_seq_cls.py``, ``from_2_way_softmax``.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    causal = Qwen3ForCausalLM.from_pretrained(source)
+    config = Qwen3Config.from_pretrained(source, num_labels=1)
+    classifier = Qwen3ForSequenceClassification(config)
+    classifier.model.load_state_dict(causal.model.state_dict())
+    head = causal.lm_head.weight
+    yes, no = (tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no"))
+    with torch.no_grad():
+        classifier.score.weight.copy_((head[yes] - head[no]).unsqueeze(0))
+    classifier.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
