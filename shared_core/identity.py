@@ -11,31 +11,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from shared_core.options import TINY, RerankerOptions
+from shared_core.options import TINY, RerankerOptions, about_options
 from shared_core.ranking import sigmoid
 from shared_core.reranker import Reranker
 from shared_core.scoring import Scorer
 
 NOT_SCORES = frozenset(
-    {
-        "api_key",
-        "cache_dir",
-        "cache_size",
-        "connect_timeout",
-        "device",
-        "headers",
-        "hub",
-        "local_files_only",
-        "max_batch_tokens",
-        "max_concurrency",
-        "max_retries",
-        "on_error",
-        "requests_per_second",
-        "show_progress",
-        "threads",
-        "timeout",
-        "total_timeout",
-    }
+    name for name, about in about_options(RerankerOptions).items() if not about.changes_scores
 )
 """Options that say where, how fast and how patiently, and change no score but by rounding."""
 

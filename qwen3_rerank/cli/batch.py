@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from qwen3_rerank.cli.batch_show import BatchBar, print_plan, print_summary
-from qwen3_rerank.cli.common import fail, in_words, reranker_of
-from qwen3_rerank.cli.model_options import ModelOptions, ServerOptions, with_options
+from qwen3_rerank.cli.common import fail, in_words
+from qwen3_rerank.cli.options import ALL_GROUPS, Options, with_options
 from qwen3_rerank.cli.rank_output import Stopped, Stopping
-from shared_core import RerankError
+from shared_core import Reranker, RerankerOptions, RerankError
 
 if TYPE_CHECKING:
     from qwen3_rerank.batch import BatchPlan
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _INPUT = "What is read"
 _OUTPUT = "What is written"
 _WORKERS = "Who works"
-_LONG = "Long documents"
 _GOES_ON = "what is done is done: the same command goes on from there"
 
 
@@ -31,7 +30,7 @@ def _column(name: str) -> Any:
     return typer.Option(metavar="NAME", help=name, rich_help_panel=_INPUT)
 
 
-@with_options
+@with_options(RerankerOptions, ALL_GROUPS)
 def batch(
     given: Annotated[
         list[str],
@@ -139,32 +138,8 @@ def batch(
     cpus: Annotated[
         float, typer.Option("--cpus-per-worker", min=0.0, rich_help_panel=_WORKERS)
     ] = 1.0,
-    engine_args: Annotated[
-        str | None,
-        typer.Option(
-            metavar="JSON",
-            help='Of vLLM, with --backend vllm: {"tensor_parallel_size": 4}',
-            rich_help_panel=_WORKERS,
-        ),
-    ] = None,
     *,
-    here: ModelOptions,
-    long_documents: Annotated[
-        str, typer.Option(help="truncate or windows.", rich_help_panel=_LONG)
-    ] = "truncate",
-    window_tokens: Annotated[
-        int | None,
-        typer.Option(help="Of a window. [1024]", show_default=False, rich_help_panel=_LONG),
-    ] = None,
-    window_overlap: Annotated[
-        int | None,
-        typer.Option(
-            help="Tokens that two windows share. [an eighth]",
-            show_default=False,
-            rich_help_panel=_LONG,
-        ),
-    ] = None,
-    server: ServerOptions,
+    options: Options,
 ) -> None:
     """Score tables of any size, and go on where it stopped.
 
@@ -209,15 +184,7 @@ def batch(
             "ray": None if ray is None else RayOptions(ray, workers, cpus, gpus),
             "measure": measure,
         }
-        reranker = reranker_of(
-            here,
-            server,
-            instruction=instruction,
-            engine_args=_json_object(engine_args),
-            long_documents=long_documents,
-            window_overlap=window_overlap,
-            **({} if window_tokens is None else {"window_tokens": window_tokens}),
-        )
+        reranker = Reranker(instruction=instruction, **options)
         with Stopping(), reranker, BatchBar(console) as bar:
 
             def begin(plan: BatchPlan) -> None:
@@ -253,16 +220,6 @@ def batch(
         print_summary(summary, given[-1], console)
     if summary.errors:
         raise typer.Exit(1)
-
-
-def _json_object(text: str | None) -> dict[str, Any]:
-    try:
-        value = json.loads(text or "{}")
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise typer.BadParameter("expected a JSON object", param_hint="--engine-args")
-    return value
 
 
 def _print(value: dict[str, Any]) -> None:

@@ -11,15 +11,14 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from qwen3_rerank.cli.check_table import print_report
-from qwen3_rerank.cli.common import fail, in_words, reranker_of
-from qwen3_rerank.cli.model_options import ModelOptions, ServerOptions, with_options
-from shared_core import RerankError
+from qwen3_rerank.cli.common import fail, in_words
+from qwen3_rerank.cli.options import MODEL_GROUPS, SERVER_GROUPS, Options, with_options
+from shared_core import Reranker, RerankerOptions, RerankError
 
 
-@with_options
+@with_options(RerankerOptions, (*MODEL_GROUPS, *SERVER_GROUPS))
 def check(
-    here: ModelOptions,
-    server: ServerOptions,
+    options: Options,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
 ) -> None:
     """Look for all that is known to go wrong with a model or a server.
@@ -28,7 +27,7 @@ def check(
     fix. 2: they could not be had, or the command was misspelt.
     """
     try:
-        with reranker_of(here, server) as reranker:
+        with Reranker(**options) as reranker:
             report = reranker.check()
     except (RerankError, ValidationError, ValueError) as error:
         fail(in_words(error))

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,17 +13,12 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from qwen3_rerank.cli.common import fail, in_words, reranker_of
+from qwen3_rerank.cli.common import fail, in_words
 from qwen3_rerank.cli.evaluate_keys import key_for, secrets_for
 from qwen3_rerank.cli.evaluate_show import EvaluationBar, print_report
-from qwen3_rerank.cli.model_options import (
-    LongDocumentOptions,
-    ModelOptions,
-    ServerOptions,
-    with_options,
-)
+from qwen3_rerank.cli.options import ALL_GROUPS, Options, headers_of, with_options
 from qwen3_rerank.cli.rank_output import Stopped, Stopping
-from shared_core import DEFAULT_MODEL, Reranker, RerankError
+from shared_core import DEFAULT_MODEL, Reranker, RerankerOptions, RerankError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +30,7 @@ HERE = "local"
 DEFAULT = "default"
 
 
-@with_options
+@with_options(RerankerOptions, ALL_GROUPS, without=("headers",))
 def evaluate(
     dataset: Annotated[
         str,
@@ -169,9 +163,7 @@ def evaluate(
         bool, typer.Option("--json", help="Print the figures as JSON, not as tables.")
     ] = False,
     *,
-    here: ModelOptions,
-    long: LongDocumentOptions,
-    server: ServerOptions,
+    options: Options,
 ) -> None:
     """Does it help on my data? Rerank the candidates of a first stage, and compare the figures.
 
@@ -202,12 +194,9 @@ def evaluate(
         with Stopping(), ExitStack() as stack, EvaluationBar(console) as bar:
             rerankers = {
                 name: stack.enter_context(
-                    reranker_of(
-                        here,
-                        _server(server, url, base_url or [], api_key or [], header or []),
-                        long,
-                        model=one,
-                        quantize=here.quantize if url is None else None,
+                    Reranker(
+                        one,
+                        **_options_of(options, url, base_url or [], api_key or [], header or []),
                     )
                 )
                 for name, one, url in _pairs(model or [DEFAULT_MODEL], base_url or [])
@@ -276,25 +265,27 @@ def _pairs(models: Sequence[str], urls: Sequence[str]) -> list[tuple[str, str, s
     return pairs
 
 
-def _server(
-    given: ServerOptions,
+def _options_of(
+    given: Options,
     url: str | None,
     urls: Sequence[str],
     keys: Sequence[str],
     headers: Sequence[str],
-) -> ServerOptions:
-    """Return what one reranker is told of its server; the model here gets no secrets.
+) -> Options:
+    """Return the options of one reranker; a model in this process gets no secrets.
 
     Without an address, a dialect stands for a hosted service, unless there are addresses of others.
     """
-    servers = [one for one in urls if one != HERE]
     if url is not None:
-        key = key_for(url, servers, keys)
-        own = secrets_for(url, servers, headers, "--header")
-        return replace(given, base_url=url, api_key=key, header=own)
+        servers = [other for other in urls if other != HERE]
+        return {name: value for name, value in given.items() if name != "quantize"} | {
+            "base_url": url,
+            "api_key": key_for(url, servers, keys),
+            "headers": headers_of(secrets_for(url, servers, headers, "--header")),
+        }
     if urls:
-        return replace(given, dialect="auto")
-    return replace(given, api_key=next(iter(keys), None) if given.dialect != "auto" else None)
+        return {name: value for name, value in given.items() if name != "dialect"}
+    return given | ({"api_key": next(iter(keys), None)} if "dialect" in given else {})
 
 
 def _named(rerankers: dict[str, Reranker]) -> Reranker | dict[str, Reranker]:

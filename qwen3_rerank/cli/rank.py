@@ -12,14 +12,8 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from qwen3_rerank.cli.common import fail, in_words, reranker_of
-from qwen3_rerank.cli.model_options import (
-    LONG_DOCUMENTS,
-    LongDocumentOptions,
-    ModelOptions,
-    ServerOptions,
-    with_options,
-)
+from qwen3_rerank.cli.common import fail, in_words
+from qwen3_rerank.cli.options import ALL_GROUPS, Options, with_options
 from qwen3_rerank.cli.rank_input import STDIN, RankJob, name_of, read_source
 from qwen3_rerank.cli.rank_output import (
     Stopped,
@@ -38,14 +32,14 @@ from qwen3_rerank.reading.document_files import (
     decode,
     format_of,
 )
-from shared_core import RankedDocument, RankingOptions, RerankError
+from shared_core import RankedDocument, RankingOptions, Reranker, RerankerOptions, RerankError
 
 _LONG = 64
 _INPUT = "What is read"
 _OUTPUT = "What is written"
 
 
-@with_options
+@with_options(RerankerOptions, ALL_GROUPS)
 def rank(
     texts: Annotated[
         list[str] | None,
@@ -115,13 +109,12 @@ def rank(
         typer.Option(min=0.0, max=1.0, help="Drop documents with a score below this."),
     ] = None,
     *,
-    long: LongDocumentOptions,
     return_window: Annotated[
         bool,
         typer.Option(
             "--return-window",
             help="Write the best part alone for such a document.",
-            rich_help_panel=LONG_DOCUMENTS,
+            rich_help_panel="Long documents",
         ),
     ] = False,
     out: Annotated[
@@ -149,8 +142,7 @@ def rank(
             "--no-documents", help="Write index and score alone.", rich_help_panel=_OUTPUT
         ),
     ] = False,
-    here: ModelOptions,
-    server: ServerOptions,
+    options: Options,
 ) -> None:
     """Order documents by how well they answer a query.
 
@@ -196,12 +188,10 @@ def rank(
             shows_progress = sys.stderr.isatty()
             if not shows_progress:  # nor the bars of the libraries that load a model
                 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-            reranker = reranker_of(
-                here,
-                server,
-                long,
+            reranker = Reranker(
                 instruction=instruction,
                 show_progress=shows_progress and len(documents) >= _LONG,
+                **options,
             )
             kept = RankingOptions(
                 top_k=top_k, score_threshold=threshold, return_window=return_window

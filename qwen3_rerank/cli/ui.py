@@ -9,22 +9,22 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from qwen3_rerank.cli.common import fail, in_words, reranker_of
-from qwen3_rerank.cli.model_options import ModelOptions, ServerOptions, with_options
+from qwen3_rerank.cli.common import fail, in_words
+from qwen3_rerank.cli.options import MODEL_GROUPS, SERVER_GROUPS, Options, with_options
 from qwen3_rerank.page import serve_page
-from shared_core import DEFAULT_MODEL, RerankError
+from shared_core import DEFAULT_MODEL, Reranker, RerankerOptions, RerankError
 
 _NAMES_VARIABLE = "QWEN3_RERANK_ALLOWED_HOSTS"
 
 
-@with_options
+@with_options(RerankerOptions, (*MODEL_GROUPS, *SERVER_GROUPS), without=("instruction",))
 def ui(
     model: Annotated[
         list[str] | None,
         typer.Option(
             help="A hub name, a folder, or tiny; several to choose from.",
             show_default=DEFAULT_MODEL,
-            rich_help_panel="The model",
+            rich_help_panel="Model",
         ),
     ] = None,
     host: Annotated[
@@ -48,8 +48,7 @@ def ui(
         str, typer.Option(help="The path prefix that a proxy publishes the page under.")
     ] = "",
     *,
-    here: ModelOptions,
-    server: ServerOptions,
+    options: Options,
 ) -> None:
     """Open a page to try the reranker: paste a question and passages, and see the order change.
 
@@ -67,7 +66,7 @@ def ui(
     try:
         with ExitStack() as stack:
             rerankers = [
-                stack.enter_context(reranker_of(here, server, model=name, cache_size=10_000))
+                stack.enter_context(Reranker(name, cache_size=10_000, **options))
                 for name in dict.fromkeys(model or [DEFAULT_MODEL])
             ]
             for reranker in rerankers:

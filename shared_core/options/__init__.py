@@ -6,10 +6,14 @@ import re
 from collections.abc import Callable
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from shared_core.errors import ConfigurationError
 from shared_core.options.neighbours import did_you_mean
+from shared_core.options.option import About as About
+from shared_core.options.option import Group as Group
+from shared_core.options.option import about_options as about_options
+from shared_core.options.option import option as option
 from shared_core.options.remote import RemoteOptions, plain_path
 from shared_core.options.windows import WindowOptions
 from shared_core.prompt import DEFAULT_INSTRUCTION
@@ -28,6 +32,8 @@ Quantize = Literal["int8"]
 Hub = Literal["huggingface", "modelscope"]
 OnError = Literal["raise", "passthrough"]
 
+LOCAL = ("transformers", "vllm")
+
 DEVICES = ("cpu", "cuda", "mps", "xpu", "npu", "hpu", "mlu", "musa")
 """Kinds of devices by torch's names. The first three are tested."""
 _OTHER_DEVICE_NAMES = {
@@ -44,23 +50,91 @@ _OTHER_DEVICE_NAMES = {
 class RerankerOptions(WindowOptions, RemoteOptions):
     """What a `Reranker` is made of. All fields have the meaning documented there."""
 
-    model: str = Field(default=DEFAULT_MODEL, min_length=1)
-    backend: Backend = "auto"
-    instruction: Instruction | None = None
-    device: str | None = None
-    dtype: Dtype = "auto"
-    quantize: Quantize | None = None
-    max_length: int = Field(default=8192, ge=1)
-    max_batch_tokens: int | None = Field(default=None, ge=1)
-    threads: int | None = Field(default=None, ge=1)
-    revision: str | None = None
-    cache_dir: str | None = None
-    local_files_only: bool = False
-    hub: Hub = "huggingface"
-    engine_args: dict[str, Any] = Field(default_factory=dict)
-    cache_size: int = Field(default=0, ge=0)
-    show_progress: bool = False
-    on_error: OnError = "raise"
+    model: str = option(
+        DEFAULT_MODEL,
+        'A hub name, a folder with a checkpoint, or "tiny", the bundled demonstration model.',
+        About("Model", changes_scores=True),
+        min_length=1,
+    )
+    revision: str | None = option(
+        None,
+        "The hub revision: a tag, a branch or a commit.",
+        About("Model", changes_scores=True, backends=LOCAL),
+    )
+    hub: Hub = option(
+        "huggingface",
+        'Where names are looked up: "huggingface" or "modelscope".',
+        About("Model", backends=LOCAL),
+    )
+    cache_dir: str | None = option(
+        None,
+        "The folder for the hub's files; the hub library's own by default.",
+        About("Model", backends=LOCAL),
+    )
+    local_files_only: bool = option(
+        False, "Never ask the network for the model.", About("Model", backends=LOCAL)
+    )
+    instruction: Instruction | None = option(
+        None,
+        "The task in a sentence, or a function of the query that returns it; English works best. "
+        "Web search, as on the model card, by default.",
+        About("Model", changes_scores=True),
+    )
+    max_length: int = option(
+        8192,
+        "The most tokens of a whole prompt; a longer document loses its end.",
+        About("Model", changes_scores=True),
+        ge=1,
+    )
+    backend: Backend = option(
+        "auto",
+        'What scores: "transformers", "vllm" (both in this process) or "remote". "auto" is remote '
+        "where base_url or dialect is given, else transformers.",
+        About("Computing", changes_scores=True),
+    )
+    device: str | None = option(
+        None,
+        'Where the model computes: "cuda", "cuda:1", "mps" or "cpu"; the best one by default.',
+        About("Computing", backends=LOCAL),
+    )
+    dtype: Dtype = option(
+        "auto",
+        'The number format: "float32", "bfloat16" or "float16". "auto" is half precision where the '
+        "device computes in it, else float32.",
+        About("Computing", changes_scores=True, backends=LOCAL),
+    )
+    quantize: Quantize | None = option(
+        None,
+        '"int8" computes matrix products in eight bits: faster on CPUs, and not exact.',
+        About("Computing", changes_scores=True, backends=("transformers",)),
+    )
+    max_batch_tokens: int | None = option(
+        None,
+        "The most tokens of one forward pass; chosen by device, and halved when memory runs out.",
+        About("Computing", backends=LOCAL),
+        ge=1,
+    )
+    threads: int | None = option(
+        None,
+        "CPU threads of a forward pass; as many as pay for the model's size by default.",
+        About("Computing", backends=("transformers",)),
+        ge=1,
+    )
+    engine_args: dict[str, Any] = option(
+        dict,
+        "Arguments of vLLM's engine, such as {'tensor_parallel_size': 2}.",
+        About("Computing", changes_scores=True, backends=("vllm",)),
+    )
+    cache_size: int = option(
+        0, "How many scores to remember, by exact text; 0 remembers none.", About("Calls"), ge=0
+    )
+    show_progress: bool = option(False, "Draw a bar over long jobs.", About("Calls"))
+    on_error: OnError = option(
+        "raise",
+        'What happens when scoring fails: "raise", or "passthrough", which returns the input order '
+        "unscored, flagged and logged.",
+        About("Calls"),
+    )
 
     @property
     def is_remote(self) -> bool:
@@ -127,10 +201,20 @@ class RankingOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    top_k: int | None = Field(default=None, ge=1)
-    score_threshold: float | None = Field(default=None, ge=0.0, le=1.0)
-    min_docs: int = Field(default=0, ge=0)
-    return_window: bool = False
+    top_k: int | None = option(
+        None, "How many documents to keep; all by default.", About("Ranking"), ge=1
+    )
+    score_threshold: float | None = option(
+        None, "Drop documents with a score below this, in [0, 1].", About("Ranking"), ge=0.0, le=1.0
+    )
+    min_docs: int = option(
+        0, "Keep this many of the best, whatever the threshold says.", About("Ranking"), ge=0
+    )
+    return_window: bool = option(
+        False,
+        "Return the best window of a long document in the place of the document.",
+        About("Ranking"),
+    )
 
     @field_validator("top_k", mode="before")
     @classmethod

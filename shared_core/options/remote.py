@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from pydantic import (
     BaseModel,
     ConfigDict,
-    Field,
     SecretStr,
     ValidationError,
     field_validator,
@@ -20,6 +19,7 @@ from pydantic.functional_validators import ModelWrapValidatorHandler  # here bef
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from shared_core.options.neighbours import did_you_mean
+from shared_core.options.option import About, option
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -28,6 +28,9 @@ _EXPECTED_URL = (
     "base_url is no address: expected http:// or https:// with a host and, if need be, a port, "
     'such as "http://localhost:8000"'
 )
+
+REMOTE = ("remote",)
+_LIMIT = About("Retries and limits", backends=REMOTE)
 
 TemplateOption = Literal["auto", "server", "server-fixed", "client", "prompt"]
 
@@ -42,18 +45,67 @@ class RemoteOptions(BaseModel):
     # A refused value would be printed with the error, and it may be a mistyped key.
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
 
-    base_url: str | None = None
-    api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
-    headers: dict[str, SecretStr] = Field(default_factory=dict, exclude=True, repr=False)
-    dialect: Any = "auto"
-    template: TemplateOption = "auto"
-    tokenizer: str | None = None
-    timeout: float = Field(default=60.0, gt=0, allow_inf_nan=False)
-    connect_timeout: float = Field(default=5.0, gt=0, allow_inf_nan=False)
-    total_timeout: float = Field(default=180.0, gt=0, allow_inf_nan=False)
-    max_retries: int = Field(default=3, ge=0)
-    max_concurrency: int = Field(default=8, ge=1)
-    requests_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    base_url: str | None = option(
+        None,
+        "The address of a server that scores, instead of a model in this process.",
+        About("Server", changes_scores=True, backends=REMOTE),
+    )
+    api_key: SecretStr | None = option(
+        None,
+        "The key for that server; better given by the environment, QWEN3_RERANK_API_KEY or the "
+        "vendor's own variable.",
+        About("Server", is_secret=True, backends=REMOTE, from_environment=False),
+        exclude=True,
+        repr=False,
+    )
+    headers: dict[str, SecretStr] = option(
+        dict,
+        "More HTTP headers.",
+        About("Server", is_secret=True, backends=REMOTE, flag="header", from_environment=False),
+        exclude=True,
+        repr=False,
+    )
+    dialect: Any = option(
+        "auto",
+        'The server\'s wire format by name, or an object of your own; "auto" asks the server.',
+        About("Server", changes_scores=True, backends=REMOTE),
+    )
+    template: TemplateOption = option(
+        "auto",
+        'Who writes the prompt: "server", "server-fixed", "client" or "prompt". "auto" finds out, '
+        "and refuses to guess.",
+        About("Server", changes_scores=True, backends=REMOTE),
+    )
+    tokenizer: str | None = option(
+        None,
+        "A folder, a tokenizer.json or a hub name: prompts are then sent as token ids where the "
+        "server takes them.",
+        About("Server", changes_scores=True, backends=REMOTE),
+    )
+    timeout: float = option(
+        60.0, "Seconds that one HTTP request may take.", _LIMIT, gt=0, allow_inf_nan=False
+    )
+    connect_timeout: float = option(
+        5.0, "Seconds that a connection may take.", _LIMIT, gt=0, allow_inf_nan=False
+    )
+    total_timeout: float = option(
+        180.0,
+        "Seconds for one request with its retries and the waits between them.",
+        _LIMIT,
+        gt=0,
+        allow_inf_nan=False,
+    )
+    max_retries: int = option(
+        3, "How often a request is repeated that may yet succeed.", _LIMIT, ge=0
+    )
+    max_concurrency: int = option(8, "Requests under way at once, per event loop.", _LIMIT, ge=1)
+    requests_per_second: float | None = option(
+        None,
+        "How many requests to begin in a second; no limit by default.",
+        _LIMIT,
+        gt=0,
+        allow_inf_nan=False,
+    )
 
     @model_validator(mode="wrap")
     @classmethod

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from shared_core.options.option import About, option
 
 LongDocuments = Literal["truncate", "windows"]
+
+_ABOUT = About("Long documents", changes_scores=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +38,20 @@ class WindowOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
 
-    long_documents: LongDocuments = "truncate"
+    long_documents: LongDocuments = option(
+        "truncate",
+        '"truncate" cuts the end of a document that is too long; "windows" scores overlapping '
+        "windows of it and takes the best.",
+        _ABOUT,
+    )
     # LlamaIndex's own chunk size, so that what was chunked as usual is judged whole.
-    window_tokens: int = Field(default=1024, ge=16)
-    window_overlap: int | None = Field(default=None, ge=0)
+    window_tokens: int = option(1024, "The most document tokens of a window.", _ABOUT, ge=16)
+    window_overlap: int | None = option(
+        None,
+        "Tokens, in whole sentences, that two windows share; an eighth of a window by default.",
+        _ABOUT,
+        ge=0,
+    )
 
     @model_validator(mode="after")
     def _check_overlap(self) -> WindowOptions:

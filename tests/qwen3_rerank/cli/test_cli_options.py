@@ -1,9 +1,8 @@
-"""Options that commands share: a dataclass in a command's signature becomes its options."""
+"""Flags that are made from the declarations of the options."""
 
 from __future__ import annotations
 
 import inspect
-from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,80 +13,82 @@ from typer.testing import CliRunner
 
 from benchmarks.bench.__main__ import _checkpoint
 from qwen3_rerank.cli.app import app
-from qwen3_rerank.cli.common import reranker_of
-from qwen3_rerank.cli.model_options import (
-    LongDocumentOptions,
-    ModelOptions,
-    ServerOptions,
-    with_options,
-)
-from shared_core import DEFAULT_MODEL, ModelLoadError, RerankerOptions
+from qwen3_rerank.cli.options import ALL_GROUPS, Options, with_options
+from shared_core import ModelLoadError, Reranker, RerankerOptions
+from shared_core.options import about_options
 
 
-def given_to_a_command(*arguments: str) -> dict[str, Any]:
-    """Return what a command gets that has ``--model`` as a list of its own."""
+def run_command(*arguments: str) -> tuple[int, str, dict[str, Any]]:
+    """Return exit code, output and what a command gets; it has a list ``--model`` of its own."""
     seen: dict[str, Any] = {}
 
-    @with_options
+    @with_options(RerankerOptions, ALL_GROUPS, without=("instruction",))
     def command(
         first: Annotated[str, typer.Argument()],
         model: Annotated[list[str] | None, typer.Option()] = None,
         *,
-        here: ModelOptions,
+        options: Options,
         loud: bool = False,
-        server: ServerOptions,
     ) -> None:
         seen.update(locals())
 
     small = typer.Typer()
     small.command()(command)
     done = CliRunner().invoke(small, list(arguments))
-    assert done.exit_code == 0, done.output
+    return done.exit_code, done.output, seen
+
+
+def given_to_a_command(*arguments: str) -> dict[str, Any]:
+    code, output, seen = run_command(*arguments)
+    assert code == 0, output
     return seen
 
 
-def test_options_arrive_in_their_dataclasses_and_those_left_out_have_their_defaults() -> None:
-    seen = given_to_a_command("a", "--device", "cpu", "--header", "A: 1", "--header", "B: 2")
+def test_only_what_was_given_arrives() -> None:
+    seen = given_to_a_command("a", "--device", "cpu", "--max-length", "7", "--local-files-only")
     assert seen["first"] == "a"
-    assert seen["here"] == ModelOptions(device="cpu")
-    assert seen["server"] == ServerOptions(header=["A: 1", "B: 2"])
+    assert seen["options"] == {"device": "cpu", "max_length": 7, "local_files_only": True}
+    assert given_to_a_command("a")["options"] == {}
+
+
+def test_headers_and_json_objects_arrive_as_dictionaries() -> None:
+    options = given_to_a_command(
+        *("a", "--header", "A: 1", "--header", "B:2", "--engine-args", '{"seed": 3}')
+    )["options"]
+    assert options == {"headers": {"A": "1", "B": "2"}, "engine_args": {"seed": 3}}
+    assert Reranker(**options).options.engine_args == {"seed": 3}
+
+
+@pytest.mark.parametrize("wrong", [("--header", "A"), ("--engine-args", "[]")])
+def test_a_malformed_value_is_refused_and_not_repeated(wrong: tuple[str, str]) -> None:
+    code, output, _ = run_command("a", *wrong)
+    assert code == 2
+    assert f"for {wrong[0]}" in output
 
 
 def test_what_a_command_declares_itself_is_its_own() -> None:
     seen = given_to_a_command("a", "--model", "b", "--model", "c", "--loud")
     assert seen["model"] == ["b", "c"]
     assert seen["loud"] is True
-    assert seen["here"].model == DEFAULT_MODEL
+    assert "model" not in seen["options"]
 
 
-def test_a_key_from_the_environment_is_in_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QWEN3_RERANK_API_KEY", "sk-secret")
-    server = given_to_a_command("a")["server"]
-    assert server.api_key == "sk-secret"
-    assert "sk-secret" not in repr(server)
+    assert given_to_a_command("a")["options"] == {"api_key": "sk-secret"}
 
 
-def test_options_stand_where_the_dataclass_stood() -> None:
-    (rank,) = [one.callback for one in app.registered_commands if one.callback.__name__ == "rank"]
-    names = list(inspect.signature(rank).parameters)
-    where = names.index("threshold")
-    assert names[where + 1 : where + 5] == [
-        *("long_documents", "window_tokens", "window_overlap", "return_window"),
-    ]
-    assert names[-21:] == [
-        *("model", "backend", "device", "dtype", "quantize", "threads", "max_length"),
-        *("hub", "revision", "cache_dir", "local_files_only"),
-        *("base_url", "api_key", "dialect", "template", "tokenizer", "header", "timeout"),
-        *("max_retries", "max_concurrency", "requests_per_second"),
-    ]
-
-
-def test_what_is_said_apart_goes_before_what_is_in_the_groups() -> None:
-    groups = ModelOptions(device="cpu"), ServerOptions(timeout=7.0, header=["A: 1"])
-    options = reranker_of(*groups, model="tiny", cache_size=3).options
-    assert (options.model, options.device, options.cache_size) == ("tiny", "cpu", 3)
-    assert options.timeout == 7.0
-    assert {name: str(value) for name, value in options.headers.items()}.keys() == {"A"}
+@pytest.mark.parametrize("name", ["rank", "check", "evaluate", "batch", "ui"])
+def test_every_command_has_a_flag_for_every_option_of_model_and_server(name: str) -> None:
+    (command,) = (one.callback for one in app.registered_commands if one.callback.__name__ == name)
+    flags = set(inspect.signature(command).parameters)
+    groups = {"Model", "Computing", "Server", "Retries and limits"}
+    expected = {
+        option
+        for option, about in about_options(RerankerOptions).items()
+        if about.group in groups and (name != "ui" or option != "instruction")
+    }
+    assert expected <= flags | ({"headers"} if "header" in flags else set())
 
 
 def flags_of_commands() -> dict[str, set[str]]:
@@ -106,31 +107,13 @@ def test_wherever_there_is_a_model_a_command_can_say_where_it_comes_from() -> No
         assert {"--hub", "--cache-dir", "--local-files-only"} <= flags, name
 
 
-def test_wherever_there_is_a_server_a_command_can_say_how_it_is_asked() -> None:
-    commands = flags_of_commands()
-    for name in ("batch", "check", "evaluate", "rank", "ui"):
-        wanted = {"--max-retries", "--max-concurrency", "--requests-per-second", "--max-length"}
-        assert wanted | {"--revision", "--timeout"} <= commands[name], name
-
-
-def test_the_options_of_the_command_line_are_the_libraries_with_its_defaults() -> None:
-    """A new default in one place is noticed in the other."""
-    for group in (ModelOptions(), ServerOptions(), LongDocumentOptions()):
-        for field in fields(group):
-            if field.name != "header":
-                assert getattr(group, field.name) == (
-                    RerankerOptions.model_fields[field.name].get_default(call_default_factory=True)
-                )
-
-
 def test_options_of_the_hub_and_of_retrying_reach_the_reranker(tmp_path: Path) -> None:
     arguments = [
         *("--hub", "modelscope", "--cache-dir", str(tmp_path), "--local-files-only"),
         *("--revision", "v2", "--max-length", "99", "--max-retries", "0"),
         *("--max-concurrency", "2", "--requests-per-second", "0.5"),
     ]
-    seen = given_to_a_command("a", *arguments)
-    options = reranker_of(seen["here"], seen["server"]).options
+    options = Reranker(**given_to_a_command("a", *arguments)["options"]).options
     assert (options.hub, options.cache_dir, options.revision) == ("modelscope", str(tmp_path), "v2")
     assert options.local_files_only is True
     assert (options.max_length, options.max_retries, options.max_concurrency) == (99, 0, 2)

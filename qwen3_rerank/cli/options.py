@@ -1,0 +1,157 @@
+"""Flags of the commands, made from the declarations of the options.
+
+A command that has a parameter ``options`` gets the flags of some groups in its place, and what was
+given of them as a dictionary. What was not given is not in it, and has its default where it acts.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import types
+from collections.abc import Callable, Collection, Sequence
+from functools import wraps
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from shared_core.options import About, Group, about_options
+
+MODEL_GROUPS: tuple[Group, ...] = ("Model", "Computing")
+SERVER_GROUPS: tuple[Group, ...] = ("Server", "Retries and limits")
+ALL_GROUPS: tuple[Group, ...] = (*MODEL_GROUPS, "Long documents", *SERVER_GROUPS)
+
+Options = dict[str, Any]
+
+
+def with_options(
+    model: type[BaseModel], groups: Sequence[Group], *, without: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that puts flags where a command has its parameter ``options``.
+
+    Args:
+        model: Declares the options.
+        groups: The groups to take.
+        without: Options to leave out. Those that the command has a parameter for are left to it.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True).parameters
+        declared = about_options(model)
+        names = [
+            name
+            for group in groups
+            for name, about in declared.items()
+            if about.group == group and name not in own and name not in without
+        ]
+        flags = [_flag(name, model) for name in names]
+        shown: list[inspect.Parameter] = []
+        for name, parameter in own.items():
+            shown += (
+                flags
+                if name == "options"
+                else [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+            )
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            options = {
+                name: _value(model.model_fields[name], value)
+                for name in names
+                if (value := given.pop(name)) not in (None, [])
+            }
+            command(**given, options=options)
+
+        # Typer asks for both.
+        run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]  # see PEP 362
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+        return run
+
+    return decorate
+
+
+def _flag(name: str, model: type[BaseModel]) -> inspect.Parameter:
+    """Return the parameter of one option, of which ``None`` means that it was not given."""
+    field, about = model.model_fields[name], about_options(model)[name]
+    kind, metavar = _kind(field)
+    spelling = f"--{(about.flag or name).replace('_', '-')}"
+    declared = typer.Option(
+        spelling,
+        help=f"{field.description}{_default(field, about)}",
+        metavar=metavar,
+        show_default=False,
+        envvar=f"QWEN3_RERANK_{name.upper()}" if kind is str and about.is_secret else None,
+        rich_help_panel=about.group,
+    )
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[Union[kind, None], declared],  # noqa: UP007  # made at run time
+    )
+
+
+def _kind(field: FieldInfo) -> tuple[Any, str | None]:
+    """Return what a command line can hold of a field's type, and what its help calls it."""
+    for part in _parts(field.annotation):
+        if get_origin(part) is Literal:
+            return str, "|".join(map(str, get_args(part)))
+        if get_origin(part) is dict:
+            return (list[str], "'NAME: VALUE'") if SecretStr in get_args(part) else (str, "JSON")
+        if get_origin(part) in (list, tuple):
+            return list[str], None
+        if part in (bool, int, float):
+            return part, None
+    return str, None
+
+
+def _parts(annotation: Any) -> Sequence[Any]:
+    """Return the members of a union, or the type itself."""
+    is_union = get_origin(annotation) in (Union, types.UnionType)
+    return (
+        [part for part in get_args(annotation) if part is not type(None)]
+        if is_union
+        else [annotation]
+    )
+
+
+def _default(field: FieldInfo, about: About) -> str:
+    """Return what the help says of the default, if anything."""
+    if about.is_secret or field.default_factory is not None or field.default in (None, False, ()):
+        return ""
+    return f" (default: {field.default})"
+
+
+def _value(field: FieldInfo, value: Any) -> Any:
+    """Return what was given, as the option takes it.
+
+    Raises:
+        typer.BadParameter: A header or a JSON object is malformed.
+    """
+    for part in _parts(field.annotation):
+        if get_origin(part) is dict:
+            return headers_of(value) if SecretStr in get_args(part) else _json_object(value)
+    return value
+
+
+def headers_of(given: Sequence[str]) -> dict[str, str]:
+    """Return headers given as "Name: value"."""
+    found = {}
+    for header in given:
+        name, colon, value = header.partition(":")
+        if not colon:
+            raise typer.BadParameter("expected 'Name: value'", param_hint="--header")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise typer.BadParameter("expected a JSON object", param_hint="--engine-args")
+    return value
