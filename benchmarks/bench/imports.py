@@ -30,7 +30,7 @@ _BESIDE = {
 _TIMED = "import time; a = time.perf_counter(); {}; print(time.perf_counter() - a)"
 
 
-def import_times(turns: int) -> dict[str, dict[str, Any]]:
+def import_times(repeats: int) -> dict[str, dict[str, Any]]:
     """Return for each of our imports what a user has without us, both times, and their ratio.
 
     Seconds in fresh interpreters, in turn, of the frameworks that are installed. Everything is
@@ -45,14 +45,14 @@ def import_times(turns: int) -> dict[str, dict[str, Any]]:
             if not can_import(sys.executable, framework):
                 continue
             for ours, theirs in pairs.items():
-                found[ours] = _compared(ours, theirs, turns, environment)
+                found[ours] = _compared(ours, theirs, repeats, environment)
     return found
 
 
-def _compared(ours: str, theirs: str, turns: int, environment: Mapping[str, str]) -> dict[str, Any]:
+def _compared(ours: str, theirs: str, repeats: int, environment: Mapping[str, str]) -> dict[str, Any]:
     for statement in (ours, theirs):
         _seconds(statement, environment)  # compiles
-    pairs = [(_seconds(ours, environment), _seconds(theirs, environment)) for _ in range(turns)]
+    pairs = [(_seconds(ours, environment), _seconds(theirs, environment)) for _ in range(repeats)]
     return {
         "beside": theirs,
         "seconds": statistics.median(mine for mine, _ in pairs),

@@ -42,8 +42,8 @@ def render(result: Result) -> str:
     ] + [f"- {words}" for words in result.skipped]
     if left_out:
         parts.append("Not measured:\n\n" + "\n".join(left_out))
-    if result.around:
-        parts.append("\n".join(around_lines(result, everything)))
+    if result.overhead:
+        parts.append("\n".join(overhead_lines(result, everything)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -107,22 +107,22 @@ def _ratio(value: Spread | None) -> str:
     return "" if value is None else f"{value.median:.2f} ({value.low:.2f}–{value.high:.2f})"
 
 
-def around_lines(result: Result, everything: Sequence[Row]) -> list[str]:
+def overhead_lines(result: Result, everything: Sequence[Row]) -> list[str]:
     """Return the figures beside the model, a line each."""
     lines = []
     seconds = {row.workload: row.seconds.median for row in everything if row.name == "ours"}
-    for name, spent in result.around.get("tokenising", {}).items():
+    for name, spent in result.overhead.get("tokenising", {}).items():
         if name in seconds:
             share = spent / seconds[name]
             lines.append(f"- Tokenising `{name}`: {1e3 * spent:.1f} ms, {share:.2%} of ours.")
-    for name, spread in result.around.get("adapters", {}).items():
+    for name, spread in result.overhead.get("adapters", {}).items():
         lines.append(f"- {name} adapter: {spread['median']:.1f} µs a document over `Reranker`.")
-    for name, one in result.around.get("imports", {}).items():
+    for name, one in result.overhead.get("imports", {}).items():
         lines.append(
             f"- `{name}`: {one['seconds']:.3f} s, {_ratio(Spread(**one['ratio']))} × "
             f"`{one['beside']}`, {one['their_seconds']:.3f} s."
         )
-    for name, one in result.around.get("loading", {}).items():
+    for name, one in result.overhead.get("loading", {}).items():
         lines.append(
             f"- Loading, {name}: {one['seconds']['median']:.2f} s, and "
             f"{one['first_call']['median']:.2f} s for the first short call."

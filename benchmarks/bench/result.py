@@ -106,7 +106,7 @@ class Result(_Part):
     Attributes:
         products: Operations per second of the device's own matrix products, by their sizes.
         skipped: What was not tried, and why.
-        around: Figures beside the model, see `benchmarks.bench.around`.
+        overhead: Figures beside the model, see `benchmarks.bench.overhead`.
     """
 
     format: Literal[1] = 1
@@ -122,7 +122,7 @@ class Result(_Part):
     samples: list[Sample]
     agreements: list[Agreement]
     skipped: list[str] = Field(default_factory=list)
-    around: dict[str, Any] = Field(default_factory=dict)
+    overhead: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def peak_flops(self) -> float:

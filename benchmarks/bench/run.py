@@ -10,27 +10,27 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from benchmarks.bench.around import around
 from benchmarks.bench.contestants import Contestant
 from benchmarks.bench.machine import machine, versions
+from benchmarks.bench.overhead import overhead
 from benchmarks.bench.players.base import Setup
 from benchmarks.bench.result import ModelFacts, Result, WorkloadFacts
+from benchmarks.bench.rounds import Rounds
 from benchmarks.bench.shapes import Shape, shape_of
-from benchmarks.bench.turns import Turns
 from benchmarks.bench.workloads import Workload, make_workload
 from shared_core.prompt.encoding import PairEncoder
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run.
+    """The options of a run, checked and complete.
 
     Attributes:
         folder: The checkpoint.
         name: How it is called in the result.
         random: Whether its values are.
         workloads: Names or specifications.
-        around_turns: How often imports and loading are timed; 0 leaves out all beside the model.
+        overhead_repeats: How often imports and loading are timed; 0 leaves out all beside the model.
         timeout: Seconds that one call may take.
     """
 
@@ -43,7 +43,7 @@ class Plan:
     rounds: int
     everybody: Sequence[Contestant]
     command: Sequence[str]
-    around_turns: int = 0
+    overhead_repeats: int = 0
     timeout: float = 1800.0
 
 
@@ -55,17 +55,17 @@ def run(plan: Plan, say: Callable[[str], None]) -> Result:
     workloads = [make_workload(name, encoder) for name in plan.workloads]
     setup = Setup(str(plan.folder), plan.dtype, plan.device, max_length=8192)
     started = datetime.datetime.now(datetime.timezone.utc)
-    turns = Turns(plan.everybody, setup, shape, say, plan.timeout, trained=not plan.random)
-    turns.run(workloads, plan.rounds)
+    measured = Rounds(plan.everybody, setup, shape, say, plan.timeout, trained=not plan.random)
+    measured.run(workloads, plan.rounds)
     beside = {}
-    if plan.around_turns:
-        beside = around(
+    if plan.overhead_repeats:
+        beside = overhead(
             workloads,
             encoder,
             plan.everybody,
             setup,
             say,
-            turns=plan.around_turns,
+            repeats=plan.overhead_repeats,
             timeout=plan.timeout,
         )
     return Result(
@@ -83,13 +83,13 @@ def run(plan: Plan, say: Callable[[str], None]) -> Result:
             product_flops_per_token=shape.product_flops_per_token,
         ),
         rounds=plan.rounds,
-        products=turns.products,
+        products=measured.products,
         workloads=[_facts(workload, shape) for workload in workloads],
-        contestants=list(turns.facts.values()),
-        samples=turns.samples,
-        agreements=turns.agreements,
-        skipped=turns.skipped,
-        around=beside,
+        contestants=list(measured.facts.values()),
+        samples=measured.samples,
+        agreements=measured.agreements,
+        skipped=measured.skipped,
+        overhead=beside,
     )
 
 

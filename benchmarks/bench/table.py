@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks.bench.markdown import around_lines
+from benchmarks.bench.markdown import overhead_lines
 from benchmarks.bench.result import Result
 from benchmarks.bench.summary import Row, Spread, rows
 
@@ -27,7 +27,7 @@ def print_result(result: Result, console: Console) -> None:
     for one in result.contestants:
         if one.status != "ran":
             console.print(f"{escape(one.name)}: {one.status}: {escape(one.reason)}")
-    for line in around_lines(result, everything):
+    for line in overhead_lines(result, everything):
         console.print(escape(line), highlight=False)
     for words in result.skipped:
         console.print(f"skipped: {escape(words)}")

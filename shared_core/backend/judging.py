@@ -12,8 +12,8 @@ from shared_core.errors import ClosedError, RerankError, ScoringError
 from shared_core.options import RerankerOptions
 from shared_core.prompt.unwrapping import unwrapped
 from shared_core.scoring import AsyncScorer, ManyScorer, Scored, Scorer, ScoreRequest
-from shared_core.turns import Job, run_here
 from shared_core.windows.meters import TokenMeter, make_meter
+from shared_core.worker import Job, run_here
 
 
 class Judge:

@@ -14,8 +14,8 @@ from shared_core.options.windows import Windows
 from shared_core.prompt.encodable import check_requests
 from shared_core.scorers.choose import make_scorer
 from shared_core.scoring import Scored, Scorer, ScoreRequest
-from shared_core.turns import Job, Worker, in_one_step, run_here
 from shared_core.windows.folding import WindowPlan, planning
+from shared_core.worker import Job, Worker, in_one_step, run_here
 
 
 class Runner:

@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 
-from shared_core.check.known import (
+from shared_core.check.golden import (
     CANARY_DOCUMENTS,
     CANARY_QUERY,
     FORGED,

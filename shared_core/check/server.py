@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared_core.check.known import CANARY_DOCUMENTS, CANARY_QUERY, OTHER_INSTRUCTION
+from shared_core.check.golden import CANARY_DOCUMENTS, CANARY_QUERY, OTHER_INSTRUCTION
 from shared_core.check.report import Finding, Status
 from shared_core.errors import RemoteError, RerankError
 from shared_core.options import RerankerOptions

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.bench.agreement import differences
 from benchmarks.bench.contestants import contestants
 from benchmarks.bench.imports import import_times
-from benchmarks.bench.markdown import around_lines, put
+from benchmarks.bench.markdown import overhead_lines, put
 from benchmarks.bench.result import ContestantFacts, ModelFacts, Result, Sample, WorkloadFacts
 from benchmarks.bench.shapes import make_checkpoint, shape_of, true_shape
 from benchmarks.bench.summary import rows
@@ -117,7 +117,7 @@ def test_ratios_are_of_calls_of_the_same_round() -> None:
 
 def test_an_import_is_shown_beside_the_framework_s_own() -> None:
     found = result()
-    found.around = {
+    found.overhead = {
         "imports": {
             "import ours": {
                 "beside": "import theirs",
@@ -127,7 +127,7 @@ def test_an_import_is_shown_beside_the_framework_s_own() -> None:
             }
         }
     }
-    assert around_lines(found, []) == [
+    assert overhead_lines(found, []) == [
         "- `import ours`: 0.125 s, 0.50 (0.40–0.62) × `import theirs`, 0.250 s."
     ]
 

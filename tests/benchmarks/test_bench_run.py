@@ -141,18 +141,18 @@ def test_what_surrounds_the_model_is_measured(tmp_path: Path) -> None:
     done = bench(
         tmp_path,
         *("--only", "ours", "--without", "ours: vllm", "--workload", "1x3@20-30", "--rounds", "1"),
-        *("--around", "--output", "around.json"),
+        *("--overhead", "--output", "overhead.json"),
     )
     assert done.returncode == 0, done.stderr
-    around = json.loads((tmp_path / "around.json").read_text())["around"]
-    assert set(around["adapters"]) == {"langchain", "llama-index"}
-    assert set(around["imports"]) == {
+    overhead = json.loads((tmp_path / "overhead.json").read_text())["overhead"]
+    assert set(overhead["adapters"]) == {"langchain", "llama-index"}
+    assert set(overhead["imports"]) == {
         *("import langchain_qwen3_rerank", "from langchain_qwen3_rerank import Qwen3Rerank"),
         *("import llama_index_qwen3_rerank", "from llama_index_qwen3_rerank import Qwen3Rerank"),
     }
     assert "`from langchain_core.documents import BaseDocumentCompressor`, " in done.stdout
-    assert set(around["loading"]) == {"ours"}
-    assert around["tokenising"]["1x3@20-30"] > 0
+    assert set(overhead["loading"]) == {"ours"}
+    assert overhead["tokenising"]["1x3@20-30"] > 0
     assert "Tokenising" in done.stdout
 
 

@@ -14,7 +14,7 @@ from with_vllm.servers import MODEL_NAME
 import langchain_qwen3_rerank
 import llama_index_qwen3_rerank
 from shared_core import Reranker
-from shared_core.check.known import CANARY_DOCUMENTS, CANARY_QUERY, FORGED
+from shared_core.check.golden import CANARY_DOCUMENTS, CANARY_QUERY, FORGED
 from shared_core.errors import ConfigurationError, ServerStatusError
 from shared_core.scorers.remote.wrapping import QWEN3_CONTROL_TOKENS, Neutraliser
 

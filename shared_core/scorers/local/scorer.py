@@ -15,13 +15,13 @@ from shared_core.options import RerankerOptions
 from shared_core.prompt import render_fields
 from shared_core.prompt.encodable import check_encodable
 from shared_core.prompt.encoding import EncodedGroup, PairEncoder
-from shared_core.scorers.local.ambient import computed, own_settings
 from shared_core.scorers.local.loading import LoadedModel, load_model
 from shared_core.scorers.local.packing import Pack, build_pack, plan_packs
+from shared_core.scorers.local.process_settings import computed, own_settings
 from shared_core.scorers.local.threads import choose_threads, computing_with
 from shared_core.scoring import Scored, ScoreRequest
-from shared_core.turns import Job, Worker
 from shared_core.windows.meters import EncoderMeter
+from shared_core.worker import Job, Worker
 
 logger = logging.getLogger("qwen3_rerank")
 

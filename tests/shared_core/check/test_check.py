@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from shared_core import Reranker
-from shared_core.check.known import CANARY_DOCUMENTS, GOLDEN, PAIRS
+from shared_core.check.golden import CANARY_DOCUMENTS, GOLDEN, PAIRS
 from shared_core.errors import ServerUnreachableError
 
 Score = Callable[[str, str, str], float]

@@ -1,4 +1,4 @@
-"""What surrounds the model: tokenising, adapters, imports, loading; each in turn with its peer."""
+"""Times of what surrounds the model: tokenising, adapters, imports and loading."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _ADAPTER_DOCUMENTS = 200
 _ADAPTER_CALLS = 30
 
 
-def around(
+def overhead(
     workloads: Sequence[Workload],
     encoder: PairEncoder,
     everybody: Sequence[Contestant],
     setup: Setup,
     say: Callable[[str], None],
     *,
-    turns: int,
+    repeats: int,
     timeout: float,
 ) -> dict[str, Any]:
     """Return the figures beside the model.
@@ -42,8 +42,8 @@ def around(
     return {
         "tokenising": {one.name: _tokenising_seconds(one, encoder) for one in workloads},
         "adapters": _adapters(),
-        "imports": import_times(turns),
-        "loading": _loading(everybody, setup, turns, timeout),
+        "imports": import_times(repeats),
+        "loading": _loading(everybody, setup, repeats, timeout),
     }
 
 
@@ -121,12 +121,12 @@ def _llama_index_call(reranker: Any, texts: list[str]) -> Callable[[], Any]:
 
 
 def _loading(
-    everybody: Sequence[Contestant], setup: Setup, turns: int, timeout: float
+    everybody: Sequence[Contestant], setup: Setup, repeats: int, timeout: float
 ) -> dict[str, dict[str, Any]]:
     """Return seconds of loading and of the first call, each time in a fresh process."""
     playing = [one for one in everybody if one.name in (OURS, RECIPE) and not one.absent]
     samples: dict[str, list[Mapping[str, float]]] = {one.name: [] for one in playing}
-    for _ in range(turns):
+    for _ in range(repeats):
         for contestant in playing:
             worker = WorkerProcess(
                 contestant.python, contestant.kind, setup, contestant.environment, timeout

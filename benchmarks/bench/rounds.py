@@ -28,7 +28,7 @@ _PRODUCT_TOKENS = 2048
 Variant = Mapping[str, Any]
 
 
-class Turns:
+class Rounds:
     """Runs contestants over workloads.
 
     Args:
