@@ -20,7 +20,7 @@ from shared_core.options import RerankerOptions
 
 _DEFAULT_WORKLOADS = ["reference", "rag-10", "rag-50"]
 _QUICK_WORKLOADS = ["reference", "8x4@60-150"]
-_OVERHEAD_REPEATS = 3
+_REPEATS = 3
 _PIPE_WIDTH = 150
 _ROUNDS, _QUICK_ROUNDS = 5, 2
 
@@ -142,7 +142,7 @@ def bench(
                 rounds=rounds or (_QUICK_ROUNDS if quick else _ROUNDS),
                 everybody=everybody,
                 command=["python", "-m", "benchmarks.bench", *_public(sys.argv[1:])],
-                overhead_repeats=min(_OVERHEAD_REPEATS, rounds or _OVERHEAD_TURNS) if overhead else 0,
+                overhead_repeats=min(_REPEATS, rounds or _REPEATS) if overhead else 0,
                 timeout=timeout,
             )
             result = run(

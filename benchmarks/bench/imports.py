@@ -49,7 +49,9 @@ def import_times(repeats: int) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _compared(ours: str, theirs: str, repeats: int, environment: Mapping[str, str]) -> dict[str, Any]:
+def _compared(
+    ours: str, theirs: str, repeats: int, environment: Mapping[str, str]
+) -> dict[str, Any]:
     for statement in (ours, theirs):
         _seconds(statement, environment)  # compiles
     pairs = [(_seconds(ours, environment), _seconds(theirs, environment)) for _ in range(repeats)]

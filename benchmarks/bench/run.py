@@ -30,7 +30,7 @@ class Plan:
         name: How it is called in the result.
         random: Whether its values are.
         workloads: Names or specifications.
-        overhead_repeats: How often imports and loading are timed; 0 leaves out all beside the model.
+        overhead_repeats: How often imports and loading are timed; 0 leaves `overhead` out.
         timeout: Seconds that one call may take.
     """
 
