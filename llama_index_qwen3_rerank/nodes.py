@@ -46,7 +46,10 @@ def ranked_nodes(
     keep_retrieval_score: bool,
     return_window: bool,
 ) -> list[NodeWithScore]:
-    """Return new `NodeWithScore` objects in the order of the ranking.
+    """Return copies of the kept nodes, with their scores, in the order of the ranking.
+
+    A copy has the class, id and every other field of the original. Its metadata is a new dict; the
+    values in it are the same objects.
 
     A node that was passed through unscored keeps the score it came with and says why in its
     metadata, under ``rerank_error``. One that was judged by windows has the best one's characters
@@ -75,7 +78,7 @@ def ranked_nodes(
             shown = shown_window(content, texts[ranked.index], ranked.window)
         if shown is not None:
             notes[RELEVANCE_WINDOW] = [shown.start, shown.end]
-        node = annotated(source.node, notes) if notes else source.node
+        node = annotated(source.node, notes)
         if shown is not None and return_window:
             cut_to(node, shown)
         found.append(

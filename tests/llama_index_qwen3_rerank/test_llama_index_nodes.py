@@ -139,12 +139,20 @@ def test_given_nodes_stay_as_they_were(
         assert not {id(node) for node in found} & {id(node) for node in nodes}
 
 
-def test_a_node_is_only_copied_to_carry_more(
+def test_returned_nodes_are_copies_that_later_steps_may_change(
     postprocessor: Qwen3Rerank, nodes: list[NodeWithScore]
 ) -> None:
+    """An index in memory returns its own nodes, which later postprocessors write to."""
+    nodes.append(NodeWithScore(node=IndexNode(text="about bread", index_id="bread", id_="index")))
+    before = copy.deepcopy(nodes)
     given = {node.node_id: node.node for node in nodes}
-    for node in postprocessor.postprocess_nodes(nodes, query_str=QUERY):
-        assert node.node is given[node.node_id]
+    found = postprocessor.with_options(top_k=None).postprocess_nodes(nodes, query_str=QUERY)
+    for node in found:
+        assert node.node == given[node.node_id]
+        node.metadata["seen"] = True
+        node.node.excluded_llm_metadata_keys.append("seen")
+        node.node.set_content("another text")
+    assert nodes == before
 
 
 def test_scores_are_python_floats_and_dump_to_json(

@@ -52,7 +52,7 @@ async def test_the_window_is_in_the_metadata(reranker: Reranker) -> None:
     assert long.text == LONG
     assert 0 <= start < end <= len(LONG)
     assert end - start < len(LONG) / 2
-    assert by_id(found)["short"].node is nodes[1].node
+    assert by_id(found)["short"].node == nodes[1].node
     for mode in (MetadataMode.EMBED, MetadataMode.LLM):
         assert long.node.get_content(mode) == nodes[0].node.get_content(mode)
 
@@ -99,7 +99,7 @@ def test_windows_belong_to_the_call_and_not_to_the_model(reranker: Reranker) -> 
     assert split.reranker is whole.reranker
     nodes = given_nodes()
     assert len(by_id(split.postprocess_nodes(nodes, query_str=QUERY))["long"].text) < len(LONG)
-    assert by_id(whole.postprocess_nodes(nodes, query_str=QUERY))["long"].node is nodes[0].node
+    assert by_id(whole.postprocess_nodes(nodes, query_str=QUERY))["long"].node == nodes[0].node
 
 
 def test_a_failure_leaves_nodes_whole(forgiving: Qwen3Rerank) -> None:
