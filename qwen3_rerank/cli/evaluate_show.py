@@ -84,8 +84,8 @@ def print_report(report: Report, out: Path, console: Console) -> None:
 
 def _figures(report: Report) -> Table:
     """Return the figures as a table."""
+    from qwen3_rerank.evaluation.findings import FIRST
     from qwen3_rerank.evaluation.measures import shown
-    from qwen3_rerank.evaluation.report import FIRST
 
     main, *others = report.measures
     table = Table()

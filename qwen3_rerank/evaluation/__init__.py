@@ -1,4 +1,4 @@
-"""Does reranking help on data of your own? Figures before and after, and a report."""
+"""Evaluation of reranking on your own data: figures before and after, and a report."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from qwen3_rerank.reading.document_files import InputError
 from shared_core.errors import MissingDependencyError
 
 try:
-    from qwen3_rerank.evaluation.dataset import Dataset, read_dataset
+    from qwen3_rerank.evaluation.dataset import Dataset
+    from qwen3_rerank.evaluation.findings import SystemReport
     from qwen3_rerank.evaluation.first_stage import FirstStage
     from qwen3_rerank.evaluation.measures import MEASURES
-    from qwen3_rerank.evaluation.report import Report, SystemReport
+    from qwen3_rerank.evaluation.readers import read_dataset
+    from qwen3_rerank.evaluation.report import Report
     from qwen3_rerank.evaluation.run import evaluate
     from qwen3_rerank.evaluation.scoring import Progress
 except ModuleNotFoundError as error:

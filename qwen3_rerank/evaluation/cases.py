@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from qwen3_rerank.evaluation.report import Report, SystemReport
+from qwen3_rerank.evaluation.findings import Findings, SystemReport
 from shared_core.ranking import sigmoid
 
 MOST = 5
@@ -50,17 +50,17 @@ class Case:
     places: Sequence[Place]
 
 
-def gains(report: Report, system: SystemReport, most: int = MOST) -> list[Case]:
+def gains(report: Findings, system: SystemReport, most: int = MOST) -> list[Case]:
     """Return the queries that gained most by the main measure, best first."""
     return _cases(report, system, most, sign=1)
 
 
-def losses(report: Report, system: SystemReport, most: int = MOST) -> list[Case]:
+def losses(report: Findings, system: SystemReport, most: int = MOST) -> list[Case]:
     """Return the queries that lost most by the main measure, worst first."""
     return _cases(report, system, most, sign=-1)
 
 
-def _cases(report: Report, system: SystemReport, most: int, sign: int) -> list[Case]:
+def _cases(report: Findings, system: SystemReport, most: int, sign: int) -> list[Case]:
     before, after = report.before[report.measures[0]], system.values[report.measures[0]]
     change = {query: sign * (after[query] - before[query]) for query in report.dataset.queries}
     moved = [query for query in change if change[query] > 0]
@@ -77,7 +77,7 @@ def _cases(report: Report, system: SystemReport, most: int, sign: int) -> list[C
     ]
 
 
-def _places(report: Report, system: SystemReport, query: str) -> list[Place]:
+def _places(report: Findings, system: SystemReport, query: str) -> list[Place]:
     """Return the best right document, and the first one of the order that has it lower."""
     documents, grades = report.dataset.documents, report.dataset.relevant[query]
     old = [document for document, _ in report.first_stage.candidates[query]]

@@ -1,15 +1,12 @@
-"""What is asked, in which documents, and which of them are right."""
+"""Datasets: queries, documents, and judgements of which documents are relevant."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from qwen3_rerank.reading.document_files import InputError
-
-SQUAD_ENDINGS = (".json",)
 
 
 @dataclass(frozen=True)
@@ -83,36 +80,6 @@ class Dataset:
         )
         note = f"{count} of {len(self.queries)} queries, drawn by seed {seed}"
         return replace(self.only(drawn[:count]), notes=(*self.notes, note))
-
-
-def read_dataset(path: str | Path, *, split: str | None = None) -> Dataset:
-    """Return what a BEIR folder or a SQuAD-format file holds.
-
-    Args:
-        path: A folder with ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/*.tsv``, or a ``.json``
-            file in the format of SQuAD.
-        split: Which file of ``qrels``; ``None`` is ``test``, or the only one there.
-
-    Raises:
-        InputError: A line is wrong; the message names it and says what was expected.
-        OSError: A file cannot be read.
-    """
-    from qwen3_rerank.evaluation.beir import read_beir
-    from qwen3_rerank.evaluation.squad import read_squad
-
-    path = Path(path)
-    if path.is_dir():
-        return read_beir(path, split)
-    if not path.exists():
-        raise InputError(f"{path} does not exist: expected a BEIR folder or a SQuAD-format file")
-    if not path.name.lower().endswith(SQUAD_ENDINGS):
-        raise InputError(
-            f"{path} is neither a folder (BEIR: corpus.jsonl, queries.jsonl, qrels/*.tsv) nor a "
-            ".json file (SQuAD)"
-        )
-    if split is not None:
-        raise InputError(f"{path} is one file, and has no split {split!r}: leave split out")
-    return read_squad(path)
 
 
 def checked(

@@ -10,8 +10,8 @@ import bm25s
 import numpy as np
 
 from qwen3_rerank.evaluation.dataset import Dataset
+from qwen3_rerank.evaluation.terms import terms
 from qwen3_rerank.evaluation.trec import read_run
-from qwen3_rerank.evaluation.words import terms
 from qwen3_rerank.reading.document_files import InputError
 
 BM25 = "bm25"

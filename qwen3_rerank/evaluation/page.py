@@ -9,14 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from qwen3_rerank.evaluation import page_system, page_tables
+from qwen3_rerank.evaluation.findings import FIRST, Findings, SystemReport
 from qwen3_rerank.evaluation.measures import shown
 from qwen3_rerank.evaluation.page_parts import p_value, signed, text
-from qwen3_rerank.evaluation.report import FIRST, Report, SystemReport
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def render(report: Report) -> str:
+def render(report: Findings) -> str:
     """Return the page."""
     title = f"Reranking {text(report.dataset.name)}"
     body = [
@@ -41,7 +41,7 @@ def render(report: Report) -> str:
     )
 
 
-def _lead(report: Report) -> str:
+def _lead(report: Findings) -> str:
     """Return the answer in a sentence per system."""
     main = report.measures[0]
     before = report.before_figures[main].mean
@@ -66,14 +66,14 @@ def _lead(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _name(report: Report, system: SystemReport) -> str:
+def _name(report: Findings, system: SystemReport) -> str:
     """Return a system's name, with its instruction where only that tells it from another."""
     if sum(one.name == system.name for one in report.systems) == 1:
         return text(system.name)
     return f"{text(system.name)}, told “{text(system.instruction, 120)}”,"
 
 
-def _data(report: Report) -> str:
+def _data(report: Findings) -> str:
     data = report.dataset
     there, found = report.right
     candidates = sum(map(len, report.first_stage.candidates.values())) / len(data.queries)
@@ -95,7 +95,7 @@ def _data(report: Report) -> str:
     return "\n".join([*lines, *(f'<p class="note">{text(note)}</p>' for note in notes)])
 
 
-def _method(report: Report) -> str:
+def _method(report: Findings) -> str:
     return f"""<h2>How to read it</h2>
 <p>Every figure is a mean over queries. Intervals are percentile bootstraps over queries with 9,999
 resamples. p is that of a paired randomisation test, two-sided, with as many; Holm's method corrects
@@ -106,13 +106,13 @@ data they were chosen on; “not seen” is what they do to queries that they we
 half is measured with what the other half would choose.</p>"""
 
 
-def _environment(report: Report) -> str:
+def _environment(report: Findings) -> str:
     rows = [f"<dt>{text(name)}</dt><dd>{text(value)}</dd>" for name, value in _facts(report)]
     command = f"<pre>{text(report.command)}</pre>" if report.command else ""
     return f"<h2>How it was made</h2>\n{command}<dl>{''.join(rows)}</dl>"
 
 
-def _facts(report: Report) -> list[tuple[str, object]]:
+def _facts(report: Findings) -> list[tuple[str, object]]:
     facts: list[tuple[str, object]] = [("data, SHA-256", report.dataset.fingerprint())]
     for one in report.systems:
         told = {name: value for name, value in one.told.items() if value not in (None, {}, "auto")}

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 from qwen3_rerank.evaluation import plots
 from qwen3_rerank.evaluation.cases import Case, Place, gains, losses
+from qwen3_rerank.evaluation.findings import Findings, SystemReport
 from qwen3_rerank.evaluation.measures import shown
 from qwen3_rerank.evaluation.page_parts import cell, table, text
 from qwen3_rerank.evaluation.passages import judged
-from qwen3_rerank.evaluation.report import Report, SystemReport
 from qwen3_rerank.evaluation.suggestion import Cut, Suggestion
 
 _SHOWN_OF_QUERY = 300
 _SHOWN_OF_DOCUMENT = 600
 
 
-def section(report: Report, system: SystemReport) -> str:
+def section(report: Findings, system: SystemReport) -> str:
     """Return all about one system."""
     before = judged(report.first_stage.candidates, report.dataset.relevant)
     drawn = [

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from qwen3_rerank.evaluation.findings import Findings
 from qwen3_rerank.evaluation.measures import shown
 from qwen3_rerank.evaluation.page_parts import cell, interval, p_value, signed, table, text
-from qwen3_rerank.evaluation.report import Report
 from qwen3_rerank.evaluation.significance import Estimate
 
 
-def figures(report: Report) -> str:
+def figures(report: Findings) -> str:
     """Return the figures of the first stage and of every system."""
     rows = [
         [
@@ -38,7 +38,7 @@ def figures(report: Report) -> str:
     return "<h2>Figures</h2>\n" + table(["", *map(shown, report.measures)], rows)
 
 
-def comparisons(report: Report) -> str:
+def comparisons(report: Findings) -> str:
     """Return every two systems, with the significance of their difference."""
     main, others = report.measures[0], report.measures[1:]
     rest = [row for name in others for row in _compared(report, name)]
@@ -51,7 +51,7 @@ def _pairs(rows: Sequence[Sequence[str]]) -> str:
     return table(head, rows)
 
 
-def _compared(report: Report, measure: str) -> list[list[str]]:
+def _compared(report: Findings, measure: str) -> list[list[str]]:
     rows = []
     for one in report.comparisons:
         if one.measure != measure:
@@ -73,7 +73,7 @@ def _compared(report: Report, measure: str) -> list[list[str]]:
     return rows
 
 
-def time(report: Report) -> str:
+def time(report: Findings) -> str:
     """Return latency and tokens. This section alone differs between two runs."""
     rows = []
     for one in report.systems:

@@ -12,9 +12,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from qwen3_rerank.evaluation.findings import Findings, SystemReport
 from qwen3_rerank.evaluation.measures import shown
 from qwen3_rerank.evaluation.passages import Judged
-from qwen3_rerank.evaluation.report import Report, SystemReport
 
 # Inches: at the width of a phone the letters are still to be read, at that of two columns not huge.
 _SIZE = (4.6, 3.1)
@@ -40,7 +40,7 @@ _WIDEST = 16.0  # margins beyond are drawn here
 _HISTOGRAM_BINS = 40
 
 
-def change(report: Report, system: SystemReport) -> str:
+def change(report: Findings, system: SystemReport) -> str:
     """Return how much every query gained or lost, in order."""
     name = report.measures[0]
     before, after = report.before[name], system.values[name]

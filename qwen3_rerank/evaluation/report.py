@@ -1,139 +1,24 @@
-"""What an evaluation found, and the files it is written to."""
+"""The report of an evaluation, and the files it is written to."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from qwen3_rerank.evaluation.dataset import Dataset
-from qwen3_rerank.evaluation.first_stage import FirstStage
+from qwen3_rerank.evaluation.findings import FIRST, Findings, SystemReport
 from qwen3_rerank.evaluation.measures import shown
-from qwen3_rerank.evaluation.passages import BestF1, Calibration, Judged
-from qwen3_rerank.evaluation.significance import Difference, Estimate
-from qwen3_rerank.evaluation.suggestion import Suggestion
+from qwen3_rerank.evaluation.page import render
 from qwen3_rerank.evaluation.trec import run_lines
 from qwen3_rerank.reading.folders import OutputFolder
 
 VERSION = 1
-FIRST = "first stage"
 
 
-@dataclass(frozen=True)
-class Timing:
-    """How long the calls took, in seconds; this alone differs from run to run.
-
-    Attributes:
-        queries: How many were timed.
-        mean, median, p95: Of one query with all its candidates.
-    """
-
-    queries: int
-    mean: float
-    median: float
-    p95: float
-
-
-@dataclass(frozen=True)
-class SystemReport:
-    """One system's part.
-
-    Attributes:
-        letter: What plots and comparisons call it.
-        name: The model, and the server where one scores.
-        instruction: The task sentence; of a function, that it is one.
-        told: What its scores depend on: model, files, dtype, options.
-        values: Measure → query id → value.
-        figures: Measure → mean with its interval.
-        order: Query id → document ids with margins, best first.
-        judged: The same as scores, with what is right.
-        tokens_per_query, tokens_per_document: Means of prompt tokens, each document's prompt
-            counted whole; ``None`` where the backend cannot tell.
-        truncated: How many documents lost their end; ``None`` likewise.
-        timing: ``None`` if no query was timed.
-        best_f1: The threshold that tells right from wrong best; ``None`` if no candidate is right.
-        calibration: How far scores are probabilities.
-        suggestion: What to configure; ``None`` likewise.
-    """
-
-    letter: str
-    name: str
-    instruction: str
-    told: Mapping[str, Any]
-    values: Mapping[str, Mapping[str, float]] = field(repr=False)
-    figures: Mapping[str, Estimate]
-    order: Mapping[str, Sequence[tuple[str, float]]] = field(repr=False)
-    judged: Mapping[str, Judged] = field(repr=False)
-    tokens_per_query: float | None
-    tokens_per_document: float | None
-    truncated: int | None
-    timing: Timing | None
-    best_f1: BestF1 | None
-    calibration: Calibration
-    suggestion: Suggestion | None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two systems on the same queries.
-
-    Attributes:
-        measure: What was compared.
-        first, second: Letters, or ``"first stage"``.
-        difference: How much better the second is.
-        p_corrected: Its p after Holm's correction for all comparisons of this measure.
-    """
-
-    measure: str
-    first: str
-    second: str
-    difference: Difference
-    p_corrected: float
-
-
-@dataclass(frozen=True)
-class Report:
-    """What an evaluation found.
-
-    Attributes:
-        dataset: What was asked.
-        first_stage: Where the candidates come from.
-        top_n: How many there are per query at most.
-        seed: Of the intervals and tests.
-        measures: Names, the main one first.
-        before: Measure → query id → value, of the first stage.
-        before_figures: Measure → mean with its interval.
-        ceiling: Measure → mean of the candidates in the best order.
-        right: How many relevant documents there are, and how many are among the candidates.
-        systems: What was compared.
-        comparisons: Every two of them, and each with the first stage, by every measure.
-        environment: Versions.
-        command: What was typed; ``None`` from Python.
-    """
-
-    dataset: Dataset = field(repr=False)
-    first_stage: FirstStage = field(repr=False)
-    top_n: int
-    seed: int
-    measures: Sequence[str]
-    before: Mapping[str, Mapping[str, float]] = field(repr=False)
-    before_figures: Mapping[str, Estimate]
-    ceiling: Mapping[str, float]
-    right: tuple[int, int]
-    systems: Sequence[SystemReport]
-    comparisons: Sequence[Comparison]
-    environment: Mapping[str, str] = field(repr=False)
-    command: str | None = None
-
-    def comparison(self, measure: str, first: str, second: str) -> Comparison:
-        """Return how the second system compares with the first."""
-        return next(
-            one
-            for one in self.comparisons
-            if (one.measure, one.first, one.second) == (measure, first, second)
-        )
+class Report(Findings):
+    """Findings that can be written as files, or shown as HTML and text."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return all figures, without times: from the same scores always the same."""
@@ -172,8 +57,6 @@ class Report:
 
     def html(self) -> str:
         """Return the report as one page that needs nothing else."""
-        from qwen3_rerank.evaluation.page import render
-
         return render(self)
 
     def save(self, folder: str | Path) -> Path:

@@ -10,12 +10,14 @@ from statistics import fmean, median, quantiles
 from typing import Any
 
 from qwen3_rerank.evaluation import first_stage as stages
-from qwen3_rerank.evaluation.dataset import Dataset, read_dataset
+from qwen3_rerank.evaluation.dataset import Dataset
 from qwen3_rerank.evaluation.environment import environment
+from qwen3_rerank.evaluation.findings import FIRST, Comparison, SystemReport, Timing
 from qwen3_rerank.evaluation.first_stage import FirstStage
 from qwen3_rerank.evaluation.measures import MEASURES, best_possible, parse, per_query
 from qwen3_rerank.evaluation.passages import best_f1, calibration, judged
-from qwen3_rerank.evaluation.report import FIRST, Comparison, Report, SystemReport, Timing
+from qwen3_rerank.evaluation.readers import read_dataset
+from qwen3_rerank.evaluation.report import Report
 from qwen3_rerank.evaluation.results_file import NAME as RESULTS
 from qwen3_rerank.evaluation.results_file import QueryScores, ResultsFile
 from qwen3_rerank.evaluation.scoring import Progress, score_all

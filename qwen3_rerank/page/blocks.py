@@ -10,15 +10,15 @@ from typing import Any
 
 import gradio as gr
 
-from qwen3_rerank.page.asking import ranked, shown
 from qwen3_rerank.page.cards import comparison_html, escape, note, ranking_html
 from qwen3_rerank.page.exports import Ranking
-from qwen3_rerank.page.given import FILE_TYPES
-from qwen3_rerank.page.kept import Kept, Upload
+from qwen3_rerank.page.inputs import FILE_TYPES
 from qwen3_rerank.page.long_choice import LongChoice
 from qwen3_rerank.page.models import Models
+from qwen3_rerank.page.ranking import ranked, shown
+from qwen3_rerank.page.store import Kept, Upload
 from qwen3_rerank.page.tasks import EXAMPLES, OWN, TASKS, Example, task_choices, task_of
-from qwen3_rerank.page.words import LANGUAGE_NAMES, LANGUAGES, Language, language_of, say
+from qwen3_rerank.page.texts import LANGUAGE_NAMES, LANGUAGES, Language, language_of, say
 
 # Rankings are kept so that they can be shown in the other language: so many characters in all.
 _KEPT_CHARACTERS = 16_000_000

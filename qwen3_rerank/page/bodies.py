@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope
 
-from qwen3_rerank.page.words import both
+from qwen3_rerank.page.texts import both
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class PageRefusedError(Exception):
 
     Args:
         status: The HTTP status.
-        word: The sentence to say (words.py).
+        word: The sentence to say (texts.py).
         **values: What it is filled in with.
     """
 

@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping, Sequence
 
 from qwen3_rerank.page.exports import Ranking, as_csv, as_json, data_link
-from qwen3_rerank.page.words import Language, say
+from qwen3_rerank.page.texts import Language, say
 from shared_core.results import RankedDocument
 
 _LONG_CHARACTERS = 420

@@ -22,8 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from qwen3_rerank.page.bodies import Bodies, PageLimits, PageRefusedError
 from qwen3_rerank.page.document import Document, made
 from qwen3_rerank.page.fields import Check, Value
-from qwen3_rerank.page.given import FILE_TYPES, MOST_FILE_BYTES
-from qwen3_rerank.page.kept import Kept, Upload
+from qwen3_rerank.page.inputs import FILE_TYPES, MOST_FILE_BYTES
+from qwen3_rerank.page.store import Kept, Upload
 from qwen3_rerank.web.values import more_values_than
 
 _ASSETS = ("/assets/", "/static/")

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from qwen3_rerank.page.words import Language, say
+from qwen3_rerank.page.texts import Language, say
 
 
 class LongChoice:

@@ -20,8 +20,8 @@ from qwen3_rerank.page.bodies import PageLimits
 from qwen3_rerank.page.document import ROOT
 from qwen3_rerank.page.fields import checks_of
 from qwen3_rerank.page.gate import Gate
-from qwen3_rerank.page.kept import Kept, Upload
 from qwen3_rerank.page.models import Models
+from qwen3_rerank.page.store import Kept, Upload
 from qwen3_rerank.web.headers import Strict
 from qwen3_rerank.web.hosts import AllowedHosts, name_of
 from qwen3_rerank.web.origins import SameOrigin

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qwen3_rerank.page.words import LANGUAGES, Language, say
+from qwen3_rerank.page.texts import LANGUAGES, Language, say
 from shared_core.prompt import DEFAULT_INSTRUCTION
 
 TASKS: dict[str, tuple[str, str, str]] = {

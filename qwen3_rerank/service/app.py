@@ -16,10 +16,10 @@ from qwen3_rerank.page import is_installed, mount_page
 from qwen3_rerank.page.models import Models, RankRefusedError
 from qwen3_rerank.service.docs_page import DOCS_POLICY, docs_page
 from qwen3_rerank.service.engine import Service
+from qwen3_rerank.service.error_reply import refused
 from qwen3_rerank.service.failures import RefusedError
 from qwen3_rerank.service.info_routes import info_routes
 from qwen3_rerank.service.middleware import OPEN_PATHS, Guarded, Observed, OneSpelling
-from qwen3_rerank.service.refusing import refused
 from qwen3_rerank.service.scoring_routes import scoring_routes
 from qwen3_rerank.service.settings import ServiceSettings
 from qwen3_rerank.web.headers import Strict

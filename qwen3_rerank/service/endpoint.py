@@ -13,8 +13,8 @@ from starlette.types import Receive, Scope, Send
 
 from qwen3_rerank.service.body import ClientDisconnect, hang_up, read_body
 from qwen3_rerank.service.engine import Service
+from qwen3_rerank.service.error_reply import refused
 from qwen3_rerank.service.failures import RefusedError
-from qwen3_rerank.service.refusing import refused
 from qwen3_rerank.service.requests import RerankRequest
 
 Result = TypeVar("Result")

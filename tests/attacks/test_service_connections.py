@@ -11,8 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-
-from tests.qwen3_rerank.service.conftest import Process
+from support.services import Process
 
 GOOD = {"query": "q", "documents": ["a", "b"]}
 HEAD = b"POST /rerank HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from support.services import Process
 
-from tests.qwen3_rerank.service.conftest import Process
 from tests.qwen3_rerank.service.test_service_process import resident_megabytes
 
 GOOD = {"query": "q", "documents": ["a", "b"]}

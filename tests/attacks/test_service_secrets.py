@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
+from support.services import Process
 from typer.testing import CliRunner
 
 from qwen3_rerank.cli.app import app
@@ -23,7 +24,6 @@ from qwen3_rerank.service.keys import Keys
 from qwen3_rerank.service.logs import JsonFormatter, OncePerMinute, TextFormatter
 from qwen3_rerank.service.middleware import Guarded
 from qwen3_rerank.service.sources import load_settings, unknown_variables
-from tests.qwen3_rerank.service.conftest import Process
 
 OLD, NEW = "old-key-5ecret", "new-key-5ecret"
 BODY = {"query": "q", "documents": ["a", "b"]}

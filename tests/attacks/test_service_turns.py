@@ -8,8 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-
-from tests.qwen3_rerank.service.conftest import Process
+from support.services import Process
 
 KEYS = {"many": "key-of-many", "few": "key-of-few"}
 PAIRS = 900

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from qwen3_rerank.evaluation.dataset import Dataset, read_dataset
+from qwen3_rerank.evaluation.dataset import Dataset
+from qwen3_rerank.evaluation.readers import read_dataset
 from qwen3_rerank.reading.document_files import InputError
 
 CORPUS = [

@@ -12,20 +12,20 @@ from html.parser import HTMLParser
 
 import pytest
 
-from qwen3_rerank.page.asking import problem
 from qwen3_rerank.page.cards import comparison_html, escape, note, ranking_html
 from qwen3_rerank.page.exports import Ranking, as_csv, as_json, data_link
-from qwen3_rerank.page.given import (
+from qwen3_rerank.page.inputs import (
     MOST_CHARACTERS,
     MOST_DOCUMENTS,
     PageError,
     documents_of,
     query_of,
 )
-from qwen3_rerank.page.kept import Upload
 from qwen3_rerank.page.models import RankRefusedError
+from qwen3_rerank.page.ranking import problem
+from qwen3_rerank.page.store import Upload
 from qwen3_rerank.page.tasks import EXAMPLES, OWN, TASKS, task_choices, task_of
-from qwen3_rerank.page.words import _WORDS, LANGUAGES, language_of, say
+from qwen3_rerank.page.texts import _WORDS, LANGUAGES, language_of, say
 from shared_core import RankedDocument
 from shared_core.errors import (
     ClosedError,
@@ -238,7 +238,7 @@ def test_tasks_and_examples_fit_together() -> None:
 
 def test_importing_the_page_and_its_parts_imports_no_gradio() -> None:
     program = (
-        "import sys, qwen3_rerank.page, qwen3_rerank.page.cards, qwen3_rerank.page.given\n"
+        "import sys, qwen3_rerank.page, qwen3_rerank.page.cards, qwen3_rerank.page.inputs\n"
         "import qwen3_rerank.cli.ui\n"
         "assert 'gradio' not in sys.modules and 'torch' not in sys.modules\n"
         "sys.modules['gradio'] = None\n"

@@ -11,9 +11,9 @@ from langchain_cohere import CohereRerank
 from langchain_core.documents import Document
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llama_index.postprocessor.tei_rerank import TextEmbeddingInference
+from support.services import Run, Running
 
 from shared_core import Reranker
-from tests.qwen3_rerank.service.conftest import Run, Running
 
 QUERY = "Which planet is red?"
 DOCUMENTS = ["Venus is hot.", "Mars looks red.", "火星是红色的。", "Saturn has rings."]

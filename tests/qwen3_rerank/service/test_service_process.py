@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx
 import pytest
+from support.services import MAX_LENGTH, Process
 
 from shared_core import Reranker
-from tests.qwen3_rerank.service.conftest import MAX_LENGTH, Process
 
 CLIENTS = 64
 KEY = "load-key"

@@ -12,12 +12,12 @@ from typing import Any
 
 import httpx
 import pytest
+from support.services import Running
 
 from qwen3_rerank.service.server import make_server
 from qwen3_rerank.service.settings import ServiceSettings
 from shared_core import Reranker
 from shared_core.prompt import DEFAULT_INSTRUCTION
-from tests.qwen3_rerank.service.conftest import Running
 
 KEYS = ("first-key", "second-key")
 LIMITS: dict[str, Any] = {

@@ -9,8 +9,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
-
-from tests.qwen3_rerank.service.conftest import Running
+from support.services import Running
 
 
 @pytest.fixture(scope="module")

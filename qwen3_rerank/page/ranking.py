@@ -1,4 +1,4 @@
-"""From what was put into the page to what it shows."""
+"""Rankings of the inputs of the page, and its error messages."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 
 from qwen3_rerank.page.cards import note
 from qwen3_rerank.page.exports import Ranking
-from qwen3_rerank.page.given import PageError, documents_of, query_of
-from qwen3_rerank.page.kept import Kept, Upload
+from qwen3_rerank.page.inputs import PageError, documents_of, query_of
 from qwen3_rerank.page.models import Models, RankRefusedError
+from qwen3_rerank.page.store import Kept, Upload
 from qwen3_rerank.page.tasks import TASKS
-from qwen3_rerank.page.words import Language, say
+from qwen3_rerank.page.texts import Language, say
 from qwen3_rerank.reading.document_files import Split
 from shared_core.errors import (
     ClosedError,

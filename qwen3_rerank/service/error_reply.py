@@ -1,4 +1,4 @@
-"""A refusal as a reply."""
+"""HTTP replies of refused requests."""
 
 from __future__ import annotations
 

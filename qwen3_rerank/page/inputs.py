@@ -1,9 +1,9 @@
-"""What people put into the page, as documents; bounded, since a page is for trying out."""
+"""Inputs of the page as documents, bounded, since a page is for trying out."""
 
 from __future__ import annotations
 
-from qwen3_rerank.page.kept import Upload
-from qwen3_rerank.page.words import Language, say
+from qwen3_rerank.page.store import Upload
+from qwen3_rerank.page.texts import Language, say
 from qwen3_rerank.reading.document_files import (
     InputError,
     Split,
@@ -32,10 +32,10 @@ def documents_of(text: str, split: Split, file: Upload | None, language: Languag
     documents = split_text(text, split)
     if file is not None:
         try:
-            given = read_documents(file.content, file.name, split=split)
+            entries = read_documents(file.content, file.name, split=split)
         except InputError as error:
             raise PageError(say("bad_file", language, reason=error)) from None
-        documents += [one.text for one in given]
+        documents += [entry.text for entry in entries]
     if not documents:
         raise PageError(say("no_documents", language))
     if len(documents) > MOST_DOCUMENTS:
