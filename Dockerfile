@@ -19,6 +19,7 @@ RUN if [ -n "$TORCH_INDEX" ]; then export PIP_INDEX_URL="$TORCH_INDEX"; fi; \
     pip install "torch>=2.6"
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
+COPY qwen3_rerank qwen3_rerank
 COPY shared_core shared_core
 COPY langchain_qwen3_rerank langchain_qwen3_rerank
 COPY llama_index_qwen3_rerank llama_index_qwen3_rerank

@@ -12,12 +12,13 @@ from safetensors.torch import load_file, save_file
 
 from shared_core import UnsupportedModelError
 from shared_core.options import RerankerOptions
-from shared_core.scorers.vllm.engine import read_checkpoint
 
 QUERY_WEIGHT = "model.layers.1.self_attn.q_proj.weight"
 
 
 def read(folder: Path) -> str:
+    from shared_core.scorers.vllm.engine import read_checkpoint  # imports vLLM
+
     options = RerankerOptions(model=str(folder), backend="vllm", max_length=512)
     prepared = read_checkpoint(options)
     assert prepared.arguments["trust_remote_code"] is False

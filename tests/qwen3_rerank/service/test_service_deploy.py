@@ -32,6 +32,16 @@ def test_every_variable_is_an_option(file: Path) -> None:
     assert set(re.findall(r"QWEN3_RERANK_[A-Z_]+", file.read_text("utf-8"))) <= known
 
 
+def test_the_image_is_made_of_every_package_of_the_wheel() -> None:
+    wheel = re.search(r"^packages = \[(.+)\]$", (ROOT / "pyproject.toml").read_text("utf-8"), re.M)
+    assert wheel
+    packages = set(re.findall(r'"(\w+)"', wheel[1]))
+    assert "qwen3_rerank" in packages
+    copied = re.findall(r"^COPY (\w+) \1$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    assert set(copied) == packages
+    assert {f"!{name}" for name in packages} <= set((ROOT / ".dockerignore").read_text().split())
+
+
 def test_the_example_file_is_understood() -> None:
     settings = load_settings({}, environment={}, file=DEPLOY / "service.toml")
     assert settings.model == "Qwen/Qwen3-Reranker-0.6B"

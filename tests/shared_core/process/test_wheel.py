@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
+PACKAGES = ("qwen3_rerank", "shared_core", "langchain_qwen3_rerank", "llama_index_qwen3_rerank")
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +25,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     top = {name.partition("/")[0] for name in names}
-    assert {name for name in top if not name.endswith(".dist-info")} == {
-        "shared_core",
-        "langchain_qwen3_rerank",
-        "llama_index_qwen3_rerank",
-    }
-    for package in ("shared_core", "langchain_qwen3_rerank", "llama_index_qwen3_rerank"):
+    assert {name for name in top if not name.endswith(".dist-info")} == set(PACKAGES)
+    for package in PACKAGES:
         assert f"{package}/py.typed" in names
     for name in ("config.json", "model.safetensors", "tokenizer.json", "README.md"):
         assert f"shared_core/tiny/{name}" in names
@@ -78,6 +75,23 @@ ranking = Reranker("tiny").rerank("tea", ["bread", "tea"])
 print(len(ranking), all(0 <= one.score <= 1 for one in ranking))
 """
     assert run(elsewhere, code, tmp_path) == "2 True"
+
+
+def test_the_installed_command_reranks(elsewhere: Path, tmp_path: Path) -> None:
+    """By its name, and as a module that is found in the wheel and not in this folder."""
+    asked = ["rank", "tea", "bread", "tea", "--model", "tiny", "--json"]
+    commands = ([str(elsewhere.with_name("qwen3-rerank"))], [str(elsewhere), "-m", "qwen3_rerank"])
+    for command in commands:
+        finished = subprocess.run(
+            [*command, *asked],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+            cwd=tmp_path,
+        )
+        assert finished.returncode == 0, finished.stderr
+        assert finished.stdout.count('"score"') == 2
 
 
 @pytest.mark.parametrize("package", ["langchain_qwen3_rerank", "llama_index_qwen3_rerank"])
