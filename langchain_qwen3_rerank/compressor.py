@@ -166,8 +166,8 @@ class Qwen3Rerank(AdapterOptions, BaseDocumentCompressor):
         """Return the documents out, and beside them what a tracer should show."""
         return {
             "documents": ranked_copies(documents, texts, ranked, return_window=self.return_window),
-            "scores": [one.score for one in ranked],
+            "scores": [document.score for document in ranked],
             "n_documents": len(ranked),
-            "n_truncated": sum(bool(one.truncated) for one in ranked),
-            ERROR_KEY: next((one.error for one in ranked if one.error is not None), None),
+            "n_truncated": sum(bool(document.truncated) for document in ranked),
+            ERROR_KEY: next((d.error for d in ranked if d.error is not None), None),
         }

@@ -78,8 +78,8 @@ class Qwen3CrossEncoder(RerankerHolder, BaseCrossEncoder):
             raise
         scores = [0.0] * len(text_pairs)
         for group, ranking in zip(positions.values(), rankings, strict=True):
-            for one in ranking:
-                if one.score is None:
-                    raise ScoringError(f"a pair could not be scored: {one.error}")
-                scores[group[one.index]] = one.score
+            for ranked in ranking:
+                if ranked.score is None:
+                    raise ScoringError(f"a pair could not be scored: {ranked.error}")
+                scores[group[ranked.index]] = ranked.score
         return scores

@@ -80,16 +80,16 @@ def ranked_copies(
         return_window: Make the best window the copy's ``page_content``.
     """
     copies = []
-    for one in ranked:
-        document = documents[one.index]
+    for result in ranked:
+        document = documents[result.index]
         metadata = dict(document.metadata)
         metadata.pop(ERROR_KEY, None)
         update: dict[str, Any] = {"metadata": metadata}
         if SCORE_KEY in metadata:
             metadata.setdefault(RETRIEVAL_SCORE_KEY, metadata.pop(SCORE_KEY))
-        metadata |= {SCORE_KEY: one.score} if one.error is None else {ERROR_KEY: one.error}
-        if one.window is not None:
-            shown = shown_window(document.page_content, texts[one.index], one.window)
+        metadata |= {SCORE_KEY: result.score} if result.error is None else {ERROR_KEY: result.error}
+        if result.window is not None:
+            shown = shown_window(document.page_content, texts[result.index], result.window)
             if shown is not None:
                 metadata[WINDOW_KEY] = [shown.start, shown.end]
                 update |= {"page_content": shown.text} if return_window else {}

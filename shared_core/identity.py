@@ -44,28 +44,27 @@ def identity(reranker: Reranker) -> dict[str, Any]:
     """
     options = reranker.options
     scorer = custom_scorer(reranker)
-    given = options.model_dump(mode="python", exclude_defaults=True)
-    told = {
+    values = {
         name: shown(value)
-        for name, value in given.items()
+        for name, value in options.model_dump(mode="python", exclude_defaults=True).items()
         if name not in NOT_SCORES and name not in ("instruction", "dtype", "backend")
     }
-    told["model"] = options.model
+    values["model"] = options.model
     if scorer is not None:
-        return told | {"backend": f"{type(scorer).__module__}.{type(scorer).__qualname__}"}
-    told["backend"] = "remote" if options.is_remote else _local_backend(options)
+        return values | {"backend": f"{type(scorer).__module__}.{type(scorer).__qualname__}"}
+    values["backend"] = "remote" if options.is_remote else _local_backend(options)
     if options.is_remote:
         if not isinstance(options.dialect, str):
             dialect = type(options.dialect)
-            told["dialect"] = f"{dialect.__module__}.{dialect.__qualname__}"
+            values["dialect"] = f"{dialect.__module__}.{dialect.__qualname__}"
         if options.tokenizer is not None and os.path.exists(options.tokenizer):
-            told["tokenizer"] = digest_of(Path(options.tokenizer))
-        return told
-    told["dtype"] = _dtype(options)
-    told["files"] = _model_files(options)
+            values["tokenizer"] = digest_of(Path(options.tokenizer))
+        return values
+    values["dtype"] = _dtype(options)
+    values["files"] = _model_files(options)
     if os.path.isdir(options.model):
-        told["model"] = "a folder"  # wherever it lies: its files are what counts
-    return {name: value for name, value in told.items() if name not in _SERVER_ONLY}
+        values["model"] = "a folder"  # wherever it lies: its files are what counts
+    return {name: value for name, value in values.items() if name not in _SERVER_ONLY}
 
 
 def device_kind(reranker: Reranker) -> str | None:
@@ -93,7 +92,7 @@ def farthest_apart(before: Sequence[float], now: Sequence[float]) -> float:
 
 
 def agree(
-    told: Mapping[str, Any],
+    facts: Mapping[str, Any],
     before: Sequence[float],
     now: Sequence[float],
     *,
@@ -102,13 +101,13 @@ def agree(
     """Whether two lists of margins can be those of one model.
 
     Args:
-        told: The model's `identity`. A server may round probabilities: of one, scores agree that
+        facts: The model's `identity`. A server may round probabilities: of one, scores agree that
             are equal to nearly four places.
         before, now: The margins of the same documents.
         rounding: How far margins may be apart that were not computed in float32.
     """
-    most = _FLOAT32_ROUNDING if told.get("dtype") == "float32" else rounding
-    is_remote = told.get("backend") == "remote"
+    most = _FLOAT32_ROUNDING if facts.get("dtype") == "float32" else rounding
+    is_remote = facts.get("backend") == "remote"
     return len(before) == len(now) and all(
         abs(a - b) <= most or (is_remote and abs(sigmoid(a) - sigmoid(b)) <= _SAME_SCORE)
         for a, b in zip(before, now, strict=True)
@@ -130,13 +129,13 @@ def shown(value: Any) -> Any:
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return every difference of two identities in words."""
 
-    def said(values: Mapping[str, Any], name: str) -> str:
+    def stated(values: Mapping[str, Any], name: str) -> str:
         return repr(values[name]) if name in values else "not set"
 
     return [
-        f"{name} was {said(before, name)} and is {said(now, name)}"
+        f"{name} was {stated(before, name)} and is {stated(now, name)}"
         for name in sorted({*before, *now})
-        if said(before, name) != said(now, name)
+        if stated(before, name) != stated(now, name)
     ]
 
 
@@ -144,10 +143,10 @@ def digest_of(path: Path) -> str:
     """Return a digest of a file, or of those files of a folder that a model is read from."""
     if not path.is_dir():
         return f"sha256:{_file_digest(path)}"
-    files = sorted(one for one in path.iterdir() if one.suffix in _MODEL_FILES and one.is_file())
+    files = sorted(p for p in path.iterdir() if p.suffix in _MODEL_FILES and p.is_file())
     with ThreadPoolExecutor(4) as pool:  # hashing lets other threads run
         digests = list(pool.map(_file_digest, files))
-    whole = "".join(f"{file.name}:{one}\n" for file, one in zip(files, digests, strict=True))
+    whole = "".join(f"{file.name}:{digest}\n" for file, digest in zip(files, digests, strict=True))
     return f"sha256:{hashlib.sha256(whole.encode()).hexdigest()}"
 
 

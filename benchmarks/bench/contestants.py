@@ -125,38 +125,38 @@ def contestants(
             absent=vllm_absent,
         ),
     ]
-    everybody += [_more_of_ours(one, environment) for one in ours]
-    names = [one.name for one in everybody]
+    everybody += [_more_of_ours(contestant, environment) for contestant in ours]
+    names = [contestant.name for contestant in everybody]
     chosen = _matching(only, names) if only else set(names)
     chosen -= _matching(without, names)
-    return [one for one in everybody if one.name in chosen]
+    return [contestant for contestant in everybody if contestant.name in chosen]
 
 
 def _batches(sizes: Sequence[int]) -> list[dict[str, int]]:
     return [{"batch": size} for size in sizes]
 
 
-def _matching(given: Sequence[str], names: Sequence[str]) -> set[str]:
+def _matching(prefixes: Sequence[str], names: Sequence[str]) -> set[str]:
     """Return the names that are, or begin with, what was given."""
     found: set[str] = set()
-    for one in given:
-        exact = {name for name in names if name == one}
-        fitting = exact or {name for name in names if name.lower().startswith(one.lower())}
+    for prefix in prefixes:
+        exact = {name for name in names if name == prefix}
+        fitting = exact or {name for name in names if name.lower().startswith(prefix.lower())}
         if not fitting:
-            raise ValueError(f"nobody is called {one!r}: there are {', '.join(names)}")
+            raise ValueError(f"nobody is called {prefix!r}: there are {', '.join(names)}")
         found |= fitting
     return found
 
 
-def _more_of_ours(given: str, environment: Mapping[str, str]) -> Contestant:
-    name, equals, rest = given.partition("=")
+def _more_of_ours(text: str, environment: Mapping[str, str]) -> Contestant:
+    name, equals, rest = text.partition("=")
     if not (name and equals and rest):
-        raise ValueError(f"expected NAME=option=value,…, not {given!r}")
+        raise ValueError(f"expected NAME=option=value,…, not {text!r}")
     settings: dict[str, Any] = {}
     for pair in rest.split(","):
         option, equals, value = pair.partition("=")
         if not (option and equals):
-            raise ValueError(f"expected option=value, not {pair!r}, in {given!r}")
+            raise ValueError(f"expected option=value, not {pair!r}, in {text!r}")
         settings[option.strip()] = _value(value.strip())
     return Contestant(f"ours: {name}", "ours", settings=settings, environment=environment)
 

@@ -36,10 +36,10 @@ def render(result: Result) -> str:
         if group:
             parts += [f"`{facts.name}`: {facts.described}.", _table(group)]
     left_out = [
-        f"- {one.name}: {one.status}: {one.reason.splitlines()[0] if one.reason else ''}"
-        for one in result.contestants
-        if one.status != "ran"
-    ] + [f"- {words}" for words in result.skipped]
+        f"- {facts.name}: {facts.status}: {facts.reason.splitlines()[0] if facts.reason else ''}"
+        for facts in result.contestants
+        if facts.status != "ran"
+    ] + [f"- {reason}" for reason in result.skipped]
     if left_out:
         parts.append("Not measured:\n\n" + "\n".join(left_out))
     if result.overhead:
@@ -75,9 +75,9 @@ def _machine(result: Result) -> str:
 
 def _versions(result: Result) -> str:
     shown = dict(result.versions)
-    for one in result.contestants:
-        if "vllm" in one.versions:
-            shown["vllm"] = one.versions["vllm"]
+    for contestant in result.contestants:
+        if "vllm" in contestant.versions:
+            shown["vllm"] = contestant.versions["vllm"]
     return ", ".join(f"{name} {version}" for name, version in shown.items()) + "."
 
 
@@ -97,7 +97,7 @@ def _table(group: Sequence[Row]) -> str:
             f"{row.over_weights / 2**20:,.0f}",
             "" if row.share_of_peak is None else f"{row.share_of_peak:.0%}",
             within if row.agrees in (True, None) else f"**{within}: differs**",
-            *(_ratio(row.faster.get(one.name)) for one in ours),
+            *(_ratio(row.faster.get(contestant.name)) for contestant in ours),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -117,14 +117,14 @@ def overhead_lines(result: Result, everything: Sequence[Row]) -> list[str]:
             lines.append(f"- Tokenising `{name}`: {1e3 * spent:.1f} ms, {share:.2%} of ours.")
     for name, spread in result.overhead.get("adapters", {}).items():
         lines.append(f"- {name} adapter: {spread['median']:.1f} µs a document over `Reranker`.")
-    for name, one in result.overhead.get("imports", {}).items():
+    for name, figures in result.overhead.get("imports", {}).items():
         lines.append(
-            f"- `{name}`: {one['seconds']:.3f} s, {_ratio(Spread(**one['ratio']))} × "
-            f"`{one['beside']}`, {one['their_seconds']:.3f} s."
+            f"- `{name}`: {figures['seconds']:.3f} s, {_ratio(Spread(**figures['ratio']))} × "
+            f"`{figures['beside']}`, {figures['their_seconds']:.3f} s."
         )
-    for name, one in result.overhead.get("loading", {}).items():
+    for name, figures in result.overhead.get("loading", {}).items():
         lines.append(
-            f"- Loading, {name}: {one['seconds']['median']:.2f} s, and "
-            f"{one['first_call']['median']:.2f} s for the first short call."
+            f"- Loading, {name}: {figures['seconds']['median']:.2f} s, and "
+            f"{figures['first_call']['median']:.2f} s for the first short call."
         )
     return lines

@@ -40,7 +40,7 @@ def overhead(
     """
     say("around the model: tokenising, adapters, imports, loading")
     return {
-        "tokenising": {one.name: _tokenising_seconds(one, encoder) for one in workloads},
+        "tokenising": {work.name: _tokenising_seconds(work, encoder) for work in workloads},
         "adapters": _adapters(),
         "imports": import_times(repeats),
         "loading": _loading(everybody, setup, repeats, timeout),
@@ -124,8 +124,8 @@ def _loading(
     everybody: Sequence[Contestant], setup: Setup, repeats: int, timeout: float
 ) -> dict[str, dict[str, Any]]:
     """Return seconds of loading and of the first call, each time in a fresh process."""
-    playing = [one for one in everybody if one.name in (OURS, RECIPE) and not one.absent]
-    samples: dict[str, list[Mapping[str, float]]] = {one.name: [] for one in playing}
+    playing = [peer for peer in everybody if peer.name in (OURS, RECIPE) and not peer.absent]
+    samples: dict[str, list[Mapping[str, float]]] = {peer.name: [] for peer in playing}
     for _ in range(repeats):
         for contestant in playing:
             worker = WorkerProcess(

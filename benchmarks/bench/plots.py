@@ -60,7 +60,7 @@ def _bars(
     result: Result, everything: Sequence[Row], colours: dict[str, str], label: str, value: Any
 ) -> Figure:
     """Return horizontal bars, a group per workload, the quartiles as whiskers."""
-    groups = [[r for r in everything if r.workload == one.name] for one in result.workloads]
+    groups = [[r for r in everything if r.workload == work.name] for work in result.workloads]
     groups = [group for group in groups if group]
     heights = [len(group) for group in groups]
     figure = Figure(figsize=(_WIDTH, 0.9 * len(groups) + 0.34 * sum(heights)))
@@ -93,7 +93,7 @@ def _bars(
 
 def _cost(result: Result, everything: Sequence[Row], colours: dict[str, str]) -> Figure | None:
     """Return seconds by number of documents, over workloads of one query; ``None`` if only one."""
-    counts = {one.name: one.documents for one in result.workloads if one.name.startswith("rag-")}
+    counts = {w.name: w.documents for w in result.workloads if w.name.startswith("rag-")}
     if len(counts) < 2:
         return None
     figure = Figure(figsize=(_WIDTH, 5.0))
@@ -108,10 +108,10 @@ def _cost(result: Result, everything: Sequence[Row], colours: dict[str, str]) ->
             continue
         axis.errorbar(
             [count for count, _ in line],
-            [one.median for _, one in line],
+            [spread.median for _, spread in line],
             yerr=[
-                [one.median - one.low for _, one in line],
-                [one.high - one.median for _, one in line],
+                [spread.median - spread.low for _, spread in line],
+                [spread.high - spread.median for _, spread in line],
             ],
             marker="o",
             markersize=4,
@@ -144,7 +144,7 @@ def _label(row: Row) -> str:
 
 
 def _workload_title(result: Result, name: str) -> str:
-    facts = next(one for one in result.workloads if one.name == name)
+    facts = next(workload for workload in result.workloads if workload.name == name)
     return f"{name}: {facts.described}"
 
 

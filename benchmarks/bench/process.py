@@ -130,8 +130,8 @@ class WorkerProcess:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
         self._log.seek(0)
-        words = self._log.read().strip().splitlines()[-_LAST_LINES:]
-        return "\n".join([f"its process ended with {self._process.returncode}", *words])
+        lines = self._log.read().strip().splitlines()[-_LAST_LINES:]
+        return "\n".join([f"its process ended with {self._process.returncode}", *lines])
 
 
 def _memory(family: list[psutil.Process]) -> int:

@@ -52,22 +52,22 @@ class Rounds:
     ) -> None:
         self._trained = trained
         self._setup, self._shape, self._say, self._timeout = setup, shape, say, timeout
-        self._playing = [one for one in everybody if not one.absent]
+        self._playing = [contestant for contestant in everybody if not contestant.absent]
         self._processes: dict[str, WorkerProcess] = {}
         self._sent: dict[str, set[str]] = {}
         self._peak = 0
         self._products_process: WorkerProcess | None = None
         self._scores: dict[tuple[str, str], list[list[float]]] = {}
         self.facts = {
-            one.name: ContestantFacts(
-                name=one.name,
-                kind=one.kind,
-                ours=one.is_ours,
-                settings=dict(one.settings),
-                status="absent" if one.absent else "ran",
-                reason=one.absent,
+            contestant.name: ContestantFacts(
+                name=contestant.name,
+                kind=contestant.kind,
+                ours=contestant.is_ours,
+                settings=dict(contestant.settings),
+                status="absent" if contestant.absent else "ran",
+                reason=contestant.absent,
             )
-            for one in everybody
+            for contestant in everybody
         }
         self.samples: list[Sample] = []
         self.agreements: list[Agreement] = []
@@ -86,7 +86,7 @@ class Rounds:
                 self._products_process.end()
 
     def _run_workload(self, workload: Workload, rounds: int) -> None:
-        variants = {one.name: list(one.variants) for one in self._playing}
+        variants = {contestant.name: list(contestant.variants) for contestant in self._playing}
         for number in range(rounds):
             self._measure_products()
             turn = number % max(1, len(self._playing))
@@ -96,7 +96,7 @@ class Rounds:
                 for contestant in self._playing:
                     name = contestant.name
                     variants[name] = self._worth_it(name, workload.name, variants[name])
-        self._compare(workload.name, [len(one.documents) for one in workload.requests])
+        self._compare(workload.name, [len(request.documents) for request in workload.requests])
 
     def _take_turn(
         self, contestant: Contestant, workload: Workload, number: int, variants: list[Variant]
@@ -105,8 +105,8 @@ class Rounds:
             worker = self._worker(contestant)
             if workload.name not in self._sent[contestant.name]:
                 requests = [
-                    {"query": one.query, "documents": list(one.documents)}
-                    for one in workload.requests
+                    {"query": request.query, "documents": list(request.documents)}
+                    for request in workload.requests
                 ]
                 worker.ask(do="work", name=workload.name, requests=requests)
                 self._sent[contestant.name].add(workload.name)
@@ -141,10 +141,10 @@ class Rounds:
         """Return the seconds of one call, or ``None`` if the contestant would not try it."""
         answer = worker.ask(do="score", name=workload, variant=variant)
         if "skipped" in answer:
-            words = f"{workload}, {title(name, variant)}: {answer['skipped']}"
-            if words not in self.skipped:
-                self.skipped.append(words)
-                self._say(f"skipped: {words}")
+            reason = f"{workload}, {title(name, variant)}: {answer['skipped']}"
+            if reason not in self.skipped:
+                self.skipped.append(reason)
+                self._say(f"skipped: {reason}")
             return None
         self._scores.setdefault((workload, name), []).append(answer["scores"])
         self._peak = answer["device_bytes"] or worker.peak_bytes
@@ -181,7 +181,7 @@ class Rounds:
         self._say(f"{contestant.name} failed: {reason}")
         self.facts[contestant.name].status = "failed"
         self.facts[contestant.name].reason = reason
-        self._playing = [one for one in self._playing if one is not contestant]
+        self._playing = [other for other in self._playing if other is not contestant]
         self._end(contestant.name)
 
     def _end(self, name: str) -> None:
@@ -205,26 +205,26 @@ class Rounds:
 
     def _compare(self, workload: str, documents: Sequence[int]) -> None:
         """Hold everybody's scores against those of the recipe, or of the first one there is."""
-        scored = [one for one in self._playing if (workload, one.name) in self._scores]
+        scored = [other for other in self._playing if (workload, other.name) in self._scores]
         if not scored:
             return
-        first = next((one for one in scored if one.kind == "recipe"), scored[0])
+        first = next((other for other in scored if other.kind == "recipe"), scored[0])
         reference = self._scores[workload, first.name][0]
-        for one in scored:
+        for other in scored:
             agreement = compare(
-                self._scores[workload, one.name],
+                self._scores[workload, other.name],
                 reference,
                 documents,
                 dtype=self._setup.dtype,
-                lossy=is_lossy(one.settings),
+                lossy=is_lossy(other.settings),
                 trained=self._trained,
-                names=(workload, one.name, first.name),
+                names=(workload, other.name, first.name),
             )
             self.agreements.append(agreement)
             mark = {True: "agrees", False: "DISAGREES", None: "has no order to compare"}
             self._say(
-                f"{workload}  {one.name} {mark[agreement.agrees]} with {first.name}: P(yes) within "
-                f"{agreement.largest:.2g}, correlation {agreement.correlation}"
+                f"{workload}  {other.name} {mark[agreement.agrees]} with {first.name}: "
+                f"P(yes) within {agreement.largest:.2g}, correlation {agreement.correlation}"
                 + (f", order τ {agreement.order:.2f}" if agreement.order is not None else "")
             )
 

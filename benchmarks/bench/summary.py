@@ -107,7 +107,7 @@ def _rows_of(result: Result, workload: WorkloadFacts, contestant: ContestantFact
     for name, variants in by_name.items():
         most = max(map(len, variants.values()))
         tried = [some for some in variants.values() if len(some) == most]
-        best = min(tried, key=lambda some: _median([one.seconds for one in some]))
+        best = min(tried, key=lambda some: _median([sample.seconds for sample in some]))
         found.append(_row(result, workload, contestant, name, best))
     return found
 
@@ -125,9 +125,9 @@ def _row(
     base = 0 if result.model.device != "cpu" else contestant.base_bytes or 0
     agreement = next(
         (
-            one
-            for one in result.agreements
-            if (one.workload, one.contestant) == (workload.name, contestant.name)
+            agreement
+            for agreement in result.agreements
+            if (agreement.workload, agreement.contestant) == (workload.name, contestant.name)
         ),
         None,
     )
@@ -165,13 +165,13 @@ def _ratio(result: Result, row: Row, ours: Row) -> Spread:
 
 def _by_round(result: Result, row: Row) -> dict[int, float]:
     found: dict[int, list[float]] = {}
-    for one in result.samples:
-        if (one.workload, one.contestant, one.variant) == (
+    for sample in result.samples:
+        if (sample.workload, sample.contestant, sample.variant) == (
             row.workload,
             row.contestant,
             row.variant,
         ):
-            found.setdefault(one.round, []).append(one.seconds)
+            found.setdefault(sample.round, []).append(sample.seconds)
     return {number: _median(values) for number, values in found.items()}
 
 

@@ -24,17 +24,17 @@ def print_result(result: Result, console: Console) -> None:
         console.print(
             _table(workload.name, result, [r for r in everything if r.workload == workload.name])
         )
-    for one in result.contestants:
-        if one.status != "ran":
-            console.print(f"{escape(one.name)}: {one.status}: {escape(one.reason)}")
+    for facts in result.contestants:
+        if facts.status != "ran":
+            console.print(f"{escape(facts.name)}: {facts.status}: {escape(facts.reason)}")
     for line in overhead_lines(result, everything):
         console.print(escape(line), highlight=False)
-    for words in result.skipped:
-        console.print(f"skipped: {escape(words)}")
+    for reason in result.skipped:
+        console.print(f"skipped: {escape(reason)}")
 
 
 def _table(name: str, result: Result, group: list[Row]) -> Table:
-    facts = next(one for one in result.workloads if one.name == name)
+    facts = next(workload for workload in result.workloads if workload.name == name)
     title = f"{name}: {facts.described}"
     ours = [row for row in group if not row.peer and "cache" not in row.variant]
     table = Table(title=title, title_justify="left")
@@ -62,7 +62,7 @@ def _table(name: str, result: Result, group: list[Row]) -> Table:
             f"{row.documents_per_second:,.1f}",
             f"{row.over_weights / 2**20:,.0f}",
             "" if row.share_of_peak is None else f"{row.share_of_peak:.0%}",
-            *(ratio(row.faster.get(one.name)) for one in ours),
+            *(ratio(row.faster.get(contestant.name)) for contestant in ours),
             verdict(row),
         ]
         table.add_row(*cells)

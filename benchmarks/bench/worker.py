@@ -69,12 +69,12 @@ class Worker:
             return {"seconds": loaded - start, "first_call": time.perf_counter() - loaded}
         if kind == "work":
             self._works[order["name"]] = [
-                Request(given["query"], given["documents"]) for given in order["requests"]
+                Request(request["query"], request["documents"]) for request in order["requests"]
             ]
             return {}
         if kind == "warm":
             requests = self._works[order["name"]]
-            short = [Request(one.query, one.documents[:_WARM_DOCUMENTS]) for one in requests[:1]]
+            short = [Request(r.query, r.documents[:_WARM_DOCUMENTS]) for r in requests[:1]]
             self._score(short, order["variant"])
             return {}
         if kind == "score":

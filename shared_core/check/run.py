@@ -31,7 +31,7 @@ def check(runner: Runner) -> CheckReport:
 
     def logits(query: str, documents: Sequence[str], instruction: str) -> list[float]:
         request = ScoreRequest(query, instruction, documents)
-        return [one.logit for one in runner.run([request])[0]]
+        return [scored.logit for scored in runner.run([request])[0]]
 
     try:
         if options.is_remote:
@@ -40,7 +40,7 @@ def check(runner: Runner) -> CheckReport:
             model = served or model
         else:
             findings += _of_model(runner, logits)
-        if not any(one.status == "unreachable" or one.name == "template" for one in findings):
+        if not any(f.status == "unreachable" or f.name == "template" for f in findings):
             findings += check_scores(logits, model)
             latency = measure_latency(logits)
     except MissingDependencyError:

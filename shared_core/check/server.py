@@ -68,7 +68,7 @@ async def compare_with_exact_route(
         return []
     request = ScoreRequest(CANARY_QUERY, DEFAULT_INSTRUCTION, CANARY_DOCUMENTS)
     (used,) = await scorer.ascore_many([request])
-    off, noise = await _gap(options, scorer.session, setup, [one.logit for one in used])
+    off, noise = await _gap(options, scorer.session, setup, [scored.logit for scored in used])
     name = trait(setup.dialect, "name")
     detail = f"{name} differs from whole prompts by {off:.2g} logits (noise {noise:.1g})"
     if _is_noise(off, noise):
@@ -117,12 +117,12 @@ def _is_noise(off: float, noise: float) -> bool:
 
 def _identity(options: RerankerOptions, setup: Setup) -> list[Finding]:
     facts = setup.facts
-    known: Status = "ok" if facts.server else "info"
+    status: Status = "ok" if facts.server else "info"
     software = " ".join(filter(None, (facts.server, facts.version))) or "does not say what it is"
     served = ", ".join(facts.models[:5]) or "not listed"
     ids = "token ids" if setup.sends_ids else "text, control tokens in it broken"
     findings = [
-        Finding("server", known, software),
+        Finding("server", status, software),
         Finding("model", "ok" if options.model in facts.models else "info", f"serves {served}"),
         Finding(
             "route",
@@ -146,8 +146,8 @@ async def _prompt_tokens(session: HttpSession, setup: Setup, model: str) -> Find
     low, high = _PROMPT_TOKENS
     expected = f"between {low} and {high}"
     if setup.encoder is not None:
-        (one,) = setup.encoder.encode(DEFAULT_INSTRUCTION, QUERY, [DOCUMENT]).documents
-        low = high = one.n_tokens
+        (document,) = setup.encoder.encode(DEFAULT_INSTRUCTION, QUERY, [DOCUMENT]).documents
+        low = high = document.n_tokens
         expected = str(low)
     detail = f"{counted} tokens for a pair that has {expected} with the prompt"
     if low <= counted <= high:

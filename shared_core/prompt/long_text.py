@@ -103,17 +103,17 @@ class PieceEncoder:
         # Not the fast form, which does not tell words.
         (encoding,) = self._tokenizer.encode_batch([piece], add_special_tokens=False)
         ids = encoding.ids
-        words = [-1 if word is None else word for word in encoding.word_ids]
-        last = words[-1]
-        n_sure = next((n for n, word in enumerate(words) if word >= last - 1), 0)
-        n_bytes = sum(len(self._bytes(one)) for one in ids[:n_sure])
+        word_ids = [-1 if word is None else word for word in encoding.word_ids]
+        last = word_ids[-1]
+        n_sure = next((n for n, word in enumerate(word_ids) if word >= last - 1), 0)
+        n_bytes = sum(len(self._bytes(token)) for token in ids[:n_sure])
         data = piece.encode()
         if len(data) - n_bytes <= _LONG_WORD:
             return ids[:n_sure], n_bytes
         # One of the last two words is long. It begins where the last one does, unless white space
         # is at the end, of which a later newline makes one word.
-        n_before = next(n for n, word in enumerate(words) if word == last)
-        begin = n_bytes + sum(len(self._bytes(one)) for one in ids[n_sure:n_before])
+        n_before = next(n for n, word in enumerate(word_ids) if word == last)
+        begin = n_bytes + sum(len(self._bytes(token)) for token in ids[n_sure:n_before])
         tail = data[begin:].decode()
         if _ALL_BLANK.fullmatch(tail):
             stop = _BLANKS.match(text, start).end()  # type: ignore[union-attr]  # matches always
@@ -126,7 +126,7 @@ class PieceEncoder:
         inside = self._inside(data[begin:])
         if not inside:
             return ids[:n_sure], n_bytes
-        return ids[:n_before] + inside, begin + sum(len(self._bytes(one)) for one in inside)
+        return ids[:n_before] + inside, begin + sum(len(self._bytes(token)) for token in inside)
 
     def _inside(self, word: bytes) -> list[int]:
         """Return the first ids of a word that begins so and goes on, whatever comes."""
@@ -135,8 +135,8 @@ class PieceEncoder:
         length = 0
         n_kept = 0
         kept_length = 0
-        for n, one in enumerate(found):
-            length += len(self._bytes(one))
+        for n, token in enumerate(found):
+            length += len(self._bytes(token))
             if length > end - 2 * self._longest:
                 break
             if word[length] & 0xC0 != 0x80:  # a character begins there
@@ -183,8 +183,8 @@ def _is_qwens(tokenizer: Tokenizer) -> bool:
     model, parts = tokenizer.model, (tokenizer.normalizer, tokenizer.pre_tokenizer)
     if not isinstance(model, BPE) or model.dropout or model.ignore_merges or None in parts:
         return False
-    normalizer, words = (json.loads(part.__getstate__()) for part in parts)
-    steps = words.get("pretokenizers", [])
+    normalizer, pre_tokenizer = (json.loads(part.__getstate__()) for part in parts)
+    steps = pre_tokenizer.get("pretokenizers", [])
     return (
         normalizer == {"type": "NFC"}
         and [step["type"] for step in steps] == ["Split", "ByteLevel"]

@@ -95,19 +95,21 @@ def planning(
     """Return `plan_windows` as a job, whose steps are some hundred thousand characters each."""
     planned, spans = [], []
     n_windows = n_characters = 0
-    known: dict[tuple[Windows, str], list[Span] | None] = {}
+    windows_of: dict[tuple[Windows, str], list[Span] | None] = {}
     for wrapped in requests:
         request, cut = unwrapped(wrapped), cut_in_front(wrapped)
         meter.check(request.instruction, request.query, request.documents)
         fitting = windows.within(meter.room(request.instruction, request.query))
-        new = [text for text in dict.fromkeys(request.documents) if (fitting, text) not in known]
+        new = [
+            text for text in dict.fromkeys(request.documents) if (fitting, text) not in windows_of
+        ]
         for text, tokens in _counted(new, meter.count, fitting, most):
-            known[fitting, text] = _split(text, tokens, fitting, meter)
+            windows_of[fitting, text] = _split(text, tokens, fitting, meter)
             n_characters += len(text)
             if n_characters >= _COUNTED_AT_ONCE:
                 n_characters = 0
                 yield
-        found = [known[fitting, document] for document in request.documents]
+        found = [windows_of[fitting, document] for document in request.documents]
         planned.append(replace(request, documents=_texts(request.documents, found)))
         spans.append(
             [
@@ -180,8 +182,8 @@ def _texts(documents: Sequence[str], found: Sequence[list[Span] | None]) -> list
 
 def _best(spans: Sequence[Span], scored: Sequence[Scored]) -> Scored:
     best = max(range(len(scored)), key=lambda place: scored[place].logit)
-    counts = [one.n_tokens for one in scored if one.n_tokens is not None]
-    cuts = [one.truncated for one in scored]
+    counts = [result.n_tokens for result in scored if result.n_tokens is not None]
+    cuts = [result.truncated for result in scored]
     return replace(
         scored[best],
         truncated=True if True in cuts else None if None in cuts else False,

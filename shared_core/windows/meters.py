@@ -146,7 +146,7 @@ def _checked(counter: TokenCounter) -> Count:
         except Exception as error:
             message = f"{name}.count_tokens failed: {type(error).__name__}: {error}"
             raise ScoringError(message) from error
-        if len(counts) != len(texts) or any(one < 0 for one in counts):
+        if len(counts) != len(texts) or any(count < 0 for count in counts):
             raise ScoringError(f"{name}.count_tokens returned no count for each of the texts")
         return counts
 

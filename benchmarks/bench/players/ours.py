@@ -62,5 +62,5 @@ class OursPlayer:
         )
         scores: list[float] = []
         for ranking in rankings:
-            scores += [one.score for one in sorted(ranking, key=lambda one: one.index)]
+            scores += [ranked.score for ranked in sorted(ranking, key=lambda ranked: ranked.index)]
         return scores

@@ -182,10 +182,10 @@ class Backbone:
         """Return normed heads turned by their positions' angles, Shape as given, float32."""
         x = self._normed(heads.float(), weight)
         half = self._d // 2
-        one, other = x[..., :half], x[..., half:]
+        left, right = x[..., :half], x[..., half:]
         turned = torch.empty_like(x)
-        torch.mul(one, cos, out=turned[..., :half]).addcmul_(other, sin, value=-1)
-        torch.mul(other, cos, out=turned[..., half:]).addcmul_(one, sin)
+        torch.mul(left, cos, out=turned[..., :half]).addcmul_(right, sin, value=-1)
+        torch.mul(right, cos, out=turned[..., half:]).addcmul_(left, sin)
         return turned
 
     def _feed_forward(self, layer: Layer, residual: Tensor, mixed: Tensor) -> None:

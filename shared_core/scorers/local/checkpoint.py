@@ -80,10 +80,10 @@ def open_checkpoint(
         Exception: Whatever transformers, the hub or the file system raise.
     """
     folder = checkpoint_folder(source, hub_options)
-    config, said = load_config(folder, name)
+    config, stated = load_config(folder, name)
     if not reads_quantised:
-        refuse_quantised(folder, said, name)
-    architecture = check_config(config, said, name)
+        refuse_quantised(folder, stated, name)
+    architecture = check_config(config, stated, name)
     tokenizer = read_tokenizer(str(folder), {"local_files_only": True}, name)
     encoder = PairEncoder(tokenizer, bounded_length(config, max_length))
     check_vocabulary(tokenizer, config, folder, name)
@@ -94,7 +94,7 @@ def open_checkpoint(
         name,
         is_causal=is_causal,
         answer_ids=encoder.answer_ids if is_causal else (),
-        reads_quantised=reads_quantised and quantisation(folder, said) is not None,
+        reads_quantised=reads_quantised and quantisation(folder, stated) is not None,
     )
     return Checkpoint(folder, config, architecture, tokenizer, encoder)
 
@@ -138,8 +138,8 @@ def check_vocabulary(tokenizer: Tokenizer, config: Any, folder: Path, name: str)
                 f"that it ends a turn (eos_token_id)"
             )
     path = folder / "tokenizer_config.json"
-    said = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    for index, token in (said.get("added_tokens_decoder") or {}).items():
+    stated = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    for index, token in (stated.get("added_tokens_decoder") or {}).items():
         content = token.get("content") if isinstance(token, dict) else token
         if added.get(int(index)) != content:
             raise UnsupportedModelError(

@@ -28,17 +28,17 @@ def load_config(folder: Path, name: str) -> tuple[Any, dict[str, Any]]:
         ModelLoadError: The file is missing or damaged.
         UnsupportedModelError: It is that of another model, or of an adapter.
     """
-    said = read_config(folder, name)
-    if said.get("model_type") != "qwen3":
+    stated = read_config(folder, name)
+    if stated.get("model_type") != "qwen3":
         raise UnsupportedModelError(
-            f"{name!r} is a {said.get('model_type')!r} model, not a 'qwen3' one: the yes/no prompt "
+            f"{name!r} is a {stated.get('model_type')!r} model, not 'qwen3': the yes/no prompt "
             "and its score are defined for Qwen3-Reranker alone. Use e.g. "
             f"model={DEFAULT_MODEL!r}, or sentence-transformers for other rerankers."
         )
-    return Qwen3Config.from_pretrained(folder, local_files_only=True), said
+    return Qwen3Config.from_pretrained(folder, local_files_only=True), stated
 
 
-def check_config(config: Any, said: Mapping[str, Any], name: str) -> Any:
+def check_config(config: Any, stated: Mapping[str, Any], name: str) -> Any:
     """Return the class that reads this checkpoint.
 
     Args:
@@ -49,8 +49,8 @@ def check_config(config: Any, said: Mapping[str, Any], name: str) -> Any:
     Raises:
         UnsupportedModelError: The forward here does not compute what it says; names what.
     """
-    _check_attention(config, said, name)
-    _check_rotary(config, said, name)
+    _check_attention(config, stated, name)
+    _check_rotary(config, stated, name)
     if config.hidden_act != "silu":
         raise UnsupportedModelError(
             f"{name!r} has hidden_act={config.hidden_act!r} in its {CONFIG}; rerankers have 'silu'"
@@ -71,10 +71,11 @@ def check_config(config: Any, said: Mapping[str, Any], name: str) -> Any:
     )
 
 
-def _check_attention(config: Any, said: Mapping[str, Any], name: str) -> None:
+def _check_attention(config: Any, stated: Mapping[str, Any], name: str) -> None:
     layer_types = set(getattr(config, "layer_types", None) or ())
-    by_layer = said.get("layer_types") is None and bool(said.get("use_sliding_window"))
-    first = said.get("max_window_layers", 28) if by_layer and said.get("sliding_window") else None
+    by_layer = stated.get("layer_types") is None and bool(stated.get("use_sliding_window"))
+    by_layer = by_layer and bool(stated.get("sliding_window"))
+    first = stated.get("max_window_layers", 28) if by_layer else None
     if "sliding_attention" in layer_types or (
         first is not None and first < config.num_hidden_layers
     ):
@@ -84,14 +85,14 @@ def _check_attention(config: Any, said: Mapping[str, Any], name: str) -> None:
             f"{name!r} has layers of {', '.join(sorted(layer_types))}; rerankers have full "
             "attention alone"
         )
-    if said.get("is_causal") is False or said.get("use_bidirectional_attention"):
+    if stated.get("is_causal") is False or stated.get("use_bidirectional_attention"):
         raise UnsupportedModelError(
             f"{name!r} says in its {CONFIG} that tokens see those after them; a Qwen3-Reranker is "
             "causal"
         )
 
 
-def _check_rotary(config: Any, said: Mapping[str, Any], name: str) -> None:
+def _check_rotary(config: Any, stated: Mapping[str, Any], name: str) -> None:
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
     rope_type = rope.get("rope_type") or rope.get("type") or "default"
     if rope_type not in _POSITIONAL_ROPE_TYPES:
@@ -102,7 +103,7 @@ def _check_rotary(config: Any, said: Mapping[str, Any], name: str) -> None:
     # transformers has read the one key before version 5 and the other since.
     bases = {
         float(part["rope_theta"])
-        for part in (said, said.get("rope_parameters"), said.get("rope_scaling"))
+        for part in (stated, stated.get("rope_parameters"), stated.get("rope_scaling"))
         if isinstance(part, dict) and part.get("rope_theta") is not None
     }
     if len(bases) > 1:
@@ -111,7 +112,7 @@ def _check_rotary(config: Any, said: Mapping[str, Any], name: str) -> None:
             f"{' and '.join(f'{base:g}' for base in sorted(bases))} in its {CONFIG}"
         )
     shares = {
-        part.get("partial_rotary_factor") for part in (said, rope) if isinstance(part, dict)
+        part.get("partial_rotary_factor") for part in (stated, rope) if isinstance(part, dict)
     } - {None, 1}
     if shares:
         raise UnsupportedModelError(

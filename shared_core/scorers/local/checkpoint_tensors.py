@@ -184,7 +184,7 @@ def check_tensors(
     found = tensors.headers
     if reads_quantised:
         found = {tensor: header for tensor, header in found.items() if not _LINEAR.match(tensor)}
-        expected = {tensor: one for tensor, one in expected.items() if not _LINEAR.match(tensor)}
+        expected = {tensor: s for tensor, s in expected.items() if not _LINEAR.match(tensor)}
     check_missing([tensor for tensor in expected if tensor not in found], name)
     check_unread(
         [

@@ -193,8 +193,8 @@ def tried(flash: Attention, plain: Attention, trial: Trial) -> Attention:
     last = query[:, [span.stop - 1 for span in spans[1:]]]
     try:
         pairs = [
-            (flash(q, key, value, one), plain(q, key, value, other))
-            for q, one, other in (
+            (flash(q, key, value, flash_plan), plain(q, key, value, plain_plan))
+            for q, flash_plan, plain_plan in (
                 (query, flash.plan(spans, query.shape[1]), plain.plan(spans, query.shape[1])),
                 (last, flash.plan_last(spans[1:]), plain.plan_last(spans[1:])),
             )

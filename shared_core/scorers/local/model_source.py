@@ -52,10 +52,10 @@ def locate_model(options: RerankerOptions) -> RerankerOptions:
     if name.startswith(("/", ".", "~")) or "\\" in name or name.count("/") > 1 or name[-1] == "/":
         raise ModelLoadError(_no_folder(path))
     if "/" not in name:
-        known = {published.partition("/")[2]: published for published in PUBLISHED} | {TINY: TINY}
+        published = {name.partition("/")[2]: name for name in PUBLISHED} | {TINY: TINY}
         folders = {child.name: child.name for child in Path().iterdir() if child.is_dir()}
-        near = did_you_mean(name, folders | known)
-        for short, whole in known.items():
+        near = did_you_mean(name, folders | published)
+        for short, whole in published.items():
             near = near.replace(f" {short}?", f' "{whole}"?')
         raise ModelLoadError(
             f"there is no model {name!r}: it is no folder here, and on a hub a name begins with "
@@ -152,8 +152,8 @@ def _located_on_hub(options: RerankerOptions) -> RerankerOptions:
     if offline and is_cached:
         return options.model_copy(update={"local_files_only": True})
     if offline:
-        told = "local_files_only is set" if options.local_files_only else "HF_HUB_OFFLINE is set"
-        raise ModelLoadError(f"{told}, and {_not_here(options)}")
+        setting = "local_files_only is set" if options.local_files_only else "HF_HUB_OFFLINE is set"
+        raise ModelLoadError(f"{setting}, and {_not_here(options)}")
     try:
         info = hub.HfApi().model_info(name, revision=options.revision, timeout=_HUB_SECONDS)
     except errors.GatedRepoError as error:

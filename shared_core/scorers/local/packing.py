@@ -106,8 +106,8 @@ def _shared_length(prefixes: Sequence[list[int]]) -> int:
         return 0
     # Whatever the least and the greatest share, all in between share as well.
     least, greatest = min(distinct), max(distinct)
-    for position, (one, other) in enumerate(zip(least, greatest, strict=False)):
-        if one != other:
+    for position, (left, right) in enumerate(zip(least, greatest, strict=False)):
+        if left != right:
             return position
     return len(least)
 

@@ -28,10 +28,10 @@ def named_dialect(options: RerankerOptions) -> type[Dialect] | Dialect | None:
         return vendor_at(host) if options.dialect == "auto" else None
     found = DIALECTS.get(options.dialect)
     if found is None:
-        known = ["auto", *_FAMILIES, *DIALECTS]
-        near = did_you_mean(options.dialect, known)
+        names = ["auto", *_FAMILIES, *DIALECTS]
+        near = did_you_mean(options.dialect, names)
         raise ConfigurationError(
-            f"there is no dialect {options.dialect!r}.{near} Expected one of {', '.join(known)}"
+            f"there is no dialect {options.dialect!r}.{near} Expected one of {', '.join(names)}"
         )
     return found
 

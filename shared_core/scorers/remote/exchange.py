@@ -84,9 +84,9 @@ class Exchange:
             httpcore.ProtocolError,
             httpcore.UnsupportedProtocol,
         ) as error:
-            words = shortened(self._redact(str(error) or type(error).__name__))
+            reason = shortened(self._redact(str(error) or type(error).__name__))
             raise ServerUnreachableError(
-                f"no answer from {url}{self._by_way_of}: {words}. Is the server running, and "
+                f"no answer from {url}{self._by_way_of}: {reason}. Is the server running, and "
                 "base_url right?",
                 url=url,
             ) from None
@@ -138,9 +138,9 @@ class Exchange:
         status = re.match("[1-5][0-9][0-9]", problem)
         if status is not None:
             error = status_error(url, int(status[0]), {}, b"", self._redact, self._way)
-            words = shortened(self._redact(problem))
+            reason = shortened(self._redact(problem))
             hint = advice(int(status[0]))
-            error.args = (f"{self._way} answered {words} to a request for {url}. {hint}".strip(),)
+            error.args = (f"{self._way} answered {reason} to a request for {url}. {hint}".strip(),)
             return error
         return ServerUnreachableError(
             f"no answer from {self._way}, which leads to {url}: {shortened(problem)}. Is the proxy "

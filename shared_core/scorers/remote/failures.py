@@ -71,16 +71,16 @@ def status_error(
         redact: Removes secrets.
         way: The proxy that may have answered instead of the server, if there is one.
     """
-    words = server_words(body, headers.get("content-type", ""), redact)
+    reason = server_words(body, headers.get("content-type", ""), redact)
     if 300 <= status < 400:
-        words = f"a redirection to {shortened(headers.get('location', 'nowhere'), 200)}"
-    is_loading = status == 503 and "loading" in words.lower()
+        reason = f"a redirection to {shortened(headers.get('location', 'nowhere'), 200)}"
+    is_loading = status == 503 and "loading" in reason.lower()
     name, wait = request_id(headers, body), retry_after(headers)
     name = redact(name) if name else None
     if status == 407:  # which none but a proxy answers
         message = f"{way or 'a proxy'} answered 407 to a request for {url}"
     else:
-        message = f"{url} answered {status}" + (f": {redact(words)}" if words else "")
+        message = f"{url} answered {status}" + (f": {redact(reason)}" if reason else "")
     if name:
         message += f" (request {name})"
     if wait is not None:

@@ -220,10 +220,10 @@ def _wait(state: RetryCallState) -> float:
     A server that is loading is asked less and less often, however soon it wants to be asked.
     """
     error = state.outcome.exception() if state.outcome is not None else None
-    asked = getattr(error, "wait", None)
-    if asked is None:
+    seconds = getattr(error, "wait", None)
+    if seconds is None:
         return float(_BACKOFF(state))
-    return max(float(asked), float(_BACKOFF(state)) if _is_loading(state) else 0.0)
+    return max(float(seconds), float(_BACKOFF(state)) if _is_loading(state) else 0.0)
 
 
 def _is_loading(state: RetryCallState) -> bool:

@@ -96,8 +96,8 @@ def _pieces(setup: Setup, model: str, request: ScoreRequest) -> tuple[Batch, lis
     if setup.sends_ids and setup.encoder is not None:
         group = setup.encoder.encode(request.instruction, request.query, request.documents)
         pieces = [
-            Piece(index, one.ids, one.n_tokens, one.truncated)
-            for index, one in enumerate(group.documents)
+            Piece(index, document.ids, document.n_tokens, document.truncated)
+            for index, document in enumerate(group.documents)
         ]
         return replace(base, prefix=group.prefix_ids), pieces
 

@@ -25,13 +25,13 @@ def read_margins(reply: Reply, dialect: Dialect, batch: Batch) -> tuple[list[flo
         problem, cause = str(error), error.__cause__
     except Exception as error:  # noqa: BLE001  # whatever a user's own dialect may raise
         problem, cause = f"the dialect cannot read the reply: {error!r}", error
-    words = message_in(decoded) if isinstance(decoded, dict) else ""
-    said = f" The server says: {shortened(reply.redact(words), 300)}" if words else ""
+    message = message_in(decoded) if isinstance(decoded, dict) else ""
+    addition = f" The server says: {shortened(reply.redact(message), 300)}" if message else ""
     name = request_id(reply.headers)
     if cause is not None and reply.redact(str(cause)) != str(cause):
         cause = None  # it would be printed with the traceback
     raise InvalidReplyError(
-        shown(reply.redact(f"{reply.url}: {problem}.{said}")),
+        shown(reply.redact(f"{reply.url}: {problem}.{addition}")),
         url=reply.url,
         status=200,
         request_id=reply.redact(name) if name else None,

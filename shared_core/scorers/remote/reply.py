@@ -43,10 +43,10 @@ class Reply:
                     status=200,
                 ) from None
             kind = self.headers.get("content-type", "")
-            words = self.redact(server_words(self.body, kind, self.redact))
+            excerpt = self.redact(server_words(self.body, kind, self.redact))
             name = request_id(self.headers)
             raise InvalidReplyError(
-                f"{self.url}{self.way} answered 200, but not with JSON: {words or 'nothing'}. Is "
+                f"{self.url}{self.way} answered 200, but not with JSON: {excerpt or 'nothing'}. Is "
                 "base_url the address of a rerank server?",
                 url=self.url,
                 status=200,

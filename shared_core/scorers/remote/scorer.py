@@ -74,7 +74,7 @@ class RemoteScorer:
     def score(self, query: str, documents: Sequence[str], *, instruction: str) -> list[float]:
         """Return the margin of each document, in input order. See `ascore_many`."""
         (scored,) = self.score_many([ScoreRequest(query, instruction, documents)])
-        return [one.logit for one in scored]
+        return [result.logit for result in scored]
 
     def score_many(
         self, requests: Sequence[ScoreRequest], *, show_progress: bool = False

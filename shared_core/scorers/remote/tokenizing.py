@@ -80,16 +80,16 @@ def read_tokenizer(path: Path) -> Tokenizer:
     That is one call which keeps the interpreter's lock for a second on a slow machine; on a worker
     it would stop every other thread, too. Its longest step here takes less than half of that.
     """
-    told = json.loads(path.read_bytes())
-    model = told.get("model") or {}
+    content = json.loads(path.read_bytes())
+    model = content.get("model") or {}
     options = {name: model[name] for name in model if name not in ("type", "vocab", "merges")}
-    added = told.get("added_tokens") or []
+    added = content.get("added_tokens") or []
     if model.get("type") != "BPE" or not set(options) <= _BPE_OPTIONS:
         return Tokenizer.from_file(str(path))
     pairs = (merge.split(" ", 1) if isinstance(merge, str) else merge for merge in model["merges"])
     merges = [(left, right) for left, right in pairs]
     empty = {"type": "BPE", "vocab": {}, "merges": []}
-    found = Tokenizer.from_str(json.dumps({**told, "added_tokens": [], "model": empty}))
+    found = Tokenizer.from_str(json.dumps({**content, "added_tokens": [], "model": empty}))
     found.model = models.BPE(model["vocab"], merges, **options)
     found.add_tokens(
         [

@@ -28,11 +28,11 @@ def route(base_url: str, path: str, model: str = "") -> str:
     >>> route("http://localhost:8000/v2/rerank", "/v1/rerank")
     'http://localhost:8000/v2/rerank'
     """
-    given = base_url.rstrip("/")
+    address = base_url.rstrip("/")
     end = path.rstrip("/").rpartition("/")[2]
-    if end and urlsplit(given).path.rpartition("/")[2] == end:
-        return given
-    return join(server_root(given), path, model)
+    if end and urlsplit(address).path.rpartition("/")[2] == end:
+        return address
+    return join(server_root(address), path, model)
 
 
 def join(root: str, path: str, model: str = "") -> str:
