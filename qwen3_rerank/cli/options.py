@@ -82,7 +82,6 @@ def _flag(name: str, model: type[BaseModel]) -> inspect.Parameter:
         help=f"{field.description}{_default(field, about)}",
         metavar=metavar,
         show_default=False,
-        envvar=f"QWEN3_RERANK_{name.upper()}" if kind is str and about.is_secret else None,
         rich_help_panel=about.group,
     )
     return inspect.Parameter(
@@ -133,6 +132,8 @@ def _value(field: FieldInfo, value: Any) -> Any:
     for part in _parts(field.annotation):
         if get_origin(part) is dict:
             return headers_of(value) if SecretStr in get_args(part) else _json_object(value)
+        if get_origin(part) is tuple and SecretStr not in get_args(part):
+            return [item.strip() for text in value for item in text.split(",") if item.strip()]
     return value
 
 

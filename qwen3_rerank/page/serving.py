@@ -23,7 +23,8 @@ from qwen3_rerank.page.gate import Gate
 from qwen3_rerank.page.models import Models
 from qwen3_rerank.page.store import Kept, Upload
 from qwen3_rerank.web.headers import Strict
-from qwen3_rerank.web.hosts import AllowedHosts, name_of
+from qwen3_rerank.web.hosts import AllowedHosts
+from qwen3_rerank.web.names import name_of
 from qwen3_rerank.web.origins import SameOrigin
 from qwen3_rerank.web.prefix import Prefixed
 

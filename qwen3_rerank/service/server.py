@@ -108,7 +108,7 @@ class Server(uvicorn.Server):
         changed = [
             name
             for name in ServiceSettings.model_fields
-            if name not in ("api_keys", "api_key_file")
+            if name not in ("serve_keys", "serve_key_file")
             and getattr(settings, name) != getattr(self.service.settings, name)
         ]
         if changed:

@@ -11,17 +11,18 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
-    Field,
     SecretStr,
     field_validator,
     model_validator,
 )
 
-from qwen3_rerank.web.hosts import checked_names, name_of
-from qwen3_rerank.web.prefix import checked_prefix
+from qwen3_rerank.web.names import checked_names, checked_prefix, name_of
 from shared_core.errors import ConfigurationError
-from shared_core.options import RerankerOptions
+from shared_core.options import About, RerankerOptions, about_options, option
 
+_NET = About("Listening")
+_LIMIT = About("Limits")
+_SECONDS: dict[str, Any] = {"gt": 0, "allow_inf_nan": False}
 _SECRET_NAME = re.compile(r"token|key|secret|passw", re.IGNORECASE)
 
 
@@ -39,79 +40,131 @@ def _from_json(value: Any) -> Any:
 
 
 class ServiceSettings(RerankerOptions):
-    """The options of the reranker, and those of the service around it.
+    """The options of the reranker, and those of the service around it."""
 
-    Attributes:
-        host: The address to listen on; ``0.0.0.0`` is every network of the machine.
-        port: The port; 0 takes a free one.
-        api_keys: Any of these lets a request in; none lets everybody in.
-        api_key_file: More of them, one per line; lines that begin with ``#`` are left out.
-        forwarded_allow_ips: Addresses and networks of proxies whose ``X-Forwarded-For``,
-            ``X-Forwarded-Proto`` and ``X-Forwarded-Prefix`` are believed; ``*`` is everybody, none
-            is nobody.
-        allowed_hosts: More names that requests may be addressed to, besides addresses, localhost
-            and ``host``; ``*.example.com`` is all below it, ``*`` every name.
-        root_path: The path prefix under which a proxy publishes the service.
-        cors_origins: Web pages of these origins may call the service; ``*`` is all.
-        served_model_name: What the model is called in replies; ``None`` is its own name.
-        max_documents: The most documents of one request, over all its queries.
-        max_characters: The most characters of one request's texts.
-        max_query_characters: The most characters of a query, and of an instruction.
-        max_body_bytes: The most bytes of one request body.
-        max_queued_bytes: The most bytes of all bodies that arrive or are not yet answered, without
-            the first 64 KiB of each; at least ``max_body_bytes``.
-        max_queue: The most requests accepted and not yet answered; more get 429.
-        max_queued_documents: The most documents of them all.
-        batch_wait_ms: Milliseconds that a request may wait for others to share a forward with.
-        max_connections: The most connections at once, fewer where the process may open fewer files.
-            A new one then takes the place of that which has waited longest for its client.
-        head_timeout: Seconds that the head of a request may take to arrive.
-        body_timeout: Seconds that a request body may take to arrive, and a client to read 64 KiB
-            of its reply.
-        request_timeout: Seconds from the arrival of a request to its reply.
-        shutdown_delay: Seconds after SIGTERM in which requests are still accepted while readiness
-            already says no, so that load balancers can turn away.
-        shutdown_grace: Seconds that accepted requests then have to finish.
-        log_level: The least level to log.
-        log_format: ``json``, one object per line, or ``text``.
-        log_documents: Write queries and documents to the audit log. They are left out otherwise.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535)
-    api_keys: Annotated[tuple[SecretStr, ...], BeforeValidator(_listed)] = Field(
-        default=(), exclude=True, repr=False
+    host: str = option(
+        "127.0.0.1", "The address to listen on; 0.0.0.0 is every network of the machine.", _NET
     )
-    api_key_file: str | None = Field(default=None, min_length=1)
-    forwarded_allow_ips: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    port: int = option(8000, "The port; 0 takes a free one.", _NET, ge=0, le=65535)
+    serve_keys: Annotated[tuple[SecretStr, ...], BeforeValidator(_listed)] = option(
+        (),
+        "A key that lets a request in; may be repeated. The list of processes shows it: better "
+        "--require-key-file or QWEN3_RERANK_SERVE_KEYS.",
+        About("Listening", is_secret=True, flag="require_key"),
+        exclude=True,
+        repr=False,
+    )
+    serve_key_file: str | None = option(
+        None,
+        "A file with such keys, one per line; lines that begin with # are left out.",
+        About("Listening", flag="require_key_file"),
+        min_length=1,
+    )
+    forwarded_allow_ips: Annotated[tuple[str, ...], BeforeValidator(_listed)] = option(
+        (),
+        "An address or network of proxies whose X-Forwarded-For, -Proto and -Prefix are believed; "
+        "* is everybody.",
+        _NET,
+    )
     allowed_hosts: Annotated[
         tuple[str, ...], BeforeValidator(_listed), AfterValidator(checked_names)
-    ] = ()
-    root_path: Annotated[str, AfterValidator(checked_prefix)] = ""
-    cors_origins: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
-    served_model_name: str | None = Field(default=None, min_length=1)
-    engine_args: Annotated[dict[str, Any], BeforeValidator(_from_json)] = Field(
-        default_factory=dict
+    ] = option(
+        (),
+        "Another name that requests may be addressed to, as behind a proxy; addresses, localhost "
+        "and --host always are. *.example.com is all below it, * every name.",
+        About("Listening", flag="allowed_host"),
     )
-    max_documents: int = Field(default=1000, ge=1)
-    max_characters: int = Field(default=4_000_000, ge=1)
-    max_query_characters: int = Field(default=32_768, ge=1)
-    max_body_bytes: int = Field(default=16 * 2**20, ge=1)
-    max_queued_bytes: int = Field(default=128 * 2**20, ge=1)
-    max_queue: int = Field(default=512, ge=1)
-    max_queued_documents: int = Field(default=20_000, ge=1)
-    batch_wait_ms: float = Field(default=3.0, ge=0, le=1000)
-    max_connections: int = Field(default=768, ge=1)
-    head_timeout: float = Field(default=10.0, gt=0, allow_inf_nan=False)
-    body_timeout: float = Field(default=30.0, gt=0, allow_inf_nan=False)
-    request_timeout: float = Field(default=300.0, gt=0, allow_inf_nan=False)
-    shutdown_delay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    shutdown_grace: float = Field(default=60.0, ge=0, allow_inf_nan=False)
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["json", "text"] = "json"
-    log_documents: bool = False
+    root_path: Annotated[str, AfterValidator(checked_prefix)] = option(
+        "", "The path prefix under which a proxy publishes the service.", _NET
+    )
+    cors_origins: Annotated[tuple[str, ...], BeforeValidator(_listed)] = option(
+        (),
+        "An origin whose web pages may call the service; * is all.",
+        About("Listening", flag="cors_origin"),
+    )
+    served_model_name: str | None = option(
+        None, "The name of the model in replies; its own by default.", About("Model"), min_length=1
+    )
+    engine_args: Annotated[dict[str, Any], BeforeValidator(_from_json)] = option(
+        dict,
+        RerankerOptions.model_fields["engine_args"].description or "",
+        about_options(RerankerOptions)["engine_args"],
+    )
+    max_documents: int = option(
+        1000, "The most documents of one request, over all its queries.", _LIMIT, ge=1
+    )
+    max_characters: int = option(
+        4_000_000, "The most characters of one request's texts.", _LIMIT, ge=1
+    )
+    max_query_characters: int = option(
+        32_768, "The most characters of a query, and of an instruction.", _LIMIT, ge=1
+    )
+    max_body_bytes: int = option(16 * 2**20, "The most bytes of one request body.", _LIMIT, ge=1)
+    max_queued_bytes: int = option(
+        128 * 2**20,
+        "The most bytes of all bodies that arrive or are not yet answered, without the first 64 "
+        "KiB of each; at least max_body_bytes.",
+        _LIMIT,
+        ge=1,
+    )
+    max_queue: int = option(
+        512, "The most requests accepted and not yet answered; more get 429.", _LIMIT, ge=1
+    )
+    max_queued_documents: int = option(20_000, "The most documents of them all.", _LIMIT, ge=1)
+    batch_wait_ms: float = option(
+        3.0,
+        "Milliseconds that a request may wait for others to share a forward pass with.",
+        _LIMIT,
+        ge=0,
+        le=1000,
+    )
+    max_connections: int = option(
+        768,
+        "The most connections at once, fewer where the process may open fewer files. A new one "
+        "then takes the place of that which has waited longest for its client.",
+        _LIMIT,
+        ge=1,
+    )
+    head_timeout: float = option(
+        10.0, "Seconds that the head of a request may take to arrive.", _LIMIT, **_SECONDS
+    )
+    body_timeout: float = option(
+        30.0,
+        "Seconds that a request body may take to arrive, and a client to read 64 KiB of its reply.",
+        _LIMIT,
+        **_SECONDS,
+    )
+    request_timeout: float = option(
+        300.0, "Seconds from the arrival of a request to its reply.", _LIMIT, **_SECONDS
+    )
+    shutdown_delay: float = option(
+        0.0,
+        "Seconds after SIGTERM in which requests are still accepted while readiness already says "
+        "no, so that load balancers can turn away.",
+        About("Shutdown"),
+        ge=0,
+        allow_inf_nan=False,
+    )
+    shutdown_grace: float = option(
+        60.0,
+        "Seconds that accepted requests then have to finish.",
+        About("Shutdown"),
+        ge=0,
+        allow_inf_nan=False,
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = option(
+        "info", "The least level to log.", About("Logs")
+    )
+    log_format: Literal["json", "text"] = option(
+        "json", "JSON, one object per line, or text.", About("Logs")
+    )
+    log_documents: bool = option(
+        False,
+        "Write queries and documents to the audit log; they are left out otherwise.",
+        About("Logs"),
+    )
 
-    @field_validator("api_keys")
+    @field_validator("serve_keys")
     @classmethod
     def _check_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if not all(_fits_a_header(key.get_secret_value()) for key in keys):
@@ -127,6 +180,16 @@ class ServiceSettings(RerankerOptions):
             if address != "*":
                 ip_network(address)
         return addresses
+
+    @model_validator(mode="after")
+    def _check_key_that_goes_out(self) -> ServiceSettings:
+        """Refuse the key of a server behind where there is none: it was meant to let callers in."""
+        if "api_key" in self.model_fields_set and self.api_key is not None and not self.is_remote:
+            raise ValueError(
+                "api_key is the key that goes out, to a server behind this one, and there is none: "
+                "to let callers in, give --require-key, or QWEN3_RERANK_SERVE_KEYS"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_on_error(self) -> ServiceSettings:
@@ -148,20 +211,20 @@ class ServiceSettings(RerankerOptions):
         return Path(self.model).name if Path(self.model).is_dir() else self.model
 
     def all_keys(self) -> tuple[str, ...]:
-        """Return the keys that were given and those in ``api_key_file``.
+        """Return the keys that were given and those in ``serve_key_file``.
 
         Raises:
             ConfigurationError: The file cannot be read, or has no key.
         """
-        keys = [key.get_secret_value() for key in self.api_keys]
-        if self.api_key_file is not None:
-            keys += _keys_in(Path(self.api_key_file))
+        keys = [key.get_secret_value() for key in self.serve_keys]
+        if self.serve_key_file is not None:
+            keys += _keys_in(Path(self.serve_key_file))
         return tuple(dict.fromkeys(keys))
 
     def shown(self) -> dict[str, Any]:
         """Return the settings without secrets, as plain JSON values."""
         shown = self.model_dump(mode="json")
-        shown["api_keys"] = f"{len(self.api_keys)} given, not shown"
+        shown["serve_keys"] = f"{len(self.serve_keys)} given, not shown"
         shown["engine_args"] = {
             name: "not shown" if _SECRET_NAME.search(name) else value
             for name, value in self.engine_args.items()

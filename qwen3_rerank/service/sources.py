@@ -26,6 +26,7 @@ ENVIRONMENT_PREFIX = "QWEN3_RERANK_"
 
 # The scorer reads this one by itself: it is the key of the server behind, if there is one.
 _READ_BY_SCORER = "api_key"
+_RENAMED = {"API_KEYS": "SERVE_KEYS", "API_KEY_FILE": "SERVE_KEY_FILE"}
 # No variable carries these: one with such a name is refused, as an unknown one is.
 _NOT_FROM_ENVIRONMENT = frozenset({"headers", "on_error"})
 # Kubernetes sets QWEN3_RERANK_PORT=tcp://10.0.0.1:80 for a Service that is named qwen3-rerank, and
@@ -38,7 +39,7 @@ _NAMES = {
     name.upper(): name for name in ServiceSettings.model_fields if name not in _NOT_FROM_ENVIRONMENT
 }
 # Where an empty one would mean "no keys": everybody would be let in.
-_NEVER_EMPTY = frozenset({"api_keys", "api_key_file"})
+_NEVER_EMPTY = frozenset({"serve_keys", "serve_key_file"})
 
 
 def load_settings(
@@ -75,6 +76,11 @@ def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
         name = variable.removeprefix(ENVIRONMENT_PREFIX)
         if name == variable or name in _NAMES or _is_service_link(name, text):
             continue
+        if name in _RENAMED:
+            raise ConfigurationError(
+                f"{variable} is now {ENVIRONMENT_PREFIX}{_RENAMED[name]}, for the keys that let "
+                f"callers in; {ENVIRONMENT_PREFIX}API_KEY is the key that goes out"
+            )
         if name.lower() in _NOT_FROM_ENVIRONMENT:
             raise ConfigurationError(
                 f"{variable} has no effect: no environment variable gives {name.lower()}, but the "

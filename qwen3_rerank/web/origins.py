@@ -11,7 +11,7 @@ from collections.abc import Collection
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from qwen3_rerank.web.hosts import checked_names, is_named, name_of
+from qwen3_rerank.web.names import checked_names, is_named, name_of
 from qwen3_rerank.web.refusal import refuse
 
 

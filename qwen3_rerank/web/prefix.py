@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
-
-
-def checked_prefix(prefix: str) -> str:
-    """Return a prefix without its last slash; "" is none.
-
-    >>> checked_prefix("/rerank-app/"), checked_prefix("/")
-    ('/rerank-app', '')
-
-    Raises:
-        ValueError: It is no path.
-    """
-    found = prefix.strip().rstrip("/")
-    if found and (not _PREFIX.fullmatch(found) or ".." in found):
-        raise ValueError(f"{prefix!r} is not the beginning of a path: give one such as /rerank-app")
-    return found
+from qwen3_rerank.web.names import checked_prefix
 
 
 class Prefixed:

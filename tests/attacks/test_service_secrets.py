@@ -43,7 +43,7 @@ def process(
     """A service with one key, which logs all that it can."""
     process = Process(
         tmp_path_factory.mktemp("secrets") / "log",
-        *("--model", str(checkpoint), "--log-level", "debug", "--api-key-file", str(key_file)),
+        *("--model", str(checkpoint), "--log-level", "debug", "--require-key-file", str(key_file)),
         *("--max-batch-tokens", "200", "--dtype", "float32"),
     )
     process.wait_until_ready()
@@ -139,31 +139,33 @@ def run_serve(**environment: str) -> Any:
 
 @pytest.mark.parametrize("text", ["", " ", ",", " , ,", "[]", '[""]', '["a", ""]'])
 def test_no_keys_by_mistake(text: str) -> None:
-    run = run_serve(QWEN3_RERANK_API_KEYS=text)
+    run = run_serve(QWEN3_RERANK_SERVE_KEYS=text)
     assert run.exit_code == 2
-    assert "api_keys" in run.output
+    assert "serve_keys" in run.output
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# one\n  # two\n", "\ufeff", "kä\n", "a b\n"])
 def test_no_keys_by_an_empty_file(tmp_path: Path, text: str) -> None:
     file = tmp_path / "keys"
     file.write_text(text, "utf-8")
-    run = run_serve(QWEN3_RERANK_API_KEY_FILE=str(file))
+    run = run_serve(QWEN3_RERANK_SERVE_KEY_FILE=str(file))
     assert run.exit_code == 2
     assert "key" in run.output
     assert "kä" not in run.output
 
 
 def test_no_key_file_by_mistake() -> None:
-    run = run_serve(QWEN3_RERANK_API_KEY_FILE="")
+    run = run_serve(QWEN3_RERANK_SERVE_KEY_FILE="")
     assert run.exit_code == 2
-    assert "api_key_file" in run.output
+    assert "serve_key_file" in run.output
 
 
 @pytest.mark.parametrize(
     ("name", "nearest"),
     [
-        ("QWEN3_RERANK_API_KEYZ", "QWEN3_RERANK_API_KEYS"),
+        ("QWEN3_RERANK_SERVE_KEYZ", "QWEN3_RERANK_SERVE_KEYS"),
+        ("QWEN3_RERANK_API_KEYS", "is now QWEN3_RERANK_SERVE_KEYS"),
+        ("QWEN3_RERANK_API_KEY_FILE", "is now QWEN3_RERANK_SERVE_KEY_FILE"),
         ("QWEN3_RERANK_MAX_QUEU", "QWEN3_RERANK_MAX_QUEUE"),
         ("QWEN3_RERANK_PROT", "QWEN3_RERANK_PORT"),
         ("QWEN3_RERANK_port", "QWEN3_RERANK_PORT"),

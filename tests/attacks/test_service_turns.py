@@ -19,7 +19,7 @@ def process(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     process = Process(
         tmp_path_factory.mktemp("turns") / "log",
         *("--model", str(checkpoint), "--dtype", "float32", "--max-batch-tokens", "600"),
-        QWEN3_RERANK_API_KEYS=",".join(KEYS.values()),
+        QWEN3_RERANK_SERVE_KEYS=",".join(KEYS.values()),
     )
     process.wait_until_ready()
     yield process

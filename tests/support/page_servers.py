@@ -83,7 +83,7 @@ def page_server(folder: Path, command: str, *flags: str, key: str = "") -> Itera
     temporary.mkdir()
     log = folder / "log"
     options = ["--model", "tiny", "--device", "cpu", "--dtype", "float32", "--port", "0", *flags]
-    options += ["--api-key", key] if key else []
+    options += ["--require-key", key] if key else []
     program = f"from qwen3_rerank.cli import main; main()  # {secret}"
     with log.open("w") as to:
         process = subprocess.Popen(

@@ -130,7 +130,7 @@ class Service:
     """Our own service, in a thread."""
 
     def __init__(self, reranker: Reranker) -> None:
-        settings = ServiceSettings(port=0, log_level="error", api_keys=[SECRET])
+        settings = ServiceSettings(port=0, log_level="error", serve_keys=[SECRET])
         self._server = make_server(settings, reranker=reranker)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()

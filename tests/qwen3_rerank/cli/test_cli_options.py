@@ -73,9 +73,10 @@ def test_what_a_command_declares_itself_is_its_own() -> None:
     assert "model" not in seen["options"]
 
 
-def test_a_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_of_the_environment_is_left_to_the_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A vendor's own variable may go before it, and a service without a server needs none."""
     monkeypatch.setenv("QWEN3_RERANK_API_KEY", "sk-secret")
-    assert given_to_a_command("a")["options"] == {"api_key": "sk-secret"}
+    assert given_to_a_command("a")["options"] == {}
 
 
 @pytest.mark.parametrize("name", ["rank", "check", "evaluate", "batch", "ui"])

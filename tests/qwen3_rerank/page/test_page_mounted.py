@@ -44,7 +44,7 @@ def serving(app: fastapi.FastAPI) -> Iterator[str]:
 
 def service(tiny: Reranker) -> fastapi.FastAPI:
     """The service with a key; it has the page."""
-    return create_app(ServiceSettings(model="tiny", api_keys=(KEY,)), reranker=tiny)
+    return create_app(ServiceSettings(model="tiny", serve_keys=(KEY,)), reranker=tiny)
 
 
 def test_mounting_imports_no_gradio() -> None:

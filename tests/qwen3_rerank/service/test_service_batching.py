@@ -143,7 +143,7 @@ def test_the_queue_is_bounded(run: Any, gate: Gate) -> None:
 
 def test_no_key_fills_the_queue_alone(run: Any, gate: Gate) -> None:
     """It may have three quarters; the rest is for the others."""
-    running = run(Reranker(scorer=gate), max_queue=4, api_keys=("many", "few"))
+    running = run(Reranker(scorer=gate), max_queue=4, serve_keys=("many", "few"))
 
     def call(key: str) -> httpx.Response:
         headers = {"x-api-key": key}

@@ -23,7 +23,7 @@ KEY = "a-key"
 @pytest.fixture
 def url(run: Run, reranker: Reranker) -> str:
     """The address of a service that wants a key."""
-    return run(reranker, api_keys=KEY, max_length=300).url
+    return run(reranker, serve_keys=KEY, max_length=300).url
 
 
 def ranked(reranker: Reranker, top_k: int | None = None) -> list[tuple[int, Any]]:
@@ -104,7 +104,7 @@ def test_our_own(service: Running, reranker: Reranker) -> None:
 
 def test_our_own_check(run: Run, tiny: Reranker) -> None:
     """It looks for all that is known to go wrong with servers, and finds nothing."""
-    service = run(tiny, model="tiny", api_keys=KEY)
+    service = run(tiny, model="tiny", serve_keys=KEY)
     with Reranker("tiny", base_url=service.url, api_key=KEY) as remote:
         report = remote.check()
     assert report.exit_code == 0, report.to_dict()

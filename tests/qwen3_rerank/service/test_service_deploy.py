@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 
-from qwen3_rerank.cli.serve import serve
+from qwen3_rerank.cli.app import app
 from qwen3_rerank.service.app import create_app
 from qwen3_rerank.service.connections import fitting
 from qwen3_rerank.service.settings import ServiceSettings
@@ -62,7 +63,7 @@ def test_kubernetes(tmp_path: Path) -> None:
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"]["path"] in routes
     mounts = {one["mountPath"] for one in container["volumeMounts"]}
-    assert any(str(settings.api_key_file).startswith(mount) for mount in mounts)
+    assert any(str(settings.serve_key_file).startswith(mount) for mount in mounts)
     assert {"memory", "ephemeral-storage"} <= set(container["resources"]["limits"])
     assert all(one["emptyDir"].get("sizeLimit") for one in pod["volumes"] if "emptyDir" in one)
     assert {one["name"] for one in container["volumeMounts"]} == {x["name"] for x in pod["volumes"]}
@@ -112,4 +113,6 @@ def test_the_unit_s_flags_exist() -> None:
     (command,) = re.findall(r"^ExecStart=(.*)$", unit, re.M)
     flags = re.findall(r" --([a-z-]+)", command)
     assert flags
-    assert {flag.replace("-", "_") for flag in flags} <= set(serve.__annotations__)
+    group: Any = typer.main.get_command(app)
+    parameters = group.commands["serve"].params
+    assert {f"--{flag}" for flag in flags} <= {flag for one in parameters for flag in one.opts}

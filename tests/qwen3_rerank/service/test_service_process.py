@@ -27,7 +27,7 @@ def process(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     process = Process(
         tmp_path_factory.mktemp("service") / "log",
         *("--model", str(checkpoint), "--max-length", str(MAX_LENGTH), "--dtype", "float32"),
-        QWEN3_RERANK_API_KEYS=KEY,
+        QWEN3_RERANK_SERVE_KEYS=KEY,
         QWEN3_RERANK_SHUTDOWN_DELAY="1",
     )
     yield process

@@ -34,7 +34,7 @@ ROUTES = ("/rerank", "/v1/rerank", "/v2/rerank")
 @pytest.fixture(scope="module")
 def guarded(reranker: Reranker) -> Iterator[Running]:
     """A service with keys and small limits."""
-    settings = ServiceSettings(port=0, api_keys=KEYS, max_length=300, **LIMITS)
+    settings = ServiceSettings(port=0, serve_keys=KEYS, max_length=300, **LIMITS)
     running = Running(make_server(settings, reranker=reranker))
     yield running
     running.stop()
@@ -314,7 +314,7 @@ def test_cors_is_off(client: httpx.Client) -> None:
 
 
 def test_cors_is_for_the_origins_asked_for(run: Any, reranker: Reranker) -> None:
-    url = run(reranker, cors_origins="http://a.example", api_keys="k").url
+    url = run(reranker, cors_origins="http://a.example", serve_keys="k").url
     for origin, allowed in (("http://a.example", True), ("http://b.example", False)):
         preflight = {"origin": origin, "access-control-request-method": "POST"}
         reply = httpx.options(f"{url}/rerank", headers=preflight)

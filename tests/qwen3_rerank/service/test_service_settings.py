@@ -44,14 +44,8 @@ def test_which_one_counts(tmp_path: Path, suffix: str) -> None:
 def test_every_option_has_a_flag_and_a_variable() -> None:
     """But for secrets, and what a service cannot use."""
     without_flag = {"api_key", "headers", "on_error", "show_progress"}
-    renamed = {
-        "api_keys": "api_key",
-        "cors_origins": "cors_origin",
-        "allowed_hosts": "allowed_host",
-    }
     fields = set(ServiceSettings.model_fields)
-    flags = {renamed.get(name, name) for name in fields - without_flag}
-    assert flags <= set(serve.__annotations__)
+    assert fields - without_flag <= set(serve.__annotations__)
     for name in fields - {"api_key", "headers", "on_error"}:
         unknown_variables({f"QWEN3_RERANK_{name.upper()}": "x"})
 
@@ -79,7 +73,7 @@ def test_proxies_are_addresses(address: str) -> None:
 
 def test_lists_in_the_environment() -> None:
     environment = {
-        "QWEN3_RERANK_API_KEYS": "one, two",
+        "QWEN3_RERANK_SERVE_KEYS": "one, two",
         "QWEN3_RERANK_CORS_ORIGINS": '["http://a.example"]',
         "QWEN3_RERANK_ALLOWED_HOSTS": "Rerank.example,*.inner",
         "QWEN3_RERANK_ENGINE_ARGS": '{"tensor_parallel_size": 2}',
@@ -103,7 +97,7 @@ def test_kubernetes_own_variables_are_no_options() -> None:
 def test_keys_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text("# ours\nalpha\n\nbeta\n")
-    settings = ServiceSettings(api_key_file=str(file), api_keys="alpha")
+    settings = ServiceSettings(serve_key_file=str(file), serve_keys="alpha")
     assert settings.all_keys() == ("alpha", "beta")
     file.write_text("# none\n")
     with pytest.raises(ConfigurationError, match="no key"):
@@ -113,7 +107,7 @@ def test_keys_from_a_file(tmp_path: Path) -> None:
 def test_nothing_secret_is_shown() -> None:
     run = CliRunner().invoke(
         app,
-        ["serve", "--show-config", "--api-key", "secret-1", "--api-key", "secret-2"],
+        ["serve", "--show-config", "--require-key", "secret-1", "--require-key", "secret-2"],
         env={
             "QWEN3_RERANK_API_KEY": "secret-3",
             "QWEN3_RERANK_ENGINE_ARGS": '{"hf_token": "secret-4"}',
@@ -121,7 +115,7 @@ def test_nothing_secret_is_shown() -> None:
     )
     assert run.exit_code == 0
     assert "secret" not in run.output
-    assert json.loads(run.stdout)["api_keys"] == "2 given, not shown"
+    assert json.loads(run.stdout)["serve_keys"] == "2 given, not shown"
 
 
 @pytest.mark.parametrize(
@@ -130,8 +124,10 @@ def test_nothing_secret_is_shown() -> None:
         (["--port", "70000"], "port"),
         (["--log-level", "loud"], "log_level"),
         (["--config", "/no/such/file"], "cannot be read"),
-        (["--api-key", "has space"], "api_keys"),
-        (["--api-key-file", "/no/such/file"], "cannot be read"),
+        (["--require-key", "has space"], "serve_keys"),
+        (["--api-key", "a"], "give --require-key"),
+        (["--api-key-file", "a"], "is now --require-key-file"),
+        (["--require-key-file", "/no/such/file"], "cannot be read"),
     ],
 )
 def test_wrong_options(arguments: list[str], word: str) -> None:
