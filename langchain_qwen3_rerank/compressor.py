@@ -1,4 +1,4 @@
-"""`Qwen3Rerank`: the document compressor."""
+"""`Qwen3Rerank`, the LangChain document compressor."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class CallOptions(TypedDict, total=False):
-    """The options that need no other model, so that every call can have its own."""
+    """The options that a single call may change, since they do not affect the model."""
 
     instruction: Instruction | None
     top_k: int | None
@@ -89,7 +89,7 @@ class Qwen3Rerank(AdapterOptions, BaseDocumentCompressor):
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> list[Document]:
-        """Return copies of the documents that matter to the query, best first.
+        """Return copies of the relevant documents, best first.
 
         Each has ``metadata["relevance_score"]``, P(yes) in [0, 1]. A score that the retriever left
         there is kept as ``metadata["retrieval_score"]``. With ``on_error="passthrough"``, documents
@@ -125,7 +125,7 @@ class Qwen3Rerank(AdapterOptions, BaseDocumentCompressor):
     def _run(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None
     ) -> tuple[Runnable[dict[str, Any], dict[str, Any]], dict[str, Any], RunnableConfig]:
-        """Return what to invoke, on what inputs and how, so that tracers see a run.
+        """Return the runnable, its inputs and its config, so that tracers see a run.
 
         A compressor reports nothing by itself; a runnable does, and takes the callbacks of the
         caller in their sync and their async form alike.
@@ -163,7 +163,7 @@ class Qwen3Rerank(AdapterOptions, BaseDocumentCompressor):
     def _outputs(
         self, documents: Sequence[Document], texts: Sequence[str], ranked: Sequence[RankedDocument]
     ) -> dict[str, Any]:
-        """Return the documents out, and beside them what a tracer should show."""
+        """Return the documents, and the details that tracers show."""
         return {
             "documents": ranked_copies(documents, texts, ranked, return_window=self.return_window),
             "scores": [document.score for document in ranked],

@@ -1,4 +1,4 @@
-"""`Qwen3CrossEncoder`: bare scores, for code that takes a LangChain cross encoder."""
+"""`Qwen3CrossEncoder`, scores for code that takes a LangChain cross encoder."""
 
 from __future__ import annotations
 

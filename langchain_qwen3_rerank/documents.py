@@ -1,4 +1,4 @@
-"""From LangChain documents to texts, and from a ranking back to documents."""
+"""Conversion of LangChain documents to texts, and of a ranking to documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Qwen3RerankRetriever`: a retriever that reranks, with langchain-core alone."""
+"""`Qwen3RerankRetriever`, a retriever that reranks; it needs langchain-core alone."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Qwen3RerankRetriever(BaseRetriever):
         return await reranker.acompress_documents(documents, query, callbacks)
 
     def _for_call(self, kwargs: dict[str, Any]) -> tuple[Qwen3Rerank, dict[str, Any]]:
-        """Return the reranker of this call, and the arguments that are not for it.
+        """Return the reranker for this call, and the arguments of the inner retriever.
 
         Raises:
             TypeError: An argument is nearly one of the reranker's: most retrievers would ignore it.

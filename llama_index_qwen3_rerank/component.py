@@ -1,4 +1,4 @@
-"""The options as a LlamaIndex component: made, changed, copied, dumped and restored."""
+"""A LlamaIndex component that holds the options: construction, copies and serialisation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class CallOptions(TypedDict, total=False):
-    """The options that need no other model, so that a copy can have its own."""
+    """The options that a copy may change, since they do not affect the model."""
 
     instruction: Instruction | BasePromptTemplate | None
     top_k: int | None
@@ -44,7 +44,7 @@ class CallOptions(TypedDict, total=False):
 
 
 class RerankerComponent(InstructionPrompts, AdapterOptions, BaseNodePostprocessor):
-    """A postprocessor's options, and the one `Reranker` that they describe.
+    """The options of a postprocessor, and the `Reranker` made from them.
 
     Making, copying, dumping and restoring one loads no model.
     """
@@ -67,7 +67,7 @@ class RerankerComponent(InstructionPrompts, AdapterOptions, BaseNodePostprocesso
     @field_validator("instruction", mode="before")
     @classmethod
     def _accept_templates(cls, value: Any) -> Any:
-        """Accept a `PromptTemplate`, and what `to_dict` made of one."""
+        """Accept a `PromptTemplate`, or its form in the output of `to_dict`."""
         if isinstance(value, BasePromptTemplate):
             return instruction_from_prompt(value)
         if isinstance(value, dict) and value.keys() == {"template"}:

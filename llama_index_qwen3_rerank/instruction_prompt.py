@@ -1,4 +1,4 @@
-"""The instruction as one of LlamaIndex's prompts: read it, replace it, let it contain the query."""
+"""The instruction as a LlamaIndex prompt, which can be read, replaced and contain the query."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class InstructionTemplate:
 
 
 def instruction_from_prompt(prompt: BasePromptTemplate) -> str | InstructionTemplate:
-    """Return the instruction that a prompt template stands for.
+    """Return the instruction that is equivalent to a prompt template.
 
     Raises:
         ValueError: It is not a `PromptTemplate`, computes its variables with functions, or has
@@ -60,7 +60,7 @@ def instruction_from_prompt(prompt: BasePromptTemplate) -> str | InstructionTemp
 
 
 class InstructionPrompts(PromptMixin):
-    """Offers `get_prompts` and `update_prompts` over the one prompt, ``"instruction"``.
+    """A mixin with `get_prompts` and `update_prompts` for the prompt ``"instruction"``.
 
     A class of its own, because LlamaIndex opens a tracing span for each of these three methods
     that a postprocessor class defines itself.

@@ -1,4 +1,4 @@
-"""From nodes to texts, and back to new nodes. Nothing that was given is changed."""
+"""Conversion of nodes to texts, and of a ranking to new nodes. No input node is changed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_nodes(nodes: Sequence[NodeWithScore]) -> None:
 
 
 def node_texts(nodes: Sequence[NodeWithScore], metadata_mode: MetadataMode) -> list[str]:
-    """Return the text of each node, with the metadata that this mode lets a model see."""
+    """Return the text of each node, with the metadata of this mode."""
     return [node.node.get_content(metadata_mode=metadata_mode) for node in nodes]
 
 
@@ -102,7 +102,7 @@ def annotated(node: BaseNode, notes: dict[str, Any]) -> BaseNode:
 
 
 def cut_to(node: BaseNode, window: ShownWindow) -> None:
-    """Give a copy of a node a part of its text, and say where in its source that is."""
+    """Reduce a copy of a node to a window of its text, and adjust its source position."""
     node.set_content(window.text)
     start = getattr(node, "start_char_idx", None)
     if isinstance(node, TextNode) and start is not None:

@@ -1,4 +1,4 @@
-"""`Qwen3Rerank`, the LlamaIndex postprocessor: nodes to texts, rank, back to nodes."""
+"""`Qwen3Rerank`, the LlamaIndex postprocessor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared_core import DEFAULT_INSTRUCTION, RankedDocument
 
 
 class Qwen3Rerank(RerankerComponent):
-    """Keeps the nodes that matter to the query, best first, with P(yes) as their score.
+    """Keeps the most relevant nodes, best first, with P(yes) as their score.
 
     Nothing is loaded, and no server asked, before the first use. Sync calls may come from any
     thread; async calls await a server natively, and a local model on the reranker's own worker,
@@ -58,7 +58,7 @@ class Qwen3Rerank(RerankerComponent):
 
     @classmethod
     def class_name(cls) -> str:
-        """Return the name that dumps carry."""
+        """Return the class name that serialised dictionaries contain."""
         return "Qwen3Rerank"
 
     @dispatcher.span

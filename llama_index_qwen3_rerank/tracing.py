@@ -1,4 +1,4 @@
-"""What LlamaIndex's tracers and callback handlers get to see of a reranking."""
+"""Events of a reranking for LlamaIndex's tracers and callback handlers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What adapters have in common: options as pydantic fields, and the `Reranker` they describe.
+"""Base classes of the adapters: options as pydantic fields, and the `Reranker` made from them.
 
 Framework-free. An adapter class inherits from `AdapterOptions` (or `RerankerHolder`, if it does not
 rank) and from its framework's base class.
@@ -25,7 +25,7 @@ MODEL_OPTIONS = frozenset(RerankerOptions.model_fields) - {"instruction"} - WIND
 
 
 class RerankerHolder(RerankerOptions):
-    """The options of a `Reranker` as plain fields, and the reranker that they describe.
+    """The options of a `Reranker` as pydantic fields, and the reranker made from them.
 
     Making one loads nothing: a `Reranker` loads its model on first use, once for all threads.
     Copies, shallow and deep, share the reranker; a pickled one loads a model of its own.
@@ -53,7 +53,7 @@ class RerankerHolder(RerankerOptions):
         return data
 
     def model_post_init(self, context: Any, /) -> None:
-        """Make the reranker that the options describe, or take over those of the given one."""
+        """Make the reranker from the options, or copy the options of a shared reranker."""
         super().model_post_init(context)
         if self.reranker is None:
             # Not an assignment: that is refused below.
@@ -76,7 +76,7 @@ class RerankerHolder(RerankerOptions):
 
     @property
     def window_options(self) -> dict[str, Any]:
-        """What every call is told of long documents."""
+        """The options for long documents that every call receives."""
         return {name: getattr(self, name) for name in sorted(WINDOW_OPTIONS)}
 
     if not TYPE_CHECKING:  # A type checker would take this as leave to assign any name.
@@ -113,11 +113,11 @@ class RerankerHolder(RerankerOptions):
         return dialect
 
     def unload(self) -> None:
-        """Free the model; the next call loads it again. Holds for all that share the reranker."""
+        """Free the model until the next call, for all that share the reranker."""
         self.reranker.unload()
 
     def close(self) -> None:
-        """Free everything. Later calls raise `ClosedError`, for all that share the reranker."""
+        """Free all resources. Later calls raise `ClosedError`, for all that share the reranker."""
         self.reranker.close()
 
     async def aclose(self) -> None:
@@ -126,7 +126,7 @@ class RerankerHolder(RerankerOptions):
 
 
 class AdapterOptions(RerankerHolder, RankingOptions):
-    """All options of an adapter that ranks: five documents unless told, ``top_n`` for ``top_k``."""
+    """All options of an adapter that ranks: keeps five documents by default."""
 
     top_k: int | None = Field(default=5, ge=1)
 
@@ -141,7 +141,7 @@ class AdapterOptions(RerankerHolder, RankingOptions):
 
     @property
     def top_n(self) -> int | None:
-        """Another name of ``top_k``."""
+        """An alias of ``top_k``."""
         return self.top_k
 
     @top_n.setter
@@ -149,7 +149,7 @@ class AdapterOptions(RerankerHolder, RankingOptions):
         self.top_k = value
 
     def _changed(self, options: Mapping[str, Any]) -> Self:
-        """Return a copy with these options, all checked together, over the same reranker.
+        """Return a copy with changed options, all checked together, over the same reranker.
 
         Raises:
             ConfigurationError: An option belongs to the model: that takes a new object.
@@ -167,7 +167,7 @@ class AdapterOptions(RerankerHolder, RankingOptions):
 
 
 def refuse_dialect_object(dialect: Any) -> None:
-    """Raise if a dialect is not a name, which alone JSON can hold.
+    """Raise if a dialect is an object: JSON can hold a name only.
 
     Raises:
         TypeError: It is an object of the user's.

@@ -1,4 +1,4 @@
-"""Every error this library raises of its own, as one tree.
+"""The exceptions of this library, as one tree.
 
 ::
 
@@ -97,7 +97,7 @@ class QueryTooLongError(RerankError, ValueError):
 
 
 class TextEncodingError(RerankError, ValueError):
-    """A text that cannot be encoded as UTF-8, so that no tokenizer can read it; says which."""
+    """A text cannot be encoded as UTF-8; the message names the text."""
 
     is_permanent = True
 
@@ -146,7 +146,7 @@ class ServerUnreachableError(RemoteError, ConnectionError):
 
 
 class ServerStatusError(RemoteError):
-    """The server answered with an error status; the message has its own words.
+    """The server answered with an error status; the message contains the server's text.
 
     A refused key, an unknown model or address, a redirection and a server that is no reranker are
     permanent (3xx, 401, 403, 404, 405, 407, 410, 501); other statuses may pass.
@@ -154,7 +154,7 @@ class ServerStatusError(RemoteError):
 
     @property
     def is_permanent(self) -> bool:  # type: ignore[override]  # depends on the status
-        """Whether the status is that of a mistake in address, model or key."""
+        """Whether the status means a wrong address, model or key."""
         status = self.status or 0
         return 300 <= status < 400 or status in (401, 403, 404, 405, 407, 410, 501)
 
@@ -164,7 +164,7 @@ class InvalidReplyError(RemoteError):
 
 
 class ForkedProcessError(RerankError, RuntimeError):
-    """A forked process cannot use what its parent had; it would hang or crash.
+    """A forked process cannot use its parent's resources; it would hang or crash.
 
     Args:
         reason: What its parent had or did.

@@ -1,4 +1,4 @@
-"""Forks: what a child makes anew, and native work that a fork does not cut in two.
+"""Fork safety: child processes renew locks and threads, and native calls are not interrupted.
 
 A forked child has its parent's memory and none of its threads: workers are gone, locks that another
 thread held are held for ever, and connections are shared with the parent. So objects with any of
@@ -20,7 +20,7 @@ _PATIENCE = 5.0  # seconds that a fork waits for the step in progress, over all 
 
 
 class Renewable(Protocol):
-    """An object with state that a forked child cannot use."""
+    """An object with state that is invalid in a forked child."""
 
     def renew(self) -> None:
         """Replace locks, threads and connections; the child calls it before anything else."""
@@ -28,7 +28,7 @@ class Renewable(Protocol):
 
 
 class ForkGuard:
-    """A lock around work whose library must not be forked in the middle.
+    """A lock held during work in a library that must not be forked meanwhile.
 
     A fork waits for it, though not for ever.
 
@@ -68,7 +68,7 @@ _forking = threading.local()
 
 
 def renew_in_children(renewable: Renewable) -> None:
-    """Have the object renewed in every child that is forked while it exists."""
+    """Register an object to be renewed in every child forked while it exists."""
     _renewables.add(renewable)
 
 

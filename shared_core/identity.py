@@ -1,4 +1,4 @@
-"""What the scores of a reranker depend on, so that old scores are only kept with equal ones."""
+"""Identity of a reranker: everything that its scores depend on, to compare two jobs."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _SAME_SCORE = 2e-4
 
 
 def custom_scorer(reranker: Reranker) -> Scorer | None:
-    """Return the scorer that the reranker was given, if any."""
+    """Return the user's own scorer of a reranker, if any."""
     scorer: Scorer | None = reranker.__getstate__()["scorer"]
     return scorer
 
 
 def identity(reranker: Reranker) -> dict[str, Any]:
-    """Return what its scores depend on, except the instruction; no secret is among it.
+    """Return everything that scores depend on, except the instruction, without secrets.
 
     Nothing is loaded and no server is asked. Of a model here: the backend, the dtype that "auto"
     stands for on this machine, and a digest of the model's files or the hub's commit. Of a server:
@@ -68,7 +68,7 @@ def identity(reranker: Reranker) -> dict[str, Any]:
 
 
 def device_kind(reranker: Reranker) -> str | None:
-    """Return the kind of device that a model here is computed on; ``None`` of all others."""
+    """Return the device type of a local model, ``None`` for other backends."""
     options = reranker.options
     if custom_scorer(reranker) is not None or options.is_remote:
         return None
@@ -80,14 +80,14 @@ def device_kind(reranker: Reranker) -> str | None:
 
 
 def is_known(reranker: Reranker) -> bool:
-    """Whether `identity` is whole before the model is loaded: a hub model has to be here."""
+    """Whether `identity` is complete before loading: a hub model must be on this disk."""
     options = reranker.options
     is_elsewhere = custom_scorer(reranker) is not None or options.is_remote
     return is_elsewhere or _model_files(options) is not None
 
 
 def farthest_apart(before: Sequence[float], now: Sequence[float]) -> float:
-    """Return how far two lists of margins of the same documents are from one another at most."""
+    """Return the largest difference of two lists of margins of the same documents."""
     return max((abs(a - b) for a, b in zip(before, now, strict=True)), default=0.0)
 
 
@@ -98,7 +98,7 @@ def agree(
     *,
     rounding: float = 0.25,
 ) -> bool:
-    """Whether two lists of margins can be those of one model.
+    """Whether two lists of margins can come from the same model.
 
     Args:
         facts: The model's `identity`. A server may round probabilities: of one, scores agree that
@@ -115,7 +115,7 @@ def agree(
 
 
 def shown(value: Any) -> Any:
-    """Return a plain value as it is, and of anything else a digest, since it may hold a key."""
+    """Return a plain value unchanged, else its type or digest, since it may hold a key."""
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     if callable(value):
@@ -127,7 +127,7 @@ def shown(value: Any) -> Any:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return every difference of two identities in words."""
+    """Return a sentence for every difference of two identities."""
 
     def stated(values: Mapping[str, Any], name: str) -> str:
         return repr(values[name]) if name in values else "not set"
@@ -140,7 +140,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def digest_of(path: Path) -> str:
-    """Return a digest of a file, or of those files of a folder that a model is read from."""
+    """Return the digest of a file, or of a folder's model files."""
     if not path.is_dir():
         return f"sha256:{_file_digest(path)}"
     files = sorted(p for p in path.iterdir() if p.suffix in _MODEL_FILES and p.is_file())
@@ -157,7 +157,7 @@ def _file_digest(path: Path) -> str:
 
 @lru_cache(maxsize=256)
 def _read_digest(path: str, inode: int, size: int, changed: int) -> str:
-    """Return the digest of a file's bytes; the other arguments say which state of it was read."""
+    """Return the digest of a file; the other arguments are the cache key of its state."""
     del inode, size, changed
     digest = hashlib.sha256()
     with open(path, "rb") as stream:
@@ -171,7 +171,7 @@ def _local_backend(options: RerankerOptions) -> str:
 
 
 def _dtype(options: RerankerOptions) -> str:
-    """Return the dtype that a model here is computed in."""
+    """Return the dtype of a local model."""
     if options.backend == "vllm":
         from shared_core.scorers.vllm.engine import _dtype as vllm_dtype
 
@@ -182,7 +182,7 @@ def _dtype(options: RerankerOptions) -> str:
 
 
 def _model_files(options: RerankerOptions) -> str | None:
-    """Return the digest of a model's folder, or a hub model's commit if it is on this disk."""
+    """Return the digest of a model's folder, or the commit of a downloaded hub model."""
     folder = Path(__file__).parent / TINY if options.model == TINY else Path(options.model)
     if folder.is_dir():
         return digest_of(folder)

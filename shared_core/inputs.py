@@ -1,4 +1,4 @@
-"""What a caller gave, checked and made into requests. Nothing is scored with a wrong argument."""
+"""Validation of a caller's arguments, and their conversion to requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def make_request(
     instruction: Instruction | None,
     configured: Instruction | None,
 ) -> ScoreRequest:
-    """Return the texts as they were given, with the instruction in force.
+    """Return a request with the unchanged texts and the effective instruction.
 
     Raises:
         TypeError: Something is not a string, or ``documents`` is one.

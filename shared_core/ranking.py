@@ -1,4 +1,4 @@
-"""From margins to an order: pure functions on Python floats.
+"""Ranking by margins: pure functions on Python floats.
 
 A *margin* is ``logit(yes) − logit(no)``; a *score* is its sigmoid, P(yes). The order is always that
 of the margins, because the sigmoid saturates: margins of 40 and 41 both have the score 1.0.

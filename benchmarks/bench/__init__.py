@@ -1,1 +1,1 @@
-"""The bench: this library and what people would use instead, measured in turn on the same texts."""
+"""A benchmark of this library against its alternatives, in turn on the same texts."""

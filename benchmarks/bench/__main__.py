@@ -1,4 +1,4 @@
-"""The bench: ``python -m benchmarks.bench``, from a checkout."""
+"""Command line of the benchmark: ``python -m benchmarks.bench``, from a checkout."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def bench(
         bool, typer.Option("--quick", help="Two rounds of two small workloads.")
     ] = False,
 ) -> None:
-    """Measure this library beside what people would use instead, in turn, on the same texts.
+    """Measure this library and its alternatives, in turn, on the same texts.
 
     The model card's recipe, sentence-transformers and vLLM take part where they are installed. Each
     is a process of its own, and only one works at a time.
@@ -170,7 +170,7 @@ def bench(
 def _random_checkpoint(
     shape: str, tokenizer: Path | None, dtype: str, cache: Path | None
 ) -> tuple[Path, str]:
-    """Return the folder of a checkpoint with random values, and what to call it."""
+    """Return the folder of a checkpoint with random values, and its name in the result."""
     import shared_core
     from benchmarks.bench.shapes import make_checkpoint
 
@@ -180,7 +180,7 @@ def _random_checkpoint(
 
 
 def _checkpoint(options: RerankerOptions) -> tuple[Path, str]:
-    """Return the folder of a model, fetched if need be, and what to call it."""
+    """Return the folder of a model, downloaded if necessary, and its name in the result."""
     from huggingface_hub import snapshot_download
 
     from shared_core.scorers.local.loading import resolve_source

@@ -1,4 +1,4 @@
-"""Whether everybody scores alike: a fast wrong answer is not timed silently."""
+"""Comparison of all contestants' scores, so that no fast but wrong answer is reported."""
 
 from __future__ import annotations
 
@@ -81,14 +81,14 @@ def differences(
 
 
 def is_lossy(settings: Mapping[str, Any]) -> bool:
-    """Whether a contestant was asked by name to be inexact: its order is judged, not its P(yes)."""
+    """Return whether a contestant's settings are inexact: its order is judged, not its P(yes)."""
     return bool(settings.get("quantize"))
 
 
 def order_kept(
     scores: Sequence[float], reference: Sequence[float], documents: Sequence[int], *, trained: bool
 ) -> tuple[float | None, bool | None]:
-    """Return Kendall's tau of the order within each query, and whether it is as claimed.
+    """Return Kendall's tau of the order within each query, and whether it is high enough.
 
     Counted over the pairs of documents of one query that the reference tells apart; of so few that
     a single pair decides, one may change places.

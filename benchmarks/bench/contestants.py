@@ -1,4 +1,4 @@
-"""Who takes part, with which settings, and whether they can."""
+"""Contestants of a run: their settings, and whether they can run on this machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _VLLM_CACHE_GIB = "2"
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """One process of the bench.
+    """The kind, name and settings of one process of the benchmark.
 
     Attributes:
         kind: See `benchmarks.bench.worker.make_player`.
@@ -44,12 +44,12 @@ class Contestant:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it is this library."""
+        """Whether the contestant is this library."""
         return self.kind == "ours"
 
     @property
     def is_vllm(self) -> bool:
-        """Whether vLLM computes, by whomever it is called."""
+        """Whether vLLM computes the scores."""
         return self.kind == "vllm" or self.settings.get("backend") == "vllm"
 
 
@@ -63,7 +63,7 @@ def contestants(
     only: Sequence[str] = (),
     without: Sequence[str] = (),
 ) -> list[Contestant]:
-    """Return everybody who takes part, in a fixed order, those who cannot included.
+    """Return all contestants in a fixed order, those that cannot run included.
 
     Args:
         ours: More of ours, each ``NAME=option=value,…``.
@@ -137,7 +137,7 @@ def _batches(sizes: Sequence[int]) -> list[dict[str, int]]:
 
 
 def _matching(prefixes: Sequence[str], names: Sequence[str]) -> set[str]:
-    """Return the names that are, or begin with, what was given."""
+    """Return the names that equal a prefix, or else begin with it."""
     found: set[str] = set()
     for prefix in prefixes:
         exact = {name for name in names if name == prefix}
@@ -162,7 +162,7 @@ def _more_of_ours(text: str, environment: Mapping[str, str]) -> Contestant:
 
 
 def _value(text: str) -> Any:
-    """Return a number, a boolean or null where it is one, else the text."""
+    """Return a text as the number, boolean or null that it spells, else unchanged."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:
@@ -170,7 +170,7 @@ def _value(text: str) -> Any:
 
 
 def _find_vllm(python: str | None) -> tuple[str, str]:
-    """Return the interpreter that has vLLM, and if there is none why it is absent."""
+    """Return the interpreter that has vLLM, or the reason why there is none."""
     if python is None:
         beside = Path(".venv-vllm/bin/python")
         python = str(beside.absolute()) if beside.exists() else sys.executable

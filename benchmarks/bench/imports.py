@@ -1,4 +1,4 @@
-"""What importing an adapter costs beside what its framework imports anyway."""
+"""Import times of the adapters, compared with those of their frameworks alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TIMED = "import time; a = time.perf_counter(); {}; print(time.perf_counter() - 
 
 
 def import_times(repeats: int) -> dict[str, dict[str, Any]]:
-    """Return for each of our imports what a user has without us, both times, and their ratio.
+    """Return the import time of each adapter and of its framework alone, and their ratio.
 
     Seconds in fresh interpreters, in turn, of the frameworks that are installed. Everything is
     compiled before, as it is in what pip installs; that goes to a folder of its own, so that it

@@ -1,4 +1,4 @@
-"""Where a run took place."""
+"""Description of the machine and the package versions of a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PACKAGES = (
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures depend on, and no name of host or user."""
+    """Return the properties of the machine that figures depend on, without host or user name."""
     facts: dict[str, Any] = {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
@@ -39,7 +39,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what is measured, as far as it is installed here."""
+    """Return the versions of the measured packages that are installed."""
     return {package: found for package in _PACKAGES if (found := _version(package))}
 
 

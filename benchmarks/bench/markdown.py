@@ -1,4 +1,4 @@
-"""A run as tables for a page, and putting them into it."""
+"""Markdown tables of a run, and their insertion into a page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HEAD = [
 
 
 def render(result: Result) -> str:
-    """Return a run as Markdown: where, with what, how to do it again, a table per workload."""
+    """Return a run as Markdown: machine, versions, command, and a table per workload."""
     model = result.model
     everything = rows(result)
     parts = [
@@ -108,7 +108,7 @@ def _ratio(value: Spread | None) -> str:
 
 
 def overhead_lines(result: Result, everything: Sequence[Row]) -> list[str]:
-    """Return the figures beside the model, a line each."""
+    """Return the times of everything outside the model, one line each."""
     lines = []
     seconds = {row.workload: row.seconds.median for row in everything if row.name == "ours"}
     for name, spent in result.overhead.get("tokenising", {}).items():

@@ -31,7 +31,7 @@ def overhead(
     repeats: int,
     timeout: float,
 ) -> dict[str, Any]:
-    """Return the figures beside the model.
+    """Return the times of everything outside the model.
 
     ``tokenising``: seconds by workload. ``adapters``: µs per document that a framework's call takes
     over a `Reranker`'s own, with a backend that costs nothing. ``imports``: see
@@ -66,7 +66,7 @@ def _adapters() -> dict[str, dict[str, float]]:
 
 
 class _FreeScorer:
-    """A backend whose answers take no time."""
+    """A backend that answers at once, to time what surrounds it."""
 
     def score(
         self,

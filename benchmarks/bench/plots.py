@@ -1,4 +1,4 @@
-"""A run as pictures: throughput, cost by number of documents, memory."""
+"""Plots of a run: throughput, cost by number of documents, and memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WIDTH, _RESOLUTION = 9.0, 130
 
 
 def draw(result: Result, folder: Path, stem: str) -> list[Path]:
-    """Write the pictures that the result has figures for, and return their paths."""
+    """Write the plots that the result has figures for, and return their paths."""
     everything = rows(result)
     if not everything:
         return []
@@ -59,7 +59,7 @@ def draw(result: Result, folder: Path, stem: str) -> list[Path]:
 def _bars(
     result: Result, everything: Sequence[Row], colours: dict[str, str], label: str, value: Any
 ) -> Figure:
-    """Return horizontal bars, a group per workload, the quartiles as whiskers."""
+    """Return a plot of horizontal bars, one group per workload, with quartiles as whiskers."""
     groups = [[r for r in everything if r.workload == work.name] for work in result.workloads]
     groups = [group for group in groups if group]
     heights = [len(group) for group in groups]
@@ -129,7 +129,7 @@ def _cost(result: Result, everything: Sequence[Row], colours: dict[str, str]) ->
 
 
 def _colours(everything: Sequence[Row]) -> dict[str, str]:
-    """Return a colour per name: greens are ours, greys are not."""
+    """Return a colour per name: green for this library, grey for the others."""
     names = {row.name: row.peer for row in everything}
     ours = [name for name, peer in names.items() if not peer]
     theirs = [name for name, peer in names.items() if peer]

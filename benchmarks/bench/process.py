@@ -1,4 +1,4 @@
-"""A worker process seen from the bench: started, given orders, watched, ended."""
+"""Control of worker processes from the benchmark: start, orders, memory and end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LAST_LINES = 12
 
 
 class ContestantError(RerankError):
-    """A contestant failed; the message has its own words."""
+    """A contestant failed; the message contains its error text."""
 
 
 class WorkerProcess:
@@ -66,7 +66,7 @@ class WorkerProcess:
         self.peak_bytes = 0
 
     def ask(self, **order: Any) -> dict[str, Any]:
-        """Return the answer to an order; `peak_bytes` is then the most memory it took.
+        """Return the answer to an order, and record the peak memory in `peak_bytes`.
 
         Raises:
             ContestantError: It failed, ended, or took too long.
@@ -143,7 +143,7 @@ def _memory(family: list[psutil.Process]) -> int:
 
 
 def can_import(python: str, module: str) -> bool:
-    """Whether an interpreter finds a module; asked without importing it."""
+    """Return whether an interpreter finds a module, without importing it."""
     code = f"import importlib.util as u, sys; sys.exit(u.find_spec({module!r}) is None)"
     if python == sys.executable:
         import importlib.util

@@ -1,4 +1,4 @@
-"""What a run says: every sample, and all that is needed to judge it. Written as JSON."""
+"""The JSON result of a run: every sample, and the facts needed to judge it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class WorkloadFacts(_Part):
 
     @property
     def described(self) -> str:
-        """The sizes in words."""
+        """The workload's sizes as text."""
         documents = f"one query, {self.documents} documents"
         if self.queries > 1:
             documents = f"{self.queries} queries, {self.documents // self.queries} documents each"
@@ -50,7 +50,7 @@ class WorkloadFacts(_Part):
 
 
 class ContestantFacts(_Part):
-    """Who took part.
+    """One contestant's settings, versions and status.
 
     Attributes:
         load_seconds: To read the checkpoint, everything being imported.
@@ -71,7 +71,7 @@ class ContestantFacts(_Part):
 
 
 class Sample(_Part):
-    """One call on the clock."""
+    """The time of one call."""
 
     workload: str
     contestant: str
@@ -82,7 +82,7 @@ class Sample(_Part):
 
 
 class Agreement(_Part):
-    """How far a contestant's scores are from the reference's, over all its calls.
+    """The distance between a contestant's scores and the reference's, over all its calls.
 
     Attributes:
         largest: The largest difference of P(yes).

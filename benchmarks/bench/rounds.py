@@ -1,4 +1,4 @@
-"""The run itself: contestants take turns, round by round, in an order that rotates."""
+"""Measurement in rounds: contestants take turns, in an order that rotates."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Rounds:
         self.skipped: list[str] = []
 
     def run(self, workloads: Sequence[Workload], rounds: int) -> None:
-        """Do all rounds of all workloads; what is learnt is in the attributes."""
+        """Measure all rounds of all workloads; the attributes hold the results."""
         try:
             for workload in workloads:
                 self._run_workload(workload, rounds)
@@ -177,7 +177,7 @@ class Rounds:
         return worker
 
     def _give_up(self, contestant: Contestant, reason: str) -> None:
-        """Go on without a contestant that failed."""
+        """Remove a contestant that failed."""
         self._say(f"{contestant.name} failed: {reason}")
         self.facts[contestant.name].status = "failed"
         self.facts[contestant.name].reason = reason
@@ -190,7 +190,7 @@ class Rounds:
             worker.end()
 
     def _worth_it(self, name: str, workload: str, variants: list[Variant]) -> list[Variant]:
-        """Return the variants that may turn out the best one; all that differ by their cache."""
+        """Return the variants that may still be the fastest, and all that differ by their cache."""
         seconds = {
             str(sample.variant): sample.seconds
             for sample in self.samples
@@ -204,7 +204,7 @@ class Rounds:
         ]
 
     def _compare(self, workload: str, documents: Sequence[int]) -> None:
-        """Hold everybody's scores against those of the recipe, or of the first one there is."""
+        """Compare all scores with those of the recipe, or of the first contestant there is."""
         scored = [other for other in self._playing if (workload, other.name) in self._scores]
         if not scored:
             return
@@ -229,7 +229,7 @@ class Rounds:
             )
 
     def _measure_products(self) -> None:
-        """Measure the device's own matrix products, as often as a round begins."""
+        """Measure the device's matrix products, once per round."""
         if self._products_process is None:
             environment = self._playing[0].environment if self._playing else {}
             self._products_process = WorkerProcess(
@@ -244,7 +244,7 @@ class Rounds:
         self._say(f"matrix products: {max(answer['rates'].values()) / 1e9:,.0f} GFLOP/s at best")
 
     def _make_room(self, contestant: Contestant) -> None:
-        """End processes that were not used for longest, until this one's model fits in memory."""
+        """End the least recently used processes until this contestant's model fits in memory."""
         needed = _BESIDE_WEIGHTS_VLLM if contestant.is_vllm else _BESIDE_WEIGHTS
         if self._setup.device == "cpu":
             needed += self._shape.weight_bytes(self._setup.dtype)
@@ -255,7 +255,7 @@ class Rounds:
 
 
 def title(name: str, variant: Variant) -> str:
-    """Return how a contestant's variant is shown.
+    """Return the display name of a contestant's variant.
 
     >>> title("vLLM", {"cache": "cold"}), title("recipe", {"batch": 4}), title("ours", {})
     ('vLLM, cache cold', 'recipe, batch 4', 'ours')

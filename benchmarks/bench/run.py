@@ -1,4 +1,4 @@
-"""One run from its options to its result."""
+"""Execution of a run, from its plan to its result."""
 
 from __future__ import annotations
 

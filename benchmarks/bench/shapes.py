@@ -22,7 +22,7 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The sizes that a forward's cost depends on.
+    """The sizes of a model that determine the cost of a forward pass.
 
     Attributes:
         tied: Whether the output head is the embedding matrix.
@@ -39,7 +39,7 @@ class Shape:
 
     @property
     def products(self) -> list[tuple[int, int]]:
-        """(inputs, outputs) of every matrix product of one layer."""
+        """The (inputs, outputs) of every matrix product of one layer."""
         queries, keys = self.heads * self.head_width, self.key_value_heads * self.head_width
         return [
             (self.width, queries),

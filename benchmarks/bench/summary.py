@@ -1,4 +1,4 @@
-"""Samples to figures: medians with their quartiles, rates, and ratios paired by round."""
+"""Statistics of a run: medians with quartiles, rates, and ratios paired by round."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Row(BaseModel):
 
     @property
     def closeness(self) -> str:
-        """How close the scores are: the order's tau of who is lossy, else the largest difference.
+        """Return the order's tau of an inexact contestant, else the largest difference of scores.
 
         Results of before tau was taken lack it.
         """
@@ -157,7 +157,7 @@ def _row(
 
 
 def _ratio(result: Result, row: Row, ours: Row) -> Spread:
-    """Return how often one of ours finishes while the row's contestant does once."""
+    """Return the calls that one of ours finishes per call of the row's contestant."""
     theirs, mine = _by_round(result, row), _by_round(result, ours)
     paired = [theirs[number] / mine[number] for number in sorted(set(theirs) & set(mine))]
     return spread(paired or [row.seconds.median / ours.seconds.median])
@@ -187,7 +187,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value below which that share lies, between neighbours in proportion.
+    """Return a percentile, interpolated linearly between neighbours.
 
     >>> percentile([1.0, 2.0], 0.95)
     1.95

@@ -1,4 +1,4 @@
-"""A run's figures on a terminal."""
+"""Terminal tables of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.bench.summary import Row, Spread, rows
 
 
 def print_result(result: Result, console: Console) -> None:
-    """Print a table per workload, who did not take part, and what disagreed."""
+    """Print a table per workload, the contestants that did not run, and disagreements."""
     everything = rows(result)
     model = result.model
     console.print(

@@ -19,7 +19,7 @@ _WARM_DOCUMENTS = 4
 
 
 def make_player(kind: str, setup: Setup) -> Any:
-    """Return the contestant of that kind; each imports its own libraries alone.
+    """Return a contestant by its kind; each imports only its own libraries.
 
     Raises:
         ValueError: There is none.
@@ -48,7 +48,7 @@ def make_player(kind: str, setup: Setup) -> Any:
 
 
 class Worker:
-    """Carries out the orders of the parent process."""
+    """Executes the orders of the parent process."""
 
     def __init__(self, kind: str, setup: Setup) -> None:
         self._player = make_player(kind, setup)
@@ -103,7 +103,7 @@ class Worker:
 
 
 def serve(worker: Worker, orders: TextIO, answers: TextIO) -> None:
-    """Answer every order, a failed one with its error."""
+    """Answer every order; a failed order is answered with its error."""
     for line in orders:
         try:
             answer = worker.obey(json.loads(line))

@@ -1,4 +1,4 @@
-"""What is scored: real sentences, put together to documents of given lengths, always the same.
+"""Workloads: documents of given lengths, put together from real sentences, always the same.
 
 The sentences are those of the demo corpus, English and Chinese. A workload is named, or written as
 ``QUERIESxDOCUMENTS@SHORTEST-LONGEST``, lengths in tokens of a document: ``16x8@60-150``.
@@ -26,7 +26,7 @@ _JOINT = {"en": " ", "zh": ""}
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a workload is made.
+    """The specification of a workload.
 
     Attributes:
         shortest, longest: Tokens of a document; lengths are spread evenly between them.
@@ -80,7 +80,7 @@ class Workload:
 
 
 def recipe_of(name: str) -> Recipe:
-    """Return how to make a workload, by its name or its specification.
+    """Return the specification of a workload, by its name or from its text.
 
     Raises:
         ValueError: It is neither.
@@ -135,7 +135,7 @@ def measured(name: str, requests: Sequence[Request], encoder: PairEncoder) -> Wo
 
 
 class _Sentences:
-    """An endless supply of texts of a language, no two alike."""
+    """An endless sequence of distinct texts in one language."""
 
     def __init__(self, language: str, encoder: PairEncoder) -> None:
         texts: dict[str, Any] = json.loads(_TEXTS.read_text("utf-8"))[language]
@@ -152,7 +152,7 @@ class _Sentences:
         self._waiting: list[str] = []
 
     def text(self, tokens: int) -> str:
-        """Return the next text, of that many tokens or within a few of it."""
+        """Return the next text, with about this many tokens."""
         chosen: list[str] = []
         room = tokens
         while room > 0:
@@ -166,7 +166,7 @@ class _Sentences:
         return text
 
     def query(self, number: int, tokens: int) -> str:
-        """Return the question of that number, lengthened to that many tokens if it is shorter."""
+        """Return a question by its number, lengthened to at least this many tokens."""
         question = self._questions[number % len(self._questions)]
         if number >= len(self._questions):
             question += f" ({number // len(self._questions) + 1})"
@@ -174,7 +174,7 @@ class _Sentences:
         return f"{self.text(missing)}{self._joint}{question}" if missing > 0 else question
 
     def _cut(self, text: str, tokens: int) -> str:
-        """Return the longest beginning of a text that has at most so many tokens."""
+        """Return the longest beginning of a text with at most this many tokens."""
         low, high = 0, len(text)
         while low < high:
             middle = (low + high + 1) // 2

@@ -1,1 +1,1 @@
-"""Whether a model or a server scores as Qwen3-Reranker should: `Reranker.check`."""
+"""`Reranker.check`: does a model or a server score as Qwen3-Reranker should?"""

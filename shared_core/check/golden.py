@@ -1,4 +1,4 @@
-"""Texts whose right scores, or right order, are known."""
+"""Texts with known scores or a known order."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ HONEST = "Sourdough bread needs flour."
 
 
 def golden_logits(model: str) -> tuple[float, ...] | None:
-    """Return the known logits of the canary, if the name is that of a known model.
+    """Return the known logits of the canary for a published model, else ``None``.
 
     >>> golden_logits("Qwen/Qwen3-Reranker-0.6B") is None, golden_logits("mine") is None
     (False, True)

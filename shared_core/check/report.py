@@ -1,4 +1,4 @@
-"""What a check found."""
+"""Findings and report of a check."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ class CheckReport:
 
     @property
     def is_right(self) -> bool:
-        """Whether scores can be trusted: nothing wrong was found, and everything was reached."""
+        """Whether all checks passed and everything could be reached."""
         return self.exit_code == 0
 
     @property
     def exit_code(self) -> int:
-        """0 if nothing is wrong, 1 if scores are, 2 if they could not be had."""
+        """The exit code: 0 for correct scores, 1 for wrong scores, 2 for no scores."""
         statuses = {finding.status for finding in self.findings}
         return 2 if statuses & {"failed", "unreachable"} else 1 if "wrong" in statuses else 0
 
     def __getitem__(self, name: str) -> Finding:
-        """Return the finding of that name.
+        """Return a finding by its name.
 
         Raises:
             KeyError: There is none.
@@ -65,7 +65,7 @@ class CheckReport:
 
     @property
     def names(self) -> list[str]:
-        """What was looked at."""
+        """The names of the findings."""
         return [finding.name for finding in self.findings]
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`check`: everything that is known to go wrong, looked for."""
+"""`check`, the tests for all known ways in which scores go wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check(runner: Runner) -> CheckReport:
-    """Return what is right and wrong with a runner's scores. Never raises for what it looks for.
+    """Return a report on a runner's scores. Errors of the backend become findings.
 
     A server is asked a few dozen short questions; a model is loaded.
 
@@ -51,14 +51,14 @@ def check(runner: Runner) -> CheckReport:
 
 
 def _status_of(error: RerankError) -> Status:
-    """Return whether what came was no score, or nothing came."""
+    """Return the status of an error: invalid scores, or no answer."""
     if isinstance(error, RemoteError):
         return "unreachable"
     return "wrong" if isinstance(error, ScoringError) else "failed"
 
 
 def _of_server(runner: Runner) -> tuple[list[Finding], str | None]:
-    """Return what the server is, and the model that it serves whatever one is asked for."""
+    """Return the findings on the server and on the model that it really serves."""
     from shared_core.check.server import compare_with_exact_route, inspect_server
 
     scorer: RemoteScorer = runner.scorer  # type: ignore[assignment]  # the options are remote
@@ -72,7 +72,7 @@ def _of_server(runner: Runner) -> tuple[list[Finding], str | None]:
 
 
 def _of_model(runner: Runner, logits: Logits) -> list[Finding]:
-    """Load the model by scoring with it, and say what it is."""
+    """Load the model by scoring with it, and describe it."""
     logits("warm up", ["warm up"], "warm up")
     options, scorer = runner.options, runner.scorer
     where = f"device {options.device or 'auto'}, dtype {options.dtype}"

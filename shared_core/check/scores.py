@@ -1,4 +1,4 @@
-"""Checks of the scores themselves, which need nothing but a way to get them."""
+"""Checks of the scores themselves, for every backend."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SAME = 1e-9
 
 
 def check_scores(logits: Logits, model: str) -> list[Finding]:
-    """Return what the scores of known texts tell.
+    """Return the findings on the scores of known texts.
 
     Raises:
         RerankError: No scores could be had.
@@ -49,7 +49,7 @@ def check_scores(logits: Logits, model: str) -> list[Finding]:
 
 
 def measure_latency(logits: Logits, counts: Sequence[int] = (1, 8, 32)) -> dict[int, float]:
-    """Return the median milliseconds of a call with so many short documents, of three calls."""
+    """Return the median milliseconds of three calls, by number of short documents."""
     result = {}
     for count in counts:
         times = []

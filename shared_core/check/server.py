@@ -1,4 +1,4 @@
-"""Checks of a server: what it is, and who writes the prompt on which of its routes."""
+"""Checks of a server: its software, its routes, and the prompt template of each route."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _NEWLINE = "vLLM's own qwen3_reranker.jinja ends a newline short."
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What could be found out of a server before any document was scored."""
+    """The findings on a server before any document was scored."""
 
     findings: list[Finding]
     setup: Setup | None
 
 
 async def inspect_server(options: RerankerOptions, scorer: RemoteScorer) -> Inspection:
-    """Return what the server is and whether it can be spoken to rightly."""
+    """Return the findings on a server's software, routes and prompt."""
     try:
         setup = await scorer.prepared()
     except RemoteError as error:
@@ -63,7 +63,7 @@ async def inspect_server(options: RerankerOptions, scorer: RemoteScorer) -> Insp
 async def compare_with_exact_route(
     options: RerankerOptions, scorer: RemoteScorer, setup: Setup
 ) -> list[Finding]:
-    """Return whether the route in use scores as the one on which every token is ours."""
+    """Compare the route in use with the route where the client controls every token."""
     if "/classify" not in setup.facts.routes or setup.template == "prompt":
         return []
     request = ScoreRequest(CANARY_QUERY, DEFAULT_INSTRUCTION, CANARY_DOCUMENTS)
@@ -86,7 +86,7 @@ async def compare_with_exact_route(
 async def _gap(
     options: RerankerOptions, session: HttpSession, setup: Setup, logits: Sequence[float]
 ) -> tuple[float, float]:
-    """Return how far logits of the canary are from whole prompts, and how far those vary."""
+    """Return the distance of logits from those of whole prompts, and the noise of the latter."""
     together = await _whole_prompts(options, session, setup, CANARY_DOCUMENTS)
     apart = [
         (await _whole_prompts(options, session, setup, [text]))[0] for text in CANARY_DOCUMENTS
@@ -97,7 +97,7 @@ async def _gap(
 async def _whole_prompts(
     options: RerankerOptions, session: HttpSession, setup: Setup, documents: Sequence[str]
 ) -> list[float]:
-    """Return logits from vLLM's ``/classify``, on which no template of the server's is applied."""
+    """Return logits from vLLM's ``/classify``, which applies no template."""
     dialect = vllm.VllmClassify(raw=setup.facts.is_at_least(0, 13))
     rests = [render_prompt(DEFAULT_INSTRUCTION, CANARY_QUERY, text) for text in documents]
     return await _logits(options, session, dialect, Batch(options.model, rests=rests))
@@ -137,7 +137,7 @@ def _identity(options: RerankerOptions, setup: Setup) -> list[Finding]:
 
 
 async def _prompt_tokens(session: HttpSession, setup: Setup, model: str) -> Finding:
-    """Whether the prompt arrives once and whole, by the tokens that the server counts."""
+    """Check by the server's token count that the prompt is applied exactly once."""
     request = ScoreRequest(QUERY, DEFAULT_INSTRUCTION, [DOCUMENT])
     (chunk,) = plan_chunks(setup, model, request)
     counted = await count_tokens(session, setup.url, setup.dialect, chunk.batch)
@@ -178,7 +178,7 @@ async def _prompt_tokens(session: HttpSession, setup: Setup, model: str) -> Find
 
 
 async def _rerank_route(options: RerankerOptions, session: HttpSession, setup: Setup) -> Finding:
-    """What a client that sends plain texts to ``/v1/rerank`` would get."""
+    """Check the scores that clients with plain texts get from ``/v1/rerank``."""
     dialect = vllm.VllmRerank(raw=setup.facts.is_at_least(0, 13))
     url = join(server_root(options.base_url or ""), dialect.path)
     counted = await count_tokens(session, url, dialect, Batch(options.model, QUERY, [DOCUMENT]))

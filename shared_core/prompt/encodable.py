@@ -1,4 +1,4 @@
-"""Whether a text is Unicode that can be sent or tokenised at all."""
+"""Checks for lone surrogates, which cannot be sent or tokenised."""
 
 from __future__ import annotations
 

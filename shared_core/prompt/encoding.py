@@ -1,4 +1,4 @@
-"""Text to token ids: exact at the prefix boundary, cut only in the document, safe from forgery.
+"""Encoding of prompts as token ids: exact at the prefix, cut in the document, safe from forgery.
 
 Two tokenizers are at work. The model's own knows the control tokens and encodes only our own
 literals (`HEAD` and `SUFFIX`), once. One over the same vocabulary, without added tokens, encodes
@@ -33,7 +33,7 @@ _BOUNDARY_PROBES = ("", " ", "word", "  two spaces", "\nnewline", "(punctuation)
 
 @dataclass(frozen=True, slots=True)
 class EncodedDocument:
-    """The tokens of one document and what became of it.
+    """The tokens of one document, and whether it was cut.
 
     Attributes:
         ids: The document's tokens followed by the suffix's, to be put after the prefix.
@@ -48,7 +48,7 @@ class EncodedDocument:
 
 @dataclass(frozen=True, slots=True)
 class EncodedGroup:
-    """One query with its documents; ``prefix_ids + documents[i].ids`` is the i-th whole prompt."""
+    """One encoded query; ``prefix_ids + documents[i].ids`` is the i-th whole prompt."""
 
     prefix_ids: list[int]
     documents: list[EncodedDocument]
@@ -116,7 +116,7 @@ class PairEncoder:
         return self.yes_id, self.no_id
 
     def encode(self, instruction: str, query: str, documents: Sequence[str]) -> EncodedGroup:
-        """Return the ids of one query's prompts, the shared prefix once.
+        """Return the token ids of one query's prompts, the shared prefix once.
 
         Raises:
             QueryTooLongError: No token would be left for a document.
@@ -139,11 +139,11 @@ class PairEncoder:
         return EncodedGroup(prefix_ids, encoded)
 
     def text_ids(self, text: str) -> list[int]:
-        """Return the ids of a text, which hold no control token."""
+        """Return the token ids of a text, without control tokens."""
         return list(chain.from_iterable(self._pieces.ids(text)))
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Return the tokens that each text has as a document, however long it is."""
+        """Return the number of tokens of each text as a document, without a limit."""
         counts: list[int] = []
         for batch in _batches(texts, PIECE):
             if len(batch[0]) > PIECE:
@@ -153,7 +153,7 @@ class PairEncoder:
         return counts
 
     def cut(self, instruction: str, query: str, document: str) -> tuple[str, int, bool]:
-        """Return what fits of a document as text, the whole prompt's tokens, and if it was cut.
+        """Return a document cut to fit, the tokens of the whole prompt, and whether it was cut.
 
         For servers that take no token ids. Tokenised again, the end of a cut text may take a token
         more or less. What was cut is in Unicode's normal form C, as the tokenizer reads it.
@@ -165,7 +165,7 @@ class PairEncoder:
         return self._pieces.text(encoded.ids[:kept])[1:], encoded.n_tokens, True
 
     def _first_ids(self, documents: Sequence[str], most: int) -> Iterator[list[int]]:
-        """Yield the first ids of each document, ``most`` at least or all that it has."""
+        """Yield the first token ids of each document: at least ``most``, or all."""
         piece = min(PIECE, max(_LEAST_PIECE, most * _CHARACTERS_PER_TOKEN))
         for batch in _batches(documents, piece):
             if len(batch[0]) > piece:
@@ -174,7 +174,7 @@ class PairEncoder:
                 yield from (encoding.ids for encoding in self._encoded(batch))
 
     def _encoded(self, documents: Sequence[str]) -> list[Encoding]:
-        """Return what the tokenizer makes of documents; it gives the interpreter's lock back."""
+        """Return the encodings of documents; other threads run meanwhile."""
         texts = [f" {document}" for document in documents]
         return self._text.encode_batch_fast(texts, add_special_tokens=False)
 
@@ -208,7 +208,7 @@ class PairEncoder:
 
 
 def _batches(texts: Sequence[str], longest: int) -> Iterator[list[str]]:
-    """Yield texts in order: one of more than ``longest`` characters alone, others together."""
+    """Yield batches of texts in order; a text of more than ``longest`` characters is alone."""
     batch: list[str] = []
     size = 0
     for text in texts:
@@ -225,7 +225,7 @@ def _batches(texts: Sequence[str], longest: int) -> Iterator[list[str]]:
 
 
 def _without_added_tokens(tokenizer: Tokenizer) -> Tokenizer:
-    """Return what encodes texts likewise, but to which a control token is a text like any other."""
+    """Return a tokenizer that treats control tokens as ordinary text."""
     plain = Tokenizer(tokenizer.model)
     if tokenizer.normalizer is not None:
         plain.normalizer = tokenizer.normalizer

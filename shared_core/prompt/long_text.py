@@ -1,4 +1,4 @@
-"""Token ids of long text, piece by piece, which are exactly those of the whole.
+"""Piecewise tokenisation of long texts, with exactly the token ids of the whole text.
 
 A tokenizer given megabytes holds them, and what it makes of them, in memory at once; and a text
 that is to be cut at some thousand tokens need not be tokenised to its end. So a text is read in
@@ -42,7 +42,7 @@ _ALL_BLANK = re.compile(f"[{_BLANK}]+")
 
 
 class PieceEncoder:
-    """Encodes text in pieces.
+    """Encodes a long text in pieces.
 
     Args:
         tokenizer: One without added tokens.
@@ -54,7 +54,7 @@ class PieceEncoder:
         self.can_divide = _is_qwens(tokenizer)
 
     def ids(self, text: str, piece: int = PIECE) -> Iterator[list[int]]:
-        """Yield the ids of a text, in order. Gives the interpreter's lock back while it encodes.
+        """Yield the token ids of a text, in order. Other threads run meanwhile.
 
         Args:
             text: Unicode without lone surrogates.
@@ -82,7 +82,7 @@ class PieceEncoder:
             yield self._encoded(rest)
 
     def first_ids(self, text: str, most: int, piece: int = PIECE) -> list[int]:
-        """Return the first ids of a text: ``most`` of them, or all if there are fewer."""
+        """Return the first ``most`` token ids of a text, or all if there are fewer."""
         found: list[int] = []
         for some in self.ids(text, piece):
             found += some
@@ -95,11 +95,11 @@ class PieceEncoder:
         return sum(map(len, self.ids(text)))
 
     def text(self, ids: Sequence[int]) -> str:
-        """Return the text of ids, normalised, without a character that is cut in two."""
+        """Return the normalised text of token ids, without a partial last character."""
         return b"".join(map(self._bytes, ids)).decode("utf-8", "ignore")
 
     def _settled(self, piece: str, text: str, start: int) -> tuple[list[int], int]:
-        """Return the first ids of a piece that nothing behind it can change, and their bytes."""
+        """Return the token ids of a piece that later text cannot change, and their bytes."""
         # Not the fast form, which does not tell words.
         (encoding,) = self._tokenizer.encode_batch([piece], add_special_tokens=False)
         ids = encoding.ids
@@ -129,7 +129,7 @@ class PieceEncoder:
         return ids[:n_before] + inside, begin + sum(len(self._bytes(token)) for token in inside)
 
     def _inside(self, word: bytes) -> list[int]:
-        """Return the first ids of a word that begins so and goes on, whatever comes."""
+        """Return the token ids of an unfinished word that its continuation cannot change."""
         end = len(word) - 4  # the last character may be another word's, or joined to a mark
         (found,) = self._of_bytes([word[:end]])
         length = 0
@@ -179,7 +179,7 @@ class PieceEncoder:
 
 
 def _is_qwens(tokenizer: Tokenizer) -> bool:
-    """Whether a tokenizer makes words as Qwen's does, of text in NFC, and tokens by merging."""
+    """Return whether a tokenizer splits words as Qwen's does, over NFC text, and merges by BPE."""
     model, parts = tokenizer.model, (tokenizer.normalizer, tokenizer.pre_tokenizer)
     if not isinstance(model, BPE) or model.dropout or model.ignore_merges or None in parts:
         return False
@@ -196,14 +196,14 @@ def _is_qwens(tokenizer: Tokenizer) -> bool:
 
 
 def _safe_cut(text: str, stop: int) -> int:
-    """Return the first place from ``stop`` on where normalisation joins nothing."""
+    """Return the first position from ``stop`` on where normalisation joins no characters."""
     while stop < len(text) and _joins(text[stop]):
         stop += 1
     return min(stop, len(text))
 
 
 def _joins(character: str) -> bool:
-    r"""Whether a character may be joined to one before it: a mark, or a Hangul vowel or final."""
+    r"""Return whether a character may join the one before: a mark, or a Hangul vowel or final."""
     category = unicodedata.category(character)
     return category in ("Mn", "Mc", "Me", "Cn") or "\u1160" <= character <= "\u11ff"
 

@@ -1,4 +1,4 @@
-"""Texts that carry the model's own prompt already, as clients written for a bare server send them.
+"""Removal of the model's prompt from texts that clients of a bare server have wrapped in it.
 
 A query in the published wrapping is taken out of it: the instruction in it counts, and the label
 and suffix of its documents go, too. A query that only resembles the wrapping is refused, since
@@ -42,14 +42,14 @@ _SIGN = re.compile(
 
 
 class Wrapped(NamedTuple):
-    """What a wrapped query holds."""
+    """The parts of a wrapped query."""
 
     instruction: str
     query: str
 
 
 def unwrapped_query(query: str) -> Wrapped | None:
-    """Return what a query in the published wrapping holds; ``None`` if it is a plain one.
+    """Return the parts of a query in the published wrapping, ``None`` for a plain query.
 
     Raises:
         ValueError: It resembles the wrapping and is not it, or holds a blank query.
@@ -85,7 +85,7 @@ _REMEDY = (
 
 
 def plain_instruction(instruction: str) -> str:
-    """Return an instruction without the label that the prompt puts in front of it anyway.
+    """Return an instruction without the prompt's label in front of it.
 
     Raises:
         ValueError: It holds other parts of the prompt.
@@ -105,7 +105,7 @@ def plain_instruction(instruction: str) -> str:
 
 
 def unwrapped(request: ScoreRequest) -> ScoreRequest:
-    """Return a request with its texts as they are to be judged.
+    """Return a request with unwrapped texts.
 
     Raises:
         ValueError: As for `unwrapped_query`.
@@ -122,14 +122,14 @@ def unwrapped(request: ScoreRequest) -> ScoreRequest:
 
 
 def cut_in_front(request: ScoreRequest) -> Sequence[int]:
-    """Return how many characters of each document `unwrapped` leaves out at its beginning."""
+    """Return the number of characters that `unwrapped` removes from the start of each document."""
     if unwrapped_query(request.query) is None:
         return [0] * len(request.documents)
     return [_judged(document)[0] for document in request.documents]
 
 
 def _judged(document: str) -> tuple[int, int]:
-    """Return the span of a wrapped query's document that is left of it."""
+    """Return the span of a document inside its wrapping."""
     suffix = _SUFFIX.search(document, max(0, len(document) - _LONGEST_SUFFIX))
     end = len(document) if suffix is None else suffix.start()
     start = len(_DOCUMENT_LABEL) if document.startswith(_DOCUMENT_LABEL) else 0

@@ -1,4 +1,4 @@
-"""Which backend the options ask for. Each one is imported only when it is."""
+"""Choice of the backend. Each backend is imported only when it is used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared_core.scoring import Scorer
 
 
 def make_scorer(options: RerankerOptions) -> Scorer:
-    """Return the backend; its model is loaded, or its server asked, on first use.
+    """Return the backend. It loads its model, or asks its server, on first use.
 
     Raises:
         ModelLoadError: There is no such model; said before torch is imported.
@@ -41,6 +41,6 @@ def make_scorer(options: RerankerOptions) -> Scorer:
 
 
 def _refuse_without(*packages: str, feature: str, extra: str) -> None:
-    """Raise if a package is not installed, before a hub is asked for what it would read."""
+    """Raise if a package is not installed, before a model is downloaded for it."""
     if any(find_spec(package) is None for package in packages):
         raise MissingDependencyError(feature, extra)

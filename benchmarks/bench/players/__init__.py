@@ -1,1 +1,1 @@
-"""The contestants as they run, one file each. A worker process imports the one that it needs."""
+"""Implementations of the contestants, one file each; a worker imports only its own."""

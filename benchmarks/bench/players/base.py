@@ -1,4 +1,4 @@
-"""What a contestant is to its worker process."""
+"""Protocol of a contestant inside its worker process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What every contestant is given alike, and its own settings.
+    """The settings that all contestants share, and the contestant's own.
 
     Attributes:
         model: The checkpoint's folder or hub name.
@@ -35,11 +35,11 @@ class Setup:
 
 
 class SkippedError(Exception):
-    """This variant is not tried; the message says why."""
+    """A variant was skipped; the message gives the reason."""
 
 
 class Player(Protocol):
-    """A contestant: made with its `Setup`, then these in this order, `score` many times."""
+    """A contestant. The worker calls these methods in this order, `score` many times."""
 
     def imports(self) -> dict[str, str]:
         """Import everything and return the versions of what was imported."""
@@ -50,7 +50,7 @@ class Player(Protocol):
         ...
 
     def prepare(self, variant: Mapping[str, Any], /) -> None:
-        """Do what is not on the clock, such as emptying a cache."""
+        """Prepare a measured call outside the measured time, such as by emptying a cache."""
         ...
 
     def score(self, requests: Sequence[Request], variant: Mapping[str, Any], /) -> list[float]:

@@ -26,7 +26,7 @@ CHAT_TEMPLATE = (
 
 
 class CrossEncoderPlayer:
-    """Its `predict`, which sorts by length; a variant's ``batch`` is its ``batch_size``."""
+    """`CrossEncoder.predict`, which sorts by length; ``batch`` is its ``batch_size``."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup

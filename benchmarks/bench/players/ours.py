@@ -1,4 +1,4 @@
-"""This library, with whatever options of `Reranker` are to be measured."""
+"""This library as a contestant, with any options of `Reranker`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The device's own speed at the matrix products of the model: what there is to be reached."""
+"""Speed of the device at the model's matrix products, as the upper bound of throughput."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SECONDS_PER_PRODUCT = 0.12
 
 
 class ProductsPlayer:
-    """No contestant: `measure` times each distinct product of a layer."""
+    """A timer for each distinct matrix product of a layer; it scores nothing."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup

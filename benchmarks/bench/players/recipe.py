@@ -98,7 +98,7 @@ class RecipePlayer:
         return scores
 
     def _check_memory(self, ids: list[list[int]]) -> None:
-        """Raise where the logits alone would fill the machine, rather than be killed over them."""
+        """Raise `SkippedError` where the logits alone would fill the memory."""
         width = 4 if self._setup.dtype == "float32" else 2
         positions = len(ids) * max(map(len, ids))
         needed = positions * self._model.config.vocab_size * width
