@@ -1,4 +1,4 @@
-"""A worker thread that runs jobs in turn, so that a short one never waits for a long one's end.
+"""A worker thread that runs jobs in alternating steps, so that short jobs end early.
 
 A job is a generator: it yields between its steps and returns its result. Every job in progress gets
 one step before any gets its next; one that was cancelled gets none.
@@ -20,7 +20,7 @@ Job = Generator[None, None, Result]
 
 
 class Worker:
-    """One thread, started by the first job and made anew in a forked child.
+    """A thread, started by the first job and renewed in a forked child.
 
     Args:
         name: The thread's name.
@@ -43,11 +43,11 @@ class Worker:
 
     @property
     def is_started(self) -> bool:
-        """Whether it has had a job, and can have more."""
+        """Whether the thread was started and is not closed."""
         return self._executor is not None
 
     def submit(self, job: Job[Result]) -> Future[Result]:
-        """Return the future result of a job; cancel it, and the job ends after its present step.
+        """Return a job's future; if it is cancelled, the job ends after its present step.
 
         Raises:
             ClosedError: The worker is closed, or the interpreter is about to end.
@@ -72,11 +72,11 @@ class Worker:
             raise
 
     async def arun(self, job: Job[Result]) -> Result:
-        """`run` without blocking the event loop; cancelled, it cancels the job."""
+        """`run` without blocking the event loop; a cancelled call cancels the job."""
         return await asyncio.wrap_future(self.submit(job))
 
     def close(self) -> None:
-        """Return after the step in progress. Jobs that are not done fail with `ClosedError`."""
+        """Close after the step in progress. Unfinished jobs fail with `ClosedError`."""
         with self._lock:
             self._is_closed = True
             executor, self._executor = self._executor, None
@@ -97,7 +97,7 @@ class Worker:
             raise ClosedError("the interpreter is about to end: nothing more is scored") from error
 
     def _step(self, job: Job[Any], future: Future[Any]) -> None:
-        """Run one step of a job, and put it behind the others if it is not done."""
+        """Run one step of a job, and queue the next step."""
         self._thread = threading.get_ident()
         if future.done():
             job.close()
@@ -118,7 +118,7 @@ class Worker:
             self._end(future, error)
 
     def _end(self, future: Future[Any], error: BaseException | None, result: Any = None) -> None:
-        """Give a job its end, unless it has one."""
+        """Set a job's result or error, unless it has one."""
         with self._lock:
             is_first = future in self._jobs
             self._jobs.discard(future)
@@ -136,7 +136,7 @@ def in_one_step(call: Callable[[], Result]) -> Job[Result]:
 
 
 def run_here(job: Job[Result]) -> Result:
-    """Return the result of a job that this thread runs to its end."""
+    """Run a job to its end in this thread and return its result."""
     results: list[Result] = []
 
     def to_the_end() -> Job[None]:

@@ -1,1 +1,1 @@
-"""Long documents by windows: where they are cut, how that is measured, what comes of it."""
+"""Windows of long documents: where they begin and end, their tokens, and their scores."""

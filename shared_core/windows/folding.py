@@ -1,4 +1,4 @@
-"""Documents to windows before they are scored, and the best window's score back to each."""
+"""Splitting of documents into windows, and selection of the best window's score."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared_core.worker import Job, run_here
 
 @dataclass(frozen=True, slots=True)
 class WindowPlan:
-    """Requests with their long documents split.
+    """The requests with long documents split into windows.
 
     Attributes:
         requests: What to score: in the place of a long document, its windows.
@@ -28,7 +28,7 @@ class WindowPlan:
 
     @property
     def n_documents(self) -> int:
-        """How many documents and windows there are to score."""
+        """The number of documents and windows to score."""
         return sum(len(request.documents) for request in self.requests)
 
     def fold(self, answers: Sequence[Sequence[Scored]]) -> list[list[Scored]]:
@@ -54,7 +54,7 @@ _COUNTED_AT_ONCE = 2**18
 
 
 class TooManyWindowsError(ValueError):
-    """The documents make more windows than the caller takes."""
+    """The documents have more windows than allowed."""
 
 
 def plan_windows(
@@ -64,7 +64,7 @@ def plan_windows(
     *,
     most: int | None = None,
 ) -> WindowPlan:
-    """Return what to score instead of these requests. Takes time: not for an event loop.
+    """Return the requests with windows. Slow for long texts: not for an event loop.
 
     Windows are smaller than asked for where instruction and query leave less room than that within
     ``max_length``, so that nothing of a document is cut.
@@ -92,7 +92,7 @@ def planning(
     *,
     most: int | None = None,
 ) -> Job[WindowPlan]:
-    """Return `plan_windows` as a job, whose steps are some hundred thousand characters each."""
+    """Return `plan_windows` as a job, in steps of some hundred thousand characters."""
     planned, spans = [], []
     n_windows = n_characters = 0
     windows_of: dict[tuple[Windows, str], list[Span] | None] = {}
@@ -125,7 +125,7 @@ def planning(
 def _counted(
     texts: Sequence[str], count: Count, windows: Windows, most: int | None
 ) -> Iterator[tuple[str, int]]:
-    """Yield texts with their tokens, as long as they can make no more than so many windows."""
+    """Yield texts with their token counts, while the number of windows is within the limit."""
     n_tokens = 0
     for some in _batches(texts):
         if most is not None and len(some[0]) > _COUNTED_AT_ONCE:
@@ -138,7 +138,7 @@ def _counted(
 
 
 def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Yield texts in order, in lists of about so many characters; a long text is one alone."""
+    """Yield lists of texts with a bounded number of characters; a long text is alone."""
     batch: list[str] = []
     n_characters = 0
     for text in texts:
@@ -164,7 +164,7 @@ def _check_number(n_windows: int, most: int | None) -> None:
 
 
 def _split(document: str, n_tokens: int, windows: Windows, meter: TokenMeter) -> list[Span] | None:
-    """Return the spans of a document's windows; ``None`` if it is not longer than one."""
+    """Return the spans of a document's windows, ``None`` if one window holds it all."""
     if n_tokens <= windows.tokens:
         return None
     return split_windows(
@@ -173,7 +173,7 @@ def _split(document: str, n_tokens: int, windows: Windows, meter: TokenMeter) ->
 
 
 def _texts(documents: Sequence[str], found: Sequence[list[Span] | None]) -> list[str]:
-    """Return documents in order, each long one as its windows."""
+    """Return the documents in order, long documents replaced by their windows."""
     texts: list[str] = []
     for document, spans in zip(documents, found, strict=True):
         texts += [document] if spans is None else [document[start:end] for start, end in spans]

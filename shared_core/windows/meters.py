@@ -1,4 +1,4 @@
-"""How many tokens a text has: by the model's own tokenizer where there is one, else by estimate."""
+"""Token counters, exact by the model's tokenizer or estimated."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ _BEYOND_16_BITS = re.compile(r"[\U00010000-\U0010ffff]")
 
 
 class TokenMeter(Protocol):
-    """What windows are measured with."""
+    """Protocol of a token counter."""
 
     def check(self, instruction: str, query: str, documents: Sequence[str]) -> None:
         """Raise if one of the texts cannot be tokenised."""
         ...
 
     def count(self, texts: Sequence[str]) -> Sequence[int]:
-        """Return the tokens that each text has as a document."""
+        """Return the number of tokens of each text as a document."""
         ...
 
     def room(self, instruction: str, query: str) -> int:
-        """Return how many tokens of a document fit into a prompt."""
+        """Return the number of document tokens that fit into a prompt."""
         ...
 
 
 class EncoderMeter:
-    """Measures exactly.
+    """Counts tokens exactly, with the model's encoder.
 
     Args:
         encoder: Encodes as the backend does.
@@ -68,7 +68,7 @@ class EncoderMeter:
 
 
 class CountingMeter:
-    """Measures with somebody else's count, or with an estimate; of the prompt it is a bound.
+    """Counts tokens with a function or an estimate; the prompt's length is a bound.
 
     Args:
         count: Returns the tokens of each text.
@@ -99,7 +99,7 @@ class CountingMeter:
 
 
 def estimate_tokens(texts: Sequence[str]) -> list[int]:
-    """Return about how many tokens Qwen3's tokenizer would make of each text, rather too many.
+    """Return an estimate of Qwen3's token counts, rather too high.
 
     Three ASCII letters or blanks are one token; four characters of Indic and other scripts with
     few words in the vocabulary are seven; one beyond the first 65,536 is three; every other one is
@@ -124,7 +124,7 @@ def _estimate(text: str) -> int:
 
 
 def make_meter(scorer: Scorer, options: RerankerOptions) -> TokenMeter:
-    """Return what measures for a backend: its own meter, its own count, else the estimate."""
+    """Return the token counter of a backend: its own meter, its own count, or the estimate."""
     own = getattr(scorer, "token_meter", None)
     if callable(own):
         meter: TokenMeter = own()
@@ -135,7 +135,7 @@ def make_meter(scorer: Scorer, options: RerankerOptions) -> TokenMeter:
 
 
 def _checked(counter: TokenCounter) -> Count:
-    """Return a user's own count, with its failures as ours."""
+    """Return a user's counting function, with its failures as `RerankError`."""
 
     def count(texts: Sequence[str]) -> Sequence[int]:
         name = type(counter).__name__

@@ -1,4 +1,4 @@
-"""Where a text may be cut: after sentences, and where it must be, never inside a character."""
+"""Sentence boundaries and other safe places to cut a text, never inside a character."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CLAUSE_ENDS = re.compile(r"[,;:–—]\s+|[，、；：،؛]\s*")
 
 
 def sentences(text: str) -> list[Span]:
-    r"""Return the spans of the sentences, in order; together they are the whole text.
+    r"""Return the spans of the sentences in order, which cover the whole text.
 
     A sentence has the blanks that follow it. A line break ends one, too, unless the next line goes
     on in lower case. Abbreviations are told from ends as far as a list of them and the next letter
@@ -66,7 +66,7 @@ def _sentence_ends(text: str) -> Iterator[int]:
 
 
 def _is_abbreviation(text: str, place: int, mark: str) -> bool:
-    """Whether a full stop belongs to the word before it: an initial, or one of a list."""
+    """Return whether a full stop ends an initial or a known abbreviation."""
     if mark.rstrip(" ") != ".":
         return False
     word = _WORD_BEFORE.search(text, max(0, place - 12), place)
@@ -77,7 +77,7 @@ def _is_abbreviation(text: str, place: int, mark: str) -> bool:
 
 
 def cut_into(text: str, span: Span, step: int) -> list[Span]:
-    """Return a span in parts of at most ``step`` characters, for what no sentence ends.
+    """Split a span without sentence ends into parts of at most ``step`` characters.
 
     Each is cut at the last line break in the second half of its step; where there is none, at the
     last end of a clause; at the last blank; else anywhere that is not inside a character.
@@ -93,7 +93,7 @@ def cut_into(text: str, span: Span, step: int) -> list[Span]:
 
 
 def _cut_place(text: str, low: int, high: int) -> int:
-    """Return the best place to cut, after ``low`` and at ``high`` at most."""
+    """Return the best position to cut, between ``low`` and ``high``."""
     newline = text.rfind("\n", low, high)
     if newline >= 0:
         return newline + 1
@@ -107,7 +107,7 @@ def _cut_place(text: str, low: int, high: int) -> int:
 
 
 def is_between_characters(text: str, place: int) -> bool:
-    r"""Whether a cut there leaves what readers see as one character in one piece.
+    r"""Return whether a cut at a position keeps user-visible characters whole.
 
     Follows the rules of Unicode's UAX #29 for accents and vowel signs, joined and coloured emoji,
     flags, Hangul letters, conjuncts and CR LF.

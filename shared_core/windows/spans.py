@@ -1,4 +1,4 @@
-"""From the best window of the text that was judged to that of the document as it is shown."""
+"""Mapping of the best window from the judged text to the document's content."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from shared_core.windows.sentences import Span
 
 
 class ShownWindow(NamedTuple):
-    """The characters ``start … end`` of a text, and themselves."""
+    """The characters ``start … end`` of a text, and their text."""
 
     start: int
     end: int
@@ -16,7 +16,7 @@ class ShownWindow(NamedTuple):
 
 
 def shown_window(content: str, judged: str, window: Span) -> ShownWindow | None:
-    """Return the part of a document's content that lies in the best window of what was judged.
+    """Return the part of a document's content that lies in the best window.
 
     Adapters may judge a document by more than its content, such as metadata in front of it.
 

@@ -1,4 +1,4 @@
-"""One long document as overlapping windows of whole sentences."""
+"""Splitting of a long document into overlapping windows of whole sentences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PARTS = 16  # what has no sentence end is cut to parts of at least a window's s
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Characters ``start … end``, which no cut divides, and about their tokens among others."""
+    """An indivisible range ``start … end`` of characters, with its approximate tokens."""
 
     start: int
     end: int
@@ -25,7 +25,7 @@ class _Piece:
 def split_windows(
     document: str, n_tokens: int, count: Count, *, most_tokens: int, overlap: int
 ) -> list[Span]:
-    """Return the spans of the windows of a document that is longer than one.
+    """Return the spans of the windows of a long document.
 
     They cover every character, in order. Each has at most ``most_tokens`` tokens and holds whole
     sentences; only a sentence that is longer than a window is cut, at a blank or at least between
@@ -65,7 +65,7 @@ def split_windows(
 def _measured(
     document: str, spans: Sequence[Span], count: Count, most_tokens: int, overlap: int
 ) -> Iterator[_Piece]:
-    """Yield spans with their tokens, in order; one that is too long for a window in its parts."""
+    """Yield spans with their tokens, in order; too long spans are split."""
     part_tokens = max(1, overlap // 2, most_tokens // _PARTS)
     for (start, end), tokens in _counted(document, spans, count):
         if tokens <= most_tokens or end - start == 1:
@@ -85,7 +85,7 @@ def _counted(document: str, spans: Sequence[Span], count: Count) -> Iterator[tup
 
 
 def _weight(document: str, start: int, end: int, tokens: int) -> int:
-    """Return about the tokens of a text between others, where blanks cost none at its ends."""
+    """Return the approximate tokens of a text inside another, where outer blanks cost none."""
     spared = (start > 0 and not document[start - 1].isspace()) + (document[end - 1 : end] == " ")
     return max(1, tokens - spared)
 
@@ -113,7 +113,7 @@ def _filled(
 def _shrunk(
     pieces: Sequence[_Piece], first: int, last: int, done: int, excess: float
 ) -> tuple[int, int]:
-    """Return a window with about so many tokens less: at its end, and then of the overlap."""
+    """Return a window with fewer tokens: shortened at its end, then by its overlap."""
     while excess > 0 and last > done + 1:
         last -= 1
         excess -= pieces[last].weight
@@ -124,7 +124,7 @@ def _shrunk(
 
 
 def _overlapping(pieces: Sequence[_Piece], first: int, done: int, most: float) -> int:
-    """Return where the next window begins: as much before ``done`` as may overlap."""
+    """Return the start of the next window, by the overlap before ``done``."""
     start, weight = done, 0
     while start - 1 > first and weight + pieces[start - 1].weight <= most:
         start -= 1

@@ -1,4 +1,4 @@
-"""Attention over a pack: which tokens attend to which, as tiles, and the product that does it.
+"""Attention over a pack as tiles, and the plain product over them.
 
 Shapes: t tokens of the pack, g key-value heads, r query heads per key-value head, d width of a
 head; n spans of a tile, q query and k key positions of a span.
@@ -31,7 +31,7 @@ _LEAST_TILE_ROWS = 32
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """Positions of some spans of like length, computed by one batched product.
+    """Positions of several spans of similar length, computed by one batched product.
 
     Attributes:
         queries: Who attends, as positions in the pack, Shape (n, q) int64. Padding on the right
@@ -47,16 +47,16 @@ class Tile:
 
 
 class Attention(Protocol):
-    """Which tokens of a pack attend to which, planned once for all layers, and the product."""
+    """Protocol of an attention: plans once for all layers, then computes the products."""
 
     tokens_first: bool
     """Whether queries, keys and values are wanted with all heads of a token side by side."""
 
     def plan(self, spans: Sequence[Span], n_tokens: int) -> Any:
-        """Return how every position of the spans, which cover all t tokens, attends."""
+        """Return the plan for all positions of the spans, which cover all t tokens."""
 
     def plan_last(self, spans: Sequence[Span]) -> Any:
-        """Return how the last position of each span attends: as many queries as spans."""
+        """Return the plan for the last position of each span: one query per span."""
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, plan: Any) -> Tensor:
         """Return the mixed values of each query, Shape (q, g · r · d).
@@ -136,7 +136,7 @@ class TiledAttention:
 def _batches(
     spans: Sequence[Span], n_heads: int, most_elements: int, most_rows: int
 ) -> Iterator[list[Span]]:
-    """Return the spans, longest first, in batches of like length that keep the memory bound."""
+    """Yield batches of spans of similar length, longest first, within the memory bound."""
     batch: list[Span] = []
     most_keys = 0
     for span in sorted(spans, key=lambda span: (-span.length, -span.end_position)):
@@ -156,7 +156,7 @@ def _batches(
 
 
 def _tile(batch: Sequence[Span], queries: Tensor, rows: Tensor, device: torch.device) -> Tile:
-    """Return the tile of the given positions ``rows``, Shape (n, q), within each span."""
+    """Return the tile of the positions ``rows``, Shape (n, q), within each span."""
     last = rows.max(dim=1).values.tolist()
     visible = [
         torch.cat([torch.arange(part.start, part.stop) for part in span.chain()])[

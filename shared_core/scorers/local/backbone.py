@@ -1,4 +1,4 @@
-"""The Qwen3 transformer over a pack: the weights are those that transformers read.
+"""The Qwen3 transformer over a pack, with the weights of transformers' model.
 
 Only what a reranker needs is computed: no padding, no vocabulary, and in the last layer nothing but
 the last position of each document, where the answer is read. The residual stream, norms, rotations
@@ -35,7 +35,7 @@ _CHUNK_ROWS = {"cpu": 512}
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """The weights of one layer; norms are float32, and that of queries has 1/√d in it."""
+    """The weights of one layer. Norms are float32; the query norm includes 1/√d."""
 
     input_norm: Tensor
     qkv: Projection
@@ -48,7 +48,7 @@ class Layer:
 
 
 class Backbone:
-    """Returns the last hidden state of each document of a pack.
+    """Computes the last hidden state of each document of a pack.
 
     Attributes:
         n_weights: Weights in the layers.
@@ -106,12 +106,12 @@ class Backbone:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
+        """The device of the weights."""
         return self._embedding.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """What goes into matrix products."""
+        """The dtype of the inputs of matrix products."""
         return self._embedding.dtype
 
     def last_hidden(self, pack: Pack) -> Tensor:
@@ -173,13 +173,13 @@ class Backbone:
         return query, key, value
 
     def _empty(self, t: int, *rest: int) -> Tensor:
-        """Return room for what heads compute of t tokens, Shape (g, t, *rest, d)."""
+        """Return an empty tensor for the heads' values of t tokens, Shape (g, t, *rest, d)."""
         if self._attention.tokens_first:
             return self._embedding.new_empty(t, self._g, *rest, self._d).transpose(0, 1)
         return self._embedding.new_empty(self._g, t, *rest, self._d)
 
     def _rotated(self, heads: Tensor, weight: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Return normed heads turned by their positions' angles, Shape as given, float32."""
+        """Return normed heads rotated by their positions' angles, Shape unchanged, float32."""
         x = self._normed(heads.float(), weight)
         half = self._d // 2
         left, right = x[..., :half], x[..., half:]

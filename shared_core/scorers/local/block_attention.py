@@ -1,4 +1,4 @@
-"""Attention over a pack on CPUs: some queries of a span at a time, over the keys they may see.
+"""Attention over a pack on CPUs, in blocks of queries over their visible keys.
 
 A block's keys end where its queries end, so that little is computed above the diagonal and only
 the square on it is masked. What is held at a time stays in the cache and is allocated once for all
@@ -33,7 +33,7 @@ _FUSED_SHARE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some rows of a span that attend.
+    """The query rows of a span.
 
     Attributes:
         span: Whose they are.
@@ -52,13 +52,13 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class BlockPlan:
-    """The parts that attend, and room that every layer uses again."""
+    """The parts to compute, and the buffers that all layers share."""
 
     parts: list[Part]
     room: dict[str, Tensor] = field(default_factory=dict)
 
     def take(self, name: str, n_elements: int, like: Tensor) -> Tensor:
-        """Return room of that name and size, Shape (n_elements,); what was in it is lost."""
+        """Return a buffer by name and size, Shape (n_elements,); its content is lost."""
         held = self.room.get(name)
         if held is None or held.numel() < n_elements:
             held = self.room[name] = like.new_empty(n_elements)
@@ -76,11 +76,11 @@ class BlockAttention:
         self._above = torch.ones(self._rows, self._rows, dtype=torch.bool).triu(1)[:, None]
 
     def plan(self, spans: Sequence[Span], n_tokens: int) -> BlockPlan:  # noqa: ARG002
-        """Return how every position of the spans attends; see `Attention.plan`."""
+        """Return the plan for all positions of the spans; see `Attention.plan`."""
         return BlockPlan([Part(span, span.start, 0, span.length, _is_long(span)) for span in spans])
 
     def plan_last(self, spans: Sequence[Span]) -> BlockPlan:
-        """Return how the last position of each span attends, and no other."""
+        """Return the plan for the last position of each span alone."""
         return BlockPlan(
             [Part(span, place, span.length - 1, span.length) for place, span in enumerate(spans)]
         )
@@ -126,7 +126,7 @@ class BlockAttention:
 
 
 class _Prompts:
-    """Keys and values of one prompt after another, each in one piece.
+    """Contiguous keys and values of one prompt after another.
 
     What is in front of several documents is copied once, as long as they follow one another.
     """
@@ -137,7 +137,7 @@ class _Prompts:
         self._in_front: Span | None = None
 
     def up_to(self, span: Span) -> tuple[Tensor, ...]:
-        """Return the keys and values that the last token of a span sees, each Shape (g, k, d)."""
+        """Return the keys and values visible to a span's last token, each Shape (g, k, d)."""
         if _lies_whole(span):
             return tuple(source[:, : span.stop] for source in self._sources.values())
         missing = [span] if self._in_front is span.before else list(span.chain())
@@ -153,12 +153,12 @@ class _Prompts:
 
 
 def _lies_whole(span: Span) -> bool:
-    """Whether a pack begins with the span's prompt: as many tokens are in front of it in both."""
+    """Return whether a span's prompt is contiguous at the start of the pack."""
     return span.start == span.first_position
 
 
 def _is_long(span: Span) -> bool:
-    """Whether the fused kernel is the faster one."""
+    """Return whether the fused kernel is faster for this span."""
     return (
         span.end_position >= _FUSED_KEYS and span.first_position <= _FUSED_SHARE * span.end_position
     )

@@ -1,4 +1,4 @@
-"""A checkpoint looked at before its weights are read, by either local backend."""
+"""Checks of a checkpoint before its weights are read, for both local backends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ENDS = ("<|im_end|>", "<|endoftext|>")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint that can be scored with.
+    """A checkpoint that passed all checks.
 
     Attributes:
         folder: Where its files are.
@@ -53,7 +53,7 @@ class Checkpoint:
 
     @property
     def is_causal(self) -> bool:
-        """Whether its head is that of a language model, and not a converted one."""
+        """Whether the head is that of a language model, not of a converted classifier."""
         return self.architecture is Qwen3ForCausalLM
 
 
@@ -65,7 +65,7 @@ def open_checkpoint(
     *,
     reads_quantised: bool = False,
 ) -> Checkpoint:
-    """Return a checkpoint, having refused what would score wrongly; its weights are not read.
+    """Return a checkpoint that scores correctly; its weights are not read yet.
 
     Args:
         source: A folder, or a name on the hub.
@@ -100,7 +100,7 @@ def open_checkpoint(
 
 
 def bounded_length(config: Any, max_length: int) -> int:
-    """Return the most tokens of a prompt that the model has positions for."""
+    """Return the prompt length that the model has positions for."""
     limit = int(config.max_position_embeddings)
     if max_length > limit:
         logger.warning(
@@ -113,7 +113,7 @@ def bounded_length(config: Any, max_length: int) -> int:
 
 
 def check_vocabulary(tokenizer: Tokenizer, config: Any, folder: Path, name: str) -> None:
-    """Raise if the tokenizer is not the one that the model was trained with, as far as it shows.
+    """Raise if the tokenizer visibly differs from the one that the model was trained with.
 
     Raises:
         UnsupportedModelError: Names the token or the number that gives it away.

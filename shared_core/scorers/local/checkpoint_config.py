@@ -1,4 +1,4 @@
-"""What a checkpoint's config says, and whether the forward here computes just that."""
+"""Checks of a checkpoint's config: the forward pass here must compute exactly that model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _POSITIONAL_ROPE_TYPES = ("default", "linear", "yarn", "llama3")
 
 
 def load_config(folder: Path, name: str) -> tuple[Any, dict[str, Any]]:
-    """Return a checkpoint's config, and what its file says. No code of a checkpoint is ever run.
+    """Return a checkpoint's config and the content of its file. No checkpoint code is run.
 
     Args:
         folder: The checkpoint's.
@@ -39,7 +39,7 @@ def load_config(folder: Path, name: str) -> tuple[Any, dict[str, Any]]:
 
 
 def check_config(config: Any, stated: Mapping[str, Any], name: str) -> Any:
-    """Return the class that reads this checkpoint.
+    """Return the transformers class that reads this checkpoint.
 
     Args:
         config: As transformers reads it.

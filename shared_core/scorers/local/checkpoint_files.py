@@ -1,4 +1,4 @@
-"""The files of a checkpoint: fetched, and refused where they would be read wrongly. No torch.
+"""Download and checks of a checkpoint's files, without torch.
 
 What is refused here shows in names and in JSON alone: adapters, quantised weights, and folders of
 which one reader would take other weights than the next.
@@ -27,7 +27,7 @@ _QUANTISATION_KEYS = ("quantization_config", "compression_config")
 
 
 def checkpoint_folder(source: str, hub_options: dict[str, Any]) -> Path:
-    """Return the folder of a checkpoint, whose files are downloaded if it is on the hub.
+    """Return the folder of a checkpoint, downloaded if it is on the hub.
 
     Only the files that are read are downloaded, so that the other formats that a repository may
     have do not matter.
@@ -55,7 +55,7 @@ def checkpoint_folder(source: str, hub_options: dict[str, Any]) -> Path:
 
 
 def read_config(folder: Path, name: str) -> dict[str, Any]:
-    """Return what ``config.json`` says, having refused what is no checkpoint of its own.
+    """Return the content of ``config.json``; adapters and other folders are refused.
 
     Args:
         folder: The checkpoint's.
@@ -81,7 +81,7 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
 
 
 def quantisation(folder: Path, config: dict[str, Any]) -> str | None:
-    """Return how the weights are quantised, and where that is said; ``None`` if they are not."""
+    """Return the weights' quantisation and where it is stated, ``None`` without any."""
     for part in (config, *(value for value in config.values() if isinstance(value, dict))):
         for key in _QUANTISATION_KEYS:
             if part.get(key):
@@ -105,7 +105,7 @@ def refuse_quantised(folder: Path, config: dict[str, Any], name: str) -> None:
 
 
 def weight_files(folder: Path, name: str) -> tuple[list[Path], dict[str, str] | None]:
-    """Return the files of the weights, and which tensor an index says is in which of them.
+    """Return the weight files, and the file of each tensor if there is an index.
 
     Without an index there is one file, and ``None``.
 
@@ -145,7 +145,7 @@ def weight_files(folder: Path, name: str) -> tuple[list[Path], dict[str, str] | 
 
 
 def _weight_map(index: Path) -> dict[str, str]:
-    """Return the file of each tensor, of an index."""
+    """Return the file of each tensor from an index."""
     weight_map = _json_object(index, str(index)).get("weight_map")
     if not isinstance(weight_map, dict) or not all(
         isinstance(file, str) and file == Path(file).name for file in weight_map.values()

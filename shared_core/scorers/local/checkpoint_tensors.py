@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint beside those that the forward reads: none missing, none unread.
+"""Checks that a checkpoint's tensors are exactly those that the forward pass reads.
 
 Files are judged by their headers, before gigabytes are read. A tensor that the file has and nobody
 reads means that the model is another one than its config says: an adapter's, a bias, the scales of
@@ -40,7 +40,7 @@ _SCALES = re.compile(r"scale|zero|qweight|packed|absmax|quant|g_idx|SCB")
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says of a tensor: its dtype in the words of safetensors, and its shape."""
+    """A tensor's entry in a safetensors header: its dtype, as spelled there, and its shape."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -164,7 +164,7 @@ def check_tensors(
     answer_ids: Sequence[int],
     reads_quantised: bool = False,
 ) -> None:
-    """Raise unless the files hold exactly what is read, and nothing else that matters.
+    """Raise unless the files hold exactly the tensors that are read.
 
     Harmless are a head beside tied embeddings that has their rows, and rotary frequencies that are
     those of the config.
@@ -212,7 +212,7 @@ def check_tensors(
 
 
 def check_missing(absent: Sequence[str], name: str) -> None:
-    """Raise if there are weights that the files lack."""
+    """Raise if weights are missing from the files."""
     if absent:
         raise UnsupportedModelError(
             f"{name!r} lacks the weights {_shown(absent)}. They would be newly initialised, and "
@@ -222,7 +222,7 @@ def check_missing(absent: Sequence[str], name: str) -> None:
 
 
 def check_unread(unread: Sequence[str], name: str) -> None:
-    """Raise if there are tensors that nothing reads."""
+    """Raise if the files have tensors that are not read."""
     if unread:
         raise UnsupportedModelError(
             f"{name!r} has weights that nothing would read: {_shown(sorted(unread))}. "
@@ -231,7 +231,7 @@ def check_unread(unread: Sequence[str], name: str) -> None:
 
 
 def is_frequency(tensor: str) -> bool:
-    """Whether a name is that of saved rotary frequencies, which are computed anew."""
+    """Return whether a name is that of saved rotary frequencies, which are recomputed."""
     return _FREQUENCIES.fullmatch(tensor) is not None
 
 
@@ -244,7 +244,7 @@ def _spared(
     answer_ids: Sequence[int],
     name: str,
 ) -> bool:
-    """Whether a tensor that nobody reads changes nothing.
+    """Return whether an unread tensor can be ignored safely.
 
     Raises:
         UnsupportedModelError: It contradicts what is read instead.
@@ -282,7 +282,7 @@ def _rope(config: Any) -> Mapping[str, Any]:
 
 
 def _reason(unread: Sequence[str]) -> str:
-    """Return what such names are a sign of."""
+    """Return the probable reason for unread tensors with these names."""
     if any(map(_ADAPTER.search, unread)):
         return (
             "They are those of an adapter (LoRA) that was not merged: see peft's merge_and_unload"

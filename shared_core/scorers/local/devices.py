@@ -55,7 +55,7 @@ def _best_device() -> str:
 
 
 def dtype_of(options: RerankerOptions, device: torch.device) -> torch.dtype:
-    """Return the dtype that a model is computed in.
+    """Return the dtype of a model's computation.
 
     ``"auto"`` is float32 for the bundled model, which is small and whose scores are then the same
     everywhere; for others see `choose_dtype`.

@@ -1,4 +1,4 @@
-"""Attention over a pack by one call of a variable-length kernel: on CUDA, in half precision.
+"""Attention over a pack by a variable-length CUDA kernel, in half precision.
 
 Every span is a sequence of its own: its queries lie in the pack as they are needed, its keys and
 values are gathered from all that is before it in its prompt and from itself. The kernel's causal
@@ -34,7 +34,7 @@ _MOST_KEYS = 65536
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
-    """What one call computes.
+    """The arguments of one kernel call.
 
     Attributes:
         queries: The queries of its n sequences, one after the other.
@@ -132,7 +132,7 @@ def cuda_kernel(
     most_queries: int,
     most_keys: int,
 ) -> Tensor:
-    """Return what torch's own build of the kernel computes. See `Kernel`."""
+    """Call the kernel of torch's own build. See `Kernel`."""
     mixed: Tensor = torch.ops.aten._flash_attention_forward(
         query, key, value, query_starts, key_starts, most_queries, most_keys,
         0.0, True, False, scale=1.0,
@@ -144,7 +144,7 @@ def cuda_kernel(
 def choose_attention(
     device: torch.device, dtype: torch.dtype, n_heads: int, n_kv_heads: int, head_width: int
 ) -> Attention:
-    """Return the fastest attention of the device: the kernel's only if it agrees with the plain."""
+    """Return the fastest attention of a device; the kernel is used only if it is right."""
     if device.type == "cpu":
         return BlockAttention()
     plain = TiledAttention(n_heads, device)

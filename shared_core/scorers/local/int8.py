@@ -23,7 +23,7 @@ _INPUT_LIMIT = 127
 
 
 def project_int8(*layers: nn.Linear) -> Joined:
-    """Return the products of the layers in eight bits; their input is quantised once.
+    """Return the layers in eight bits; their common input is quantised once.
 
     Raises:
         ConfigurationError: The layers are not on a CPU, or it cannot.
@@ -37,7 +37,7 @@ def project_int8(*layers: nn.Linear) -> Joined:
 
 
 class Int8:
-    """A quantised product.
+    """A linear layer in eight bits.
 
     Args:
         weight: Shape (o, i), any floating dtype.

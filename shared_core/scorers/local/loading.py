@@ -1,4 +1,4 @@
-"""Reading a Qwen3 reranker checkpoint, and refusing what would score wrongly.
+"""Loading of a Qwen3 reranker checkpoint; one that would score wrongly is refused.
 
 Two kinds of checkpoint are read: the original causal language model, whose head rows for "yes" and
 "no" are subtracted, and a conversion to one-label ``Qwen3ForSequenceClassification``, whose only
@@ -100,7 +100,7 @@ def load_model(options: RerankerOptions) -> LoadedModel:
 
 
 def resolve_source(options: RerankerOptions) -> tuple[str, dict[str, Any]]:
-    """Return what ``from_pretrained`` takes: a folder or hub name, and its hub options."""
+    """Return the arguments of ``from_pretrained``: a folder or hub name, and hub options."""
     if options.model == TINY:
         logger.warning(
             'model="tiny" is a demonstration model, for wiring and not for quality: '
@@ -139,7 +139,7 @@ def _modelscope_folder(options: RerankerOptions) -> str:
 
 
 def check_report(report: dict[str, Any], name: str) -> None:
-    """Raise if transformers read other tensors than the checkpoint has."""
+    """Raise if the tensors that transformers read differ from those of the checkpoint."""
     absent = sorted(report.get("missing_keys", ()))
     check_missing(absent + sorted(str(key) for key in report.get("mismatched_keys", ())), name)
     unread = (key for key in report.get("unexpected_keys", ()) if key != HEAD)
@@ -149,7 +149,7 @@ def check_report(report: dict[str, Any], name: str) -> None:
 def _margin_weight(
     model: Qwen3ForCausalLM | Qwen3ForSequenceClassification, encoder: PairEncoder
 ) -> Tensor:
-    """Return the one head row that gives the margin, Shape (width,) float32."""
+    """Return the head row that gives the margin, Shape (width,) float32."""
     if isinstance(model, Qwen3ForSequenceClassification):
         row: Tensor = model.score.weight.detach()[0]
         return row.float()

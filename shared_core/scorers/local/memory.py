@@ -1,4 +1,4 @@
-"""Giving memory back to the operating system."""
+"""Return of freed memory to the operating system."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def give_back() -> None:
-    """Return freed memory to the system, where the C library keeps it for itself otherwise.
+    """Return freed memory to the system, where the C library would keep it.
 
     glibc does, in one arena per thread: the weights that transformers' threads have read and that
     were replaced since would stay in memory, 0.9 GB with the 0.6B.

@@ -1,4 +1,4 @@
-"""Where a model's files are: mistakes in its name are told apart before anything is loaded.
+"""Location of a model's files, with precise errors for wrong names before anything is loaded.
 
 Neither torch nor transformers is imported for it.
 """
@@ -29,7 +29,7 @@ _GGUF = (
 
 
 def locate_model(options: RerankerOptions) -> RerankerOptions:
-    """Return the options to load with: without a network, those that never ask for one.
+    """Return the options to load with; without a network, they forbid downloads.
 
     A hub is asked once, whether it has the model, and for at most five seconds.
 
@@ -67,7 +67,7 @@ def locate_model(options: RerankerOptions) -> RerankerOptions:
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuse a folder without the files of a checkpoint, naming what it has."""
+    """Raise if a folder is not a checkpoint; the message names its files."""
     names = sorted(child.name for child in folder.iterdir())
     if not names:
         raise ModelLoadError(f"the folder {str(folder)!r} is empty: expected {_EXPECTED}")
@@ -88,7 +88,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _check_names(where: str, names: Collection[str]) -> None:
-    """Refuse a checkpoint that lacks files."""
+    """Raise if a checkpoint lacks files."""
     gguf = [name for name in names if name.lower().endswith(".gguf")]
     missing = []
     if "config.json" not in names:
@@ -107,7 +107,7 @@ def _check_names(where: str, names: Collection[str]) -> None:
 
 
 def _pools(modules: Path) -> bool:
-    """Whether this is a sentence-transformers model that makes one vector of a text."""
+    """Return whether this is a sentence-transformers model that embeds texts."""
     try:
         listed = json.loads(modules.read_text("utf-8"))
         return any(str(module["type"]).endswith("Pooling") for module in listed)
@@ -123,7 +123,7 @@ def _refuse_embedding(name: str) -> NoReturn:
 
 
 def _no_folder(path: Path) -> str:
-    """Return what to say of a folder that does not exist: from where on, and what is near."""
+    """Return the error message for a missing folder: where the path ends, and similar names."""
     there = next(parent for parent in (*path.parents, Path("/")) if parent.is_dir())
     first = path.relative_to(there).parts[0] if path.is_relative_to(there) else path.name
     try:
@@ -134,7 +134,7 @@ def _no_folder(path: Path) -> str:
 
 
 def _located_on_hub(options: RerankerOptions) -> RerankerOptions:
-    """Ask the hub for the list of a model's files, unless that is forbidden."""
+    """Return the options after asking the hub for the model's files, unless offline."""
     try:
         import huggingface_hub as hub
         from huggingface_hub import constants, errors
@@ -191,13 +191,13 @@ def _located_on_hub(options: RerankerOptions) -> RerankerOptions:
 
 
 def _perhaps_a_folder(name: str) -> str:
-    """Return what to say of a name like ``models/qwen`` where there is a folder ``models``."""
+    """Return a hint for a name like ``models/qwen`` where a folder ``models`` exists."""
     path = Path(name)
     return f" As a path: {_no_folder(path)}" if path.parent.is_dir() else ""
 
 
 def _not_here(options: RerankerOptions) -> str:
-    """Return what to say of a hub's model that is not on this machine."""
+    """Return the error message for a hub model that is not on this machine."""
     where = "the cache of this machine" if options.cache_dir is None else options.cache_dir
     return (
         f"{options.model!r} is not in {where}. Where there is a network, download it with: "

@@ -1,4 +1,4 @@
-"""The plan that turns encoded prompts into packs. Plain Python; no tensor is made here.
+"""Packing of encoded prompts into sequences without padding. Plain Python, without tensors.
 
 A pack is one sequence without padding::
 
@@ -42,7 +42,7 @@ class Span:
 
     @property
     def end_position(self) -> int:
-        """The position id after the last token: tokens of the whole prompt up to here."""
+        """The position id after the last token, which is the prompt's length up to here."""
         return self.first_position + self.length
 
     def chain(self) -> Iterator[Span]:
@@ -100,7 +100,7 @@ def build_pack(groups: Sequence[EncodedGroup], documents: Sequence[tuple[int, in
 
 
 def _shared_length(prefixes: Sequence[list[int]]) -> int:
-    """Return how many ids all prefixes begin with; 0 where there is only one, which is whole."""
+    """Return the number of ids that all prefixes share; 0 for a single prefix."""
     distinct = list({id(prefix): prefix for prefix in prefixes}.values())
     if len(distinct) < 2:
         return 0
@@ -115,7 +115,7 @@ def _shared_length(prefixes: Sequence[list[int]]) -> int:
 def plan_packs(
     groups: Sequence[EncodedGroup], max_batch_tokens: int
 ) -> list[list[tuple[int, int]]]:
-    """Return which (group, document) pairs go into which pack.
+    """Return the (group, document) pairs of each pack.
 
     Documents of a query are taken longest first, so that the greatest memory is asked for at the
     start and documents of similar length lie together. A pack is closed when the next document

@@ -1,4 +1,4 @@
-"""Settings of the process that change scores: ours while something is computed, theirs after it.
+"""Process-wide torch settings that affect scores: set for a computation, restored after it.
 
 What torch keeps per thread (autocast, a default device, grad mode, function transforms, modes that
 intercept operators) does not reach a scorer, which computes in a thread of its own. What it keeps
@@ -25,7 +25,7 @@ _MOST_TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class _Setting:
-    """A setting of the process.
+    """A process-wide setting of torch.
 
     Attributes:
         read: Returns its value.
@@ -40,7 +40,7 @@ class _Setting:
     inherited: Any = None
 
     def give_back(self, value: Any) -> None:
-        """Set a value that was read, or take it over where that is the same."""
+        """Restore a value, or inherit it where that is the same."""
         if self.inherited is not None:
             self.write(self.inherited)
         if self.read() != value:
@@ -86,7 +86,7 @@ def _needs(setting: _Setting) -> bool:
 
 
 def _take() -> bool:
-    """Set what is not as we need it, remembering whose it was; return whether anything was."""
+    """Set and remember every setting with another value; return whether there was any."""
     taken = False
     for place, setting in enumerate(_settings()):
         if _needs(setting):
@@ -98,7 +98,7 @@ def _take() -> bool:
 
 @contextmanager
 def own_settings() -> Iterator[None]:
-    """Have the process's settings as we need them within. Re-entrant, for all threads."""
+    """Hold the settings that scores need. Re-entrant, for all threads."""
     global _under_way
     with _lock:
         _under_way += 1
@@ -117,7 +117,7 @@ def own_settings() -> Iterator[None]:
 
 
 def computed(compute: Callable[[], Result]) -> Result:
-    """Return what is computed under our settings, once more if they were changed meanwhile."""
+    """Compute under the settings of `own_settings`, again if they were changed meanwhile."""
     for _ in range(_MOST_TRIES):
         with own_settings():
             result = compute()

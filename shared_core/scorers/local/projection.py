@@ -1,4 +1,4 @@
-"""Matrix products with fixed weights, where nearly all of the time goes.
+"""Matrix products with fixed weights, which take nearly all of the time.
 
 A projection is one linear layer, or several over the same input. Shapes: t rows, i inputs, o
 outputs.
@@ -25,7 +25,7 @@ _ROWS_MULTIPLE = 16
 
 
 def project(*layers: nn.Linear) -> Projection:
-    """Return the products of the layers, in the fastest form of the device that is as exact.
+    """Return the layers in the fastest form of the device that is equally exact.
 
     Packed products are as fast one by one, and faster to load. Elsewhere fewer products are better.
     """
@@ -36,18 +36,18 @@ def project(*layers: nn.Linear) -> Projection:
 
 
 class Apart:
-    """Products of one input, one by one."""
+    """Several layers over one input, computed separately."""
 
     def __init__(self, products: Sequence[Product]) -> None:
         self._products = products
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return the outputs of each, Shapes (t, o)."""
+        """Return the outputs of each layer, Shapes (t, o)."""
         return tuple(product(x) for product in self._products)
 
 
 class Joined:
-    """Products of one input as one, which reads it once.
+    """Several layers over one input, computed as one product, which reads the input once.
 
     Args:
         layers: The layers, which are emptied.
@@ -63,12 +63,12 @@ class Joined:
         self._product = product(weights[0] if len(layers) == 1 else torch.cat(weights), bias)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return the outputs of each, Shapes (t, o); they share memory."""
+        """Return the outputs of each layer, Shapes (t, o), in shared memory."""
         return torch.split(self._product(x), self._sizes, dim=1)
 
 
 class Dense:
-    """Weights as they are.
+    """A linear layer with unchanged weights.
 
     Args:
         weight: Shape (o, i).
@@ -84,7 +84,7 @@ class Dense:
 
 
 class Packed:
-    """Weights laid out once as oneDNN wants them, instead of in every call. CPU only.
+    """A linear layer whose weights are packed once for oneDNN. CPU only.
 
     Takes what `Dense` takes. torch's compiler makes these calls too (torch
     ``_inductor/fx_passes/mkldnn_fusion.py``).
@@ -103,7 +103,7 @@ class Packed:
 
 
 def filled_up(x: Tensor) -> Tensor:
-    """Return the rows and as many of zeros as make their number a multiple of 16.
+    """Return the rows, padded with zeros to a multiple of 16.
 
     oneDNN compiles and keeps a kernel for every number of rows that it meets, up to 1,024 of them.
     """
@@ -113,7 +113,7 @@ def filled_up(x: Tensor) -> Tensor:
 
 @functools.cache
 def can_pack(dtype: torch.dtype) -> bool:
-    """Whether this CPU and this torch compute packed products in the dtype, as exactly."""
+    """Return whether packed products work on this CPU and torch in the dtype, and are exact."""
     weight = torch.linspace(-1, 1, 64 * 32, dtype=torch.float32).view(64, 32).to(dtype)
     x = torch.linspace(-1, 1, 16 * 32, dtype=torch.float32).view(16, 32).to(dtype)
     try:
@@ -124,7 +124,7 @@ def can_pack(dtype: torch.dtype) -> bool:
 
 
 def taken(layer: nn.Linear) -> tuple[Tensor, Tensor | None]:
-    """Return a layer's weight, Shape (o, i), and bias, and leave it none.
+    """Move a layer's weight, Shape (o, i), and bias out of the layer.
 
     So that no more than a projection is in memory twice.
     """

@@ -1,4 +1,4 @@
-"""Weights turned so that eight bits suffice, without changing what the model computes.
+"""Rotation of the weights, so that eight bits suffice and the model stays the same.
 
 A few channels of a language model are far larger than the rest, and a token has one scale for all
 of its channels. A rotation spreads them evenly. It costs nothing later: the residual stream is
@@ -50,7 +50,7 @@ class Rotation:
 
 
 def rotate_layer(layer: Any, stream: Rotation, heads: Rotation) -> None:
-    """Replace the weights of a layer by those for a turned residual stream, in float32.
+    """Rotate the weights of a layer for a rotated residual stream, in float32.
 
     Norm weights go into the products that follow them, since a norm with weights does not commute
     with a rotation; those of queries and keys stay.

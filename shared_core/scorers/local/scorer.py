@@ -1,4 +1,4 @@
-"""The local scorer: transformers and torch, one packed forward for many documents."""
+"""The local scorer, on transformers and torch: one packed forward for many documents."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class TransformersScorer:
         renew_in_children(self)
 
     def renew(self) -> None:
-        """Begin without calls; see `shared_core.forking`."""
+        """Reset the calls in progress; see `shared_core.forking`."""
         self._calls = self._unloads = 0
 
     @property
@@ -64,7 +64,7 @@ class TransformersScorer:
         return self._loaded is not None
 
     def load(self) -> LoadedModel:
-        """Return the model, reading it if need be: once, whatever the number of threads."""
+        """Return the model, loaded once for all threads."""
         loaded = self._loaded
         return self._worker.run(self._loading()) if loaded is None else loaded
 
@@ -79,7 +79,7 @@ class TransformersScorer:
         return _placement(self.load())
 
     def token_meter(self) -> EncoderMeter:
-        """Return what measures documents; it does not wait for a forward in progress."""
+        """Return the token counter; it does not wait for a forward in progress."""
         return EncoderMeter(self.load().encoder)
 
     def unload(self) -> None:
@@ -89,7 +89,7 @@ class TransformersScorer:
                 self._worker.run(self._unloading())
 
     def close(self) -> None:
-        """Free the weights, after the forward in progress, for good."""
+        """Free the weights for good, after the forward in progress."""
         self._worker.close()
         self._free()
 
@@ -244,7 +244,7 @@ class TransformersScorer:
         return None
 
     def _halve_budget(self, loaded: LoadedModel, pack_tokens: int) -> int:
-        """Return half of what did not fit, which is the budget of all later packs too."""
+        """Return half of the budget that did not fit; later packs use it too."""
         budget = self._max_batch_tokens = max(1, pack_tokens // 2)
         if loaded.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -261,7 +261,7 @@ class TransformersScorer:
 
 
 def _encoding(encoder: PairEncoder, request: ScoreRequest) -> Job[EncodedGroup]:
-    """Return a request's token ids; every slice of its documents is a step."""
+    """Return a request's token ids, in steps of a slice of its documents."""
     check_encodable(render_fields(request.instruction, request.query), request.documents)
     group = encoder.encode(request.instruction, request.query, request.documents[:_SLICE])
     for start in range(_SLICE, len(request.documents), _SLICE):
@@ -274,7 +274,7 @@ def _encoding(encoder: PairEncoder, request: ScoreRequest) -> Job[EncodedGroup]:
 
 
 def _is_in_bad_fork(device: torch.device) -> bool:
-    """Whether what the parent process put on a device is out of reach."""
+    """Return whether the parent process's data on a device is out of reach."""
     if device.type == "cuda":
         return torch.cuda._is_in_bad_fork()
     return device.type == "mps" and torch.mps._is_in_bad_fork()
@@ -295,7 +295,7 @@ def _forward(loaded: LoadedModel, pack: Pack) -> list[float]:
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether torch ran out of memory; on CPU and MPS that is a plain RuntimeError."""
+    """Return whether torch ran out of memory; on CPU and MPS that is a plain RuntimeError."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     message = str(error).lower()

@@ -1,4 +1,4 @@
-"""How many threads a forward takes, and setting that for one thread of Python's alone.
+"""The number of threads of a forward pass, set for one Python thread alone.
 
 ``torch.set_num_threads`` is for the process: threads that begin later inherit it. OpenMP's own
 setting belongs to the thread that makes it, so that is used where torch's library can be found.
@@ -22,7 +22,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def choose_threads(wanted: int | None, n_weights: int) -> int:
-    """Return how many threads to compute with.
+    """Return the number of threads to compute with.
 
     Args:
         wanted: The option; ``None`` is as many as pay.
@@ -34,7 +34,7 @@ def choose_threads(wanted: int | None, n_weights: int) -> int:
 
 
 def available_cpus() -> int:
-    """Return how many CPUs this process may use: by affinity, and by a container's quota."""
+    """Return the number of CPUs of this process, by affinity and container quota."""
     affinity = getattr(os, "sched_getaffinity", None)
     cpus = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
     return max(1, min(cpus, _quota(_CGROUP) or cpus))
@@ -55,7 +55,7 @@ def _quota(cgroup: Path) -> int | None:
 
 @contextmanager
 def computing_with(threads: int) -> Iterator[None]:
-    """Compute with so many threads within, in this thread, which is to be one of ours."""
+    """Compute with this number of threads in the current thread."""
     before = torch.get_num_threads()
     if threads == before:
         yield

@@ -1,4 +1,4 @@
-"""Reading a checkpoint's tokenizer: the file itself, without the wrapper around it.
+"""Loading of a checkpoint's tokenizer from ``tokenizer.json`` alone.
 
 transformers' ``AutoTokenizer`` builds the same from the same file, takes seconds to do so, and may
 run a checkpoint's own code.
@@ -16,7 +16,7 @@ from shared_core.errors import UnsupportedModelError
 
 
 def read_tokenizer(source: str, hub_options: dict[str, Any], name: str) -> Tokenizer:
-    """Return the tokenizer of a checkpoint; one without ``tokenizer.json`` is converted.
+    """Return the tokenizer of a checkpoint, converted if there is no ``tokenizer.json``.
 
     Args:
         source: A folder, or a name on the hub.

@@ -1,1 +1,1 @@
-"""Scoring by a server: any that reranks, through httpx."""
+"""Scoring by any reranking server, through httpx."""

@@ -1,4 +1,4 @@
-"""Which dialect to speak: the one named, a vendor's own, or the most exact that there is."""
+"""Choice of the dialect: the named one, the vendor's, or the server's most exact one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FAMILIES = ("vllm", "sglang")  # names that stand for whichever of a server's r
 
 
 def named_dialect(options: RerankerOptions) -> type[Dialect] | Dialect | None:
-    """Return the dialect that the options name or whose host they give; no server is asked.
+    """Return the dialect named by the options or their host, without asking a server.
 
     Raises:
         ConfigurationError: There is no dialect of that name.
@@ -39,7 +39,7 @@ def named_dialect(options: RerankerOptions) -> type[Dialect] | Dialect | None:
 def is_known(
     named: type[Dialect] | Dialect | None, base_url: str, template: TemplateOption
 ) -> bool:
-    """Whether there is nothing to ask the server about itself."""
+    """Return whether the server need not be asked about itself."""
     if named is None:
         return False
     has_own_host = getattr(named, "base_url", None) is not None
@@ -55,7 +55,7 @@ def choose_dialect(
     facts: Facts,
     base_url: str,
 ) -> Dialect:
-    """Return the dialect to speak, with the limits that the server states.
+    """Return the dialect to use, with the limits that the server states.
 
     Raises:
         ConfigurationError: None is named, and the server is not known or cannot score.
@@ -75,7 +75,7 @@ def choose_dialect(
 
 
 def _best_dialect(options: RerankerOptions, facts: Facts, base_url: str) -> type[Dialect]:
-    """Return the most exact dialect of a server that told what it is."""
+    """Return the most exact dialect of a server that stated its software."""
     family = facts.server if options.dialect == "auto" else options.dialect
     if family == "vllm":
         return _best_vllm_route(facts, base_url)
@@ -109,7 +109,7 @@ def _best_vllm_route(facts: Facts, base_url: str) -> type[Dialect]:
 
 
 def check_model(options: RerankerOptions, facts: Facts) -> None:
-    """Raise if a server that serves by name does not serve this one."""
+    """Raise if a server that lists its models does not list this one."""
     serves_by_name = facts.server in ("vllm", "infinity", "xinference", "ollama", "litellm")
     if serves_by_name and facts.models and options.model not in facts.models:
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""Connections to one server. One that holds bytes nobody asked for is never used again.
+"""Connections to one server. A connection with unexpected bytes is never used again.
 
 A server that answers one request twice leaves the second answer behind: in the socket, in the TLS
 layer, or in what was read already. The next request on that connection would get it.
@@ -57,7 +57,7 @@ def make_pool(
 
 
 class WatchedBackend(httpcore.AsyncNetworkBackend):
-    """Opens connections that notice what was not asked for.
+    """Opens connections that detect unexpected bytes.
 
     Args:
         proxy: What is connected to; ``None`` is the server itself.
@@ -91,7 +91,7 @@ class WatchedBackend(httpcore.AsyncNetworkBackend):
         await self._backend.sleep(seconds)
 
     def distrust(self) -> None:
-        """Use no connection for a second request any more."""
+        """Stop reusing connections."""
         if not self.is_distrusted:
             logger.warning(
                 "the server sent more than was asked for: no connection to it is used twice"
@@ -100,7 +100,7 @@ class WatchedBackend(httpcore.AsyncNetworkBackend):
 
 
 class Connection(httpcore.AsyncNetworkStream):
-    """A connection that follows the replies on it, to know where each of them ends.
+    """A connection that parses its replies, to know where each of them ends.
 
     Args:
         stream: The connection.
@@ -141,7 +141,7 @@ class Connection(httpcore.AsyncNetworkStream):
         return data
 
     def has_surplus(self) -> bool:
-        """Whether more has arrived than the reply that was asked for."""
+        """Return whether more than the expected reply has arrived."""
         if not self._held_surplus and self._reply.their_state is h11.DONE:
             left = self._ahead or self._reply.trailing_data[0] or self._has_in_tls()
             self._held_surplus = bool(left)
@@ -161,7 +161,7 @@ class Connection(httpcore.AsyncNetworkStream):
         await self._stream.aclose()
 
     def _begin(self) -> None:
-        """Expect the reply to another request; of GET and POST it ends in the same way."""
+        """Expect the reply to another request; replies to GET and POST end in the same way."""
         self._reply = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LONGEST_HEAD)
         self._reply.send(h11.Request(method="GET", target="/", headers=[("host", "x")]))
         self._reply.send(h11.EndOfMessage())

@@ -1,4 +1,4 @@
-"""What stands behind an address: which server, which version, what it serves."""
+"""Discovery of a server: its software, its version and its models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _VLLM_ROUTES = ("/classify", "/v1/rerank", "/score", "/v1/completions", "/genera
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a server says of itself; ``None`` and empty is what it does not say.
+    """A server's statements about itself; ``None`` and empty mean that there is none.
 
     Attributes:
         server: The name of its software, as the dialects call it.
@@ -46,13 +46,13 @@ class Facts:
     refusal: ServerStatusError | None = None
 
     def is_at_least(self, *version: int) -> bool:
-        """Whether the server's version is this or a later one; an unknown one is not."""
+        """Return whether the server's version is at least this one; an unknown version is not."""
         numbers = re.findall(r"\d+", self.version or "")[:3]
         return bool(numbers) and tuple(map(int, numbers)) >= version
 
 
 class _Asker:
-    """Asks one server after its pages, and remembers a refusal."""
+    """Requests a server's information pages, and remembers a refusal."""
 
     def __init__(self, session: HttpSession, root: str, *, is_named: bool) -> None:
         self._session = session
@@ -75,7 +75,7 @@ class _Asker:
         return decoded if isinstance(decoded, Mapping) else {}
 
     async def has_route(self, path: str) -> bool:
-        """Return whether a POST could be sent to a path: a GET is refused as a method."""
+        """Return whether a path accepts POST: a GET to it gives status 405."""
         try:
             await self._session.get(join(self._root, path))
         except ServerStatusError as error:
@@ -86,7 +86,7 @@ class _Asker:
 
 
 async def discover(session: HttpSession, root: str, *, is_named: bool = False) -> Facts:
-    """Ask a server what it is: a few GETs, from the most to the least telling.
+    """Return a server's facts, by a few GETs, the most informative first.
 
     Args:
         session: The way to it.

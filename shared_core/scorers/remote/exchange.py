@@ -1,4 +1,4 @@
-"""One request and its answer, over the connections of one event loop."""
+"""HTTP exchanges over the connections of one event loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shared_core.scorers.remote.reply import Reply, longest_reply, read_body, re
 
 
 class Exchange:
-    """Sends requests and reads their answers, each within bounds of time and memory.
+    """Sends requests and reads their replies, within bounds of time and memory.
 
     Args:
         headers: Of every request.
@@ -134,7 +134,7 @@ class Exchange:
         raise status_error(url, response.status, head, body, self._redact, self._way)
 
     def _proxy_error(self, url: str, problem: str) -> RemoteError:
-        """Return the error of a proxy that cannot be reached, or does not connect us."""
+        """Return the error for a proxy that cannot be reached or refuses to connect."""
         status = re.match("[1-5][0-9][0-9]", problem)
         if status is not None:
             error = status_error(url, int(status[0]), {}, b"", self._redact, self._way)

@@ -1,4 +1,4 @@
-"""What went wrong with a request, in words: the server's own, safe to show, and what to try."""
+"""Error messages of failed requests: the server's text, safe to show, and advice."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _ADVICE = {
 
 
 def advice(status: int) -> str:
-    """Return what to try after an error status; empty if there is nothing to say."""
+    """Return advice for an error status, or an empty string."""
     return _ADVICE.get(status, "")
 
 
@@ -61,7 +61,7 @@ def status_error(
     redact: Callable[[str], str],
     way: str = "",
 ) -> ServerStatusError:
-    """Return the error of an answer with an error status.
+    """Return the error for a reply with an error status.
 
     Args:
         url: What was asked.
@@ -159,7 +159,7 @@ def _validation_message(error: Any, depth: int) -> str:
 
 
 def _scalar(value: Any) -> str:
-    """Return a string or number as it is; what is nested may be too deep to print."""
+    """Return a string or number as text, else an empty string."""
     return str(value) if isinstance(value, (str, int, float)) else "…"
 
 
@@ -168,7 +168,7 @@ def _is_name(code: Any) -> bool:
 
 
 def request_id(headers: Mapping[str, str], body: bytes = b"") -> str | None:
-    """Return the server's name for a request, from its headers or its error body."""
+    """Return the server's id of a request, from its headers or its error body."""
     for name in _REQUEST_ID_HEADERS:
         if headers.get(name):
             return shortened(headers[name], 200)

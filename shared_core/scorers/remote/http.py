@@ -1,4 +1,4 @@
-"""One HTTP request: pooled per event loop, bounded in time and number, repeated where it helps."""
+"""HTTP session: pooled connections per event loop, limits, and retries."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _BACKOFF = wait_random_exponential(multiplier=0.5, max=20)  # seconds: 0–0.5, 
 
 
 class HttpSession:
-    """Requests to one server, from any event loop.
+    """Sends requests to one server, from any event loop.
 
     Args:
         options: Timeouts, bounds, key and headers.
@@ -82,13 +82,13 @@ class HttpSession:
         self._is_closed = False
 
     def renew(self) -> None:
-        """Leave all connections to the parent process."""
+        """Forget all connections, which are the parent process's."""
         _inherited.extend(self._pools.items())
         self._lock = threading.Lock()
         self._pools = {}
 
     def read_certificates(self) -> None:
-        """Read what https needs, once: it takes a tenth of a second. Plain HTTP needs nothing."""
+        """Read the TLS certificates once, which takes a tenth of a second; not for plain HTTP."""
         if self._needs_tls and self._tls is None:
             self._tls = httpx.create_ssl_context()
 
@@ -101,7 +101,7 @@ class HttpSession:
         return await self._repeat("GET", url, None, RETRIED_STATUSES)
 
     async def post(self, url: str, body: Any, retried: Iterable[int] = ()) -> Reply:
-        """Return the answer to a POST of JSON, repeated where it may yet succeed.
+        """Return the reply to a POST of JSON, repeated where that may succeed.
 
         Args:
             url: Where to.
@@ -178,7 +178,7 @@ class HttpSession:
             await asyncio.wait(elsewhere, timeout=2.0)
 
     async def _wait_for_turn(self) -> None:
-        """Sleep until another request may begin, by ``requests_per_second``."""
+        """Sleep until ``requests_per_second`` allows another request."""
         if self._options.requests_per_second is None:
             return
         with self._lock:
@@ -210,12 +210,12 @@ class HttpSession:
 
 
 def encoded(body: Any) -> bytes:
-    """Return what is sent for a JSON body."""
+    """Return the bytes of a JSON body."""
     return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
 
 
 def _wait(state: RetryCallState) -> float:
-    """Return the seconds to the next attempt: what the server asks for, else a random backoff.
+    """Return the seconds until the next attempt: the server's wish, else a random backoff.
 
     A server that is loading is asked less and less often, however soon it wants to be asked.
     """

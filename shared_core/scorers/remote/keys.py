@@ -1,4 +1,4 @@
-"""The key: where it comes from, and that no message ever holds it."""
+"""API keys: their source, and their removal from messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHORTEST = 4  # characters; anything shorter is in every other word
 
 
 def api_key(options: RemoteOptions, variables: Iterable[str]) -> str | None:
-    """Return the key from the options or the environment; never from another server's variable."""
+    """Return the API key from the options or the environment variables of this server alone."""
     if options.api_key is not None:
         return options.api_key.get_secret_value()
     for name in ("QWEN3_RERANK_API_KEY", *variables):
@@ -30,7 +30,7 @@ def api_key(options: RemoteOptions, variables: Iterable[str]) -> str | None:
 
 
 def warn_of_plain_http(address: httpx.URL, proxy: Proxy | None) -> None:
-    """Warn once per host of a key that would leave this machine unencrypted."""
+    """Warn once per host if a key would leave this machine unencrypted."""
     if address.scheme != "http" or (proxy is None and is_loopback(address.host)):
         return
     place = address.netloc.decode()
@@ -44,7 +44,7 @@ def warn_of_plain_http(address: httpx.URL, proxy: Proxy | None) -> None:
 
 
 class Redactor:
-    """Removes from a server's words the secrets that it was sent, should it repeat them.
+    """Removes secrets from a server's texts, should it repeat them.
 
     Args:
         headers: Values of the headers that hold secrets, such as ``Bearer abc``.

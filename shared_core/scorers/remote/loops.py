@@ -1,4 +1,4 @@
-"""An event loop on a thread of its own, so that one async implementation serves sync callers."""
+"""An event loop in a thread, so that sync callers use the async implementation."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class LoopThread:
         self._thread: threading.Thread | None = None
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        """Return what the coroutine returns; an interrupt of the waiting thread cancels it.
+        """Return a coroutine's result; an interrupt of the waiting thread cancels it.
 
         Raises:
             ClosedError: The thread was closed, before or meanwhile.
@@ -62,7 +62,7 @@ class LoopThread:
             raise
 
     def close(self) -> None:
-        """Cancel what is under way and end the thread."""
+        """Cancel the running coroutines and end the thread."""
         with self._lock:
             self._is_closed = True
             loop, thread = self._loop, self._thread

@@ -1,4 +1,4 @@
-"""From a reply's rows to one margin per document, checked; the server's own order kept."""
+"""Conversion of a reply's rows to one checked margin per document, in the server's order."""
 
 from __future__ import annotations
 

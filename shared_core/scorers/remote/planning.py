@@ -1,4 +1,4 @@
-"""One query's documents as the bodies of requests: wrapped, cut, split to the server's limits."""
+"""Request planning: documents are wrapped, cut, and split by the server's limits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FIXED_TOKENS = 120  # more than the fixed parts of the prompt have (72)
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One document as it will be sent.
+    """One document in the form that is sent.
 
     Attributes:
         index: Its position in the query's documents.
@@ -37,7 +37,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One request to make, and which documents it is about."""
+    """One request, and the positions of its documents."""
 
     batch: Batch
     pieces: Sequence[Piece]
@@ -79,7 +79,7 @@ def plan_chunks(setup: Setup, model: str, request: ScoreRequest) -> list[Chunk]:
 
 
 def _refuse_what_may_be_cut(setup: Setup, base: Batch, pieces: Sequence[Piece]) -> None:
-    """Raise if a prompt may lose its suffix unseen. A token is at least one byte."""
+    """Raise if a server may cut a prompt's suffix silently. A token is at least one byte."""
     for piece in pieces:
         size = len(f"{base.prefix}{piece.content}".encode())
         if size > setup.max_length:
@@ -91,7 +91,7 @@ def _refuse_what_may_be_cut(setup: Setup, base: Batch, pieces: Sequence[Piece]) 
 
 
 def _pieces(setup: Setup, model: str, request: ScoreRequest) -> tuple[Batch, list[Piece]]:
-    """Return what all requests share, and the documents as they will be sent."""
+    """Return the batch that all requests share, and the documents in the form that is sent."""
     base = Batch(model, yes_id=setup.yes_id, no_id=setup.no_id)
     if setup.sends_ids and setup.encoder is not None:
         group = setup.encoder.encode(request.instruction, request.query, request.documents)
@@ -126,7 +126,7 @@ def _pieces(setup: Setup, model: str, request: ScoreRequest) -> tuple[Batch, lis
 
 
 def _server_cut(setup: Setup, request: ScoreRequest) -> int | None:
-    """Return the tokens to let a server cut documents to, if one may be too long and it can."""
+    """Return the token limit for the server's truncation, if it can cut and one may be too long."""
     if setup.encoder is not None or not setup.facts.is_at_least(0, 20, 2):
         return None
     # A token is at least one byte, so this much surely fits.
@@ -164,7 +164,7 @@ def _filled(base: Batch, setup: Setup, contents: Sequence[str | list[int]]) -> B
 
 
 def _token_bound(content: str | list[int]) -> int:
-    """Return more tokens than nearly any text has: half its bytes."""
+    """Return an upper bound of the tokens of nearly any text: half its bytes."""
     return len(content.encode()) // 2 if isinstance(content, str) else len(content)
 
 

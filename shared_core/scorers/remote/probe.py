@@ -1,4 +1,4 @@
-"""Finding out from outside whether a server writes the prompt: by the tokens that it counts.
+"""Detection of the template state by the prompt tokens that a server counts.
 
 A short query and document are about ten tokens by themselves, and some seventy more inside of the
 prompt. Nothing else on the wire tells: a 200 proves nothing, since most servers ignore what they
@@ -24,7 +24,7 @@ _TEMPLATED = 60  # tokens: fewer than any makes of the prompt
 
 
 async def find_template(session: HttpSession, url: str, dialect: Dialect, model: str) -> Template:
-    """Return the state that a server turns out to be in, by two or three requests of one pair.
+    """Return a server's template state, by two or three requests of one pair.
 
     Raises:
         ConfigurationError: It cannot be told, or no state would be right.

@@ -1,4 +1,4 @@
-"""The proxy that stands between us and a server, as the environment says."""
+"""Proxies from the environment variables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SOCKS = ("socks5", "socks5h")
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy.
+    """A proxy's address and credentials.
 
     Attributes:
         url: Where to connect to.
@@ -34,12 +34,12 @@ class Proxy:
 
     @property
     def is_socks(self) -> bool:
-        """Whether it speaks SOCKS and not HTTP."""
+        """Whether the proxy uses SOCKS, not HTTP."""
         return self.url.scheme.decode() in _SOCKS
 
 
 def proxy_for(url: httpx.URL) -> Proxy | None:
-    """Return the proxy to an address: of ``HTTP_PROXY`` or ``HTTPS_PROXY``, else ``ALL_PROXY``.
+    """Return the proxy for an address: ``HTTP_PROXY`` or ``HTTPS_PROXY``, else ``ALL_PROXY``.
 
     In lower case, too. Where none is set, it is that of the system (macOS, Windows).
 
@@ -84,7 +84,7 @@ def is_excepted(url: httpx.URL, exceptions: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine, whatever network it is in.
+    """Return whether a host is this machine itself.
 
     >>> is_loopback("localhost"), is_loopback("127.1.2.3"), is_loopback("::1")
     (True, True, True)
@@ -132,7 +132,7 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _variable(name: str) -> str:
-    """Return the variable as it is written, or that it is the system's setting."""
+    """Return the variable's name as spelled, or that the system's settings are used."""
     written = [found for found in os.environ if found.lower() == name]
     return next((found for found in written if found.islower()), "".join(written[:1])) or (
         "the system's settings"
@@ -140,7 +140,7 @@ def _variable(name: str) -> str:
 
 
 def _read(value: str, variable: str) -> Proxy:
-    """Return the proxy of a variable; its value may hold a password and is never shown."""
+    """Return the proxy of a variable; its value may hold a password and is not shown."""
     try:
         url = httpx.URL(value if "://" in value else f"http://{value}")
     except httpx.InvalidURL:

@@ -1,4 +1,4 @@
-"""A reply as it is read: by the dialect, checked, with every failure told in the same way."""
+"""Parsing of replies by the dialect, with checks and uniform errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shared_core.scorers.remote.reply import Reply
 
 
 def read_margins(reply: Reply, dialect: Dialect, batch: Batch) -> tuple[list[float], int | None]:
-    """Return one margin per document of the batch, and the prompt tokens that were counted.
+    """Return one margin per document, and the prompt tokens that the server counted.
 
     Raises:
         InvalidReplyError: The reply does not hold exactly that; it says where it is from.

@@ -1,4 +1,4 @@
-"""A complete answer of a server, and reading it within bounds."""
+"""Server replies, read within bounds of size and depth."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONGEST_ERROR = 32 * 1024  # bytes of an error's body; the rest is not read
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A complete answer with status 200 to 299."""
+    """A complete reply with status 200 to 299."""
 
     url: str
     headers: Mapping[str, str]
@@ -55,7 +55,7 @@ class Reply:
 
 
 class _AmbiguousError(ValueError):
-    """An object has one name twice, with different values: readers differ in which they take."""
+    """An object has a name twice with different values, so that its meaning is ambiguous."""
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def longest_reply(sent: int) -> int:
-    """Return the most bytes of a reply to a request of so many bytes.
+    """Return the size limit of a reply, by the size of its request.
 
     A row per document is less than the request has for it, or the first term is enough for all;
     some servers echo the documents, with up to three bytes for one.
@@ -130,7 +130,7 @@ async def read_body(
 
 
 def _decoder(coding: str, longest: int) -> Callable[[bytes], bytes] | None:
-    """Return what decodes the pieces of a body, each to no more than a byte too many.
+    """Return a decoder of the pieces of a body, which stops one byte beyond the limit.
 
     Only what a careless gateway does unasked is decoded; ``None`` for all else.
     """

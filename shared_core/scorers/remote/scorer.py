@@ -1,4 +1,4 @@
-"""The remote scorer: plans, sends, checks and joins. One async implementation, sync on top."""
+"""The remote scorer, which plans, sends and checks; sync methods wrap the async ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _WORKERS = 4  # so that a short call need not wait for a long one's texts
 
 
 class RemoteScorer:
-    """Scores by a server. The first call asks the server what it is; nothing is sent before.
+    """Scores by a server. The first call asks the server for its software and limits.
 
     Args:
         options: The address, how to speak, and the bounds.
@@ -57,18 +57,18 @@ class RemoteScorer:
         renew_in_children(self)
 
     def renew(self) -> None:
-        """Forget the worker, and who waits, which are the parent process's."""
+        """Forget the worker and the waiting calls, which are the parent process's."""
         self._lock = threading.Lock()
         self._preparing: dict[asyncio.AbstractEventLoop, asyncio.Task[Setup]] = {}
         self._worker: ThreadPoolExecutor | None = None
 
     @property
     def session(self) -> HttpSession:
-        """The way to the server."""
+        """The HTTP session with the server."""
         return self._session
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        """Return what a coroutine returns that uses this scorer, on its own event loop."""
+        """Run a coroutine that uses this scorer, on its own event loop."""
         return self._thread.run(coroutine)
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str) -> list[float]:
@@ -109,7 +109,7 @@ class RemoteScorer:
         ]
 
     async def prepared(self) -> Setup:
-        """Return how to speak to the server, asking it once per event loop at most."""
+        """Return the setup for the server, which is asked once per event loop."""
         if self._setup is not None:
             return self._setup
         loop = asyncio.get_running_loop()
@@ -123,7 +123,7 @@ class RemoteScorer:
         return self._setup
 
     def token_meter(self) -> TokenMeter:
-        """Return what measures documents: the tokenizer at hand, else an estimate.
+        """Return the token counter: the local tokenizer, else an estimate.
 
         For threads without an event loop; on one, await `prepared` before.
         """
@@ -145,11 +145,11 @@ class RemoteScorer:
             task.exception()  # seen, even if all that waited for it were cancelled
 
     def unload(self) -> None:
-        """Forget what the server said of itself; the next call asks again."""
+        """Forget the server's facts; the next call asks again."""
         self._setup = None
 
     def close(self) -> None:
-        """Close all connections. Calls under way fail with `ClosedError`."""
+        """Close all connections. Calls in progress fail with `ClosedError`."""
         try:
             here = asyncio.get_running_loop()
         except RuntimeError:
@@ -186,11 +186,11 @@ class RemoteScorer:
         return await asyncio.wrap_future(future)
 
     async def _unhurried(self, call: Callable[[], Result], size: int) -> Result:
-        """Return what a call returns, made on a worker if it takes long."""
+        """Return a call's result; a long call runs on a worker."""
         return call() if size <= _LONG else await self._in_worker(call)
 
     async def _scored(self, setup: Setup, chunk: Chunk) -> dict[int, Scored]:
-        """Return the scores of a chunk by document, halving what the server finds too large."""
+        """Return a chunk's scores by document; a chunk that is too large is halved."""
         dialect = setup.dialect
         content = await self._unhurried(
             lambda: encoded(dialect.build(chunk.batch)),
@@ -213,7 +213,7 @@ class RemoteScorer:
 
 
 async def _all_or_none(jobs: Sequence[Awaitable[None]]) -> None:
-    """Await all; if one fails or this is cancelled, cancel the rest before raising."""
+    """Await all tasks; if one fails or this is cancelled, cancel the rest before raising."""
     tasks = [asyncio.ensure_future(job) for job in jobs]
     try:
         await asyncio.gather(*tasks)

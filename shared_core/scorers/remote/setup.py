@@ -1,4 +1,4 @@
-"""Which dialect and which template state to use with a server. What is not known is not guessed."""
+"""Setup of a server: its dialect, template state and tokenizer, without guesses."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """All that is known before the first request.
+    """The facts and choices that all requests use.
 
     Attributes:
         dialect: How to speak.
@@ -62,32 +62,32 @@ class Setup:
 
     @property
     def sends_ids(self) -> bool:
-        """Whether prompts go as token ids."""
+        """Whether prompts are sent as token ids."""
         takes_ids = bool(trait(self.dialect, "takes_ids"))
         return self.template == "prompt" and takes_ids and self.encoder is not None
 
 
 def make_session(options: RerankerOptions) -> HttpSession:
-    """Return the way to the server; a vendor's own key goes to that vendor's own host alone."""
+    """Return the HTTP session; a vendor's key is sent to that vendor's host alone."""
     base_url = options.base_url or getattr(named_dialect(options), "base_url", None) or ""
     return HttpSession(options, base_url, _key_variables(base_url))
 
 
 def _key_variables(base_url: str) -> Iterable[str]:
-    """Return the variables that hold the key of the vendor whose host this is, if it is one's."""
+    """Return the environment variables for the key of the vendor that owns this host."""
     url = urlsplit(base_url)
     vendor = vendor_at(url.hostname)
     return vendor.key_variables if vendor is not None and url.scheme == "https" else ()
 
 
 class InWorker(Protocol):
-    """Runs what takes long without blocking the event loop."""
+    """Runs a long call without blocking the event loop."""
 
     def __call__(self, call: Callable[[], Result], /) -> Awaitable[Result]: ...
 
 
 async def prepare(options: RerankerOptions, session: HttpSession, in_worker: InWorker) -> Setup:
-    """Find out how to speak to the server.
+    """Return the setup of a server, found out by asking it.
 
     Args:
         options: The address and what is known of it.
@@ -145,7 +145,7 @@ async def prepare(options: RerankerOptions, session: HttpSession, in_worker: InW
 
 
 def _encoder(options: RerankerOptions, max_length: int) -> PairEncoder | None:
-    """Return what makes token ids; ``None`` if no tokenizer is at hand, or another kind of one.
+    """Return the encoder; ``None`` without a local tokenizer, or with another kind.
 
     Raises:
         UnsupportedModelError: The tokenizer that was asked for is not that of a Qwen3-Reranker.
@@ -190,7 +190,7 @@ async def _answer_ids(
 
 
 async def _template(options: RerankerOptions, session: HttpSession, setup: Setup) -> Template:
-    """Return the template state: the one asked for, the one known, or the one found out."""
+    """Return the template state: from the options, the dialect, or a probe."""
     dialect = setup.dialect
     possible = trait(dialect, "templates")
     if options.template != "auto":

@@ -1,4 +1,4 @@
-"""The tokenizer of a remote model, where it is at hand."""
+"""The local tokenizer of a remote model, if there is one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PROBE = "Zürich 2026: the 3rd reranker's café, 東京 и Москва, यह
 
 
 def tokenizer_at_hand(options: RerankerOptions) -> Tokenizer | None:
-    """Return the tokenizer that the options name, or that of the model if it is here already.
+    """Return the tokenizer that the options name, or the model's own if it is on this disk.
 
     Nothing is downloaded unless ``tokenizer`` was given.
 
@@ -106,7 +106,7 @@ def read_tokenizer(path: Path) -> Tokenizer:
 async def other_tokenizer(
     session: HttpSession, root: str, model: str, encoder: PairEncoder
 ) -> str | None:
-    """Return what is wrong if a vLLM server tokenises otherwise than we do, else ``None``."""
+    """Return an error message if a vLLM server tokenises differently, else ``None``."""
     there = await served_ids(session, root, model, _PROBE)
     here = encoder.text_ids(_PROBE)
     if there is None or there == here:
@@ -118,7 +118,7 @@ async def other_tokenizer(
 
 
 async def served_ids(session: HttpSession, root: str, model: str, text: str) -> list[int] | None:
-    """Return a vLLM server's token ids of a text, ``None`` if it does not tell."""
+    """Return a vLLM server's token ids of a text, ``None`` if the route is missing."""
     body = {"model": model, "prompt": text, "add_special_tokens": False}
     try:
         reply = (await session.post(join(root, "/tokenize"), body)).json()

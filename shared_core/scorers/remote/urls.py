@@ -1,4 +1,4 @@
-"""Addresses: a base URL with or without the end of a route, and the route."""
+"""URLs of routes, from base URLs with or without the end of a route."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ROUTE = re.compile(
 
 
 def server_root(base_url: str) -> str:
-    """Return the address below which a server's routes lie, whatever of them the user gave.
+    """Return the address of a server without any route that the user gave.
 
     >>> server_root("http://localhost:8000/v1"), server_root("http://gate/qwen/v1/rerank/")
     ('http://localhost:8000', 'http://gate/qwen')
@@ -21,7 +21,7 @@ def server_root(base_url: str) -> str:
 
 
 def route(base_url: str, path: str, model: str = "") -> str:
-    """Return the address of a route; one that the user gave to its end is taken as it is.
+    """Return the URL of a route; a base URL that ends with the route is kept.
 
     >>> route("http://localhost:8000/v2", "/v1/rerank")
     'http://localhost:8000/v1/rerank'
@@ -36,7 +36,7 @@ def route(base_url: str, path: str, model: str = "") -> str:
 
 
 def join(root: str, path: str, model: str = "") -> str:
-    """Return root and path together; what the root ends with and the path begins with, once.
+    """Join a root and a path; segments that end one and begin the other appear once.
 
     >>> join("https://api.novita.ai/openai", "/openai/v1/rerank")
     'https://api.novita.ai/openai/v1/rerank'

@@ -1,4 +1,4 @@
-"""The prompt in the pieces that a server is sent, safe from forgery in each.
+"""The prompt in the parts that a server receives, each safe from forgery.
 
 Where a server takes token ids, `PairEncoder` makes them and no text can become a control token.
 Where it takes text, it parses that text with its control tokens: a document that spells
@@ -26,7 +26,7 @@ QWEN3_CONTROL_TOKENS = (
 
 
 class Neutraliser:
-    """Makes texts safe to be tokenised by somebody else.
+    """Makes texts safe for tokenisation with control tokens by a server.
 
     Args:
         control_tokens: The literals that a tokenizer takes for control tokens.
@@ -50,12 +50,12 @@ class Neutraliser:
 
 
 def wrapped_pair(instruction: str, query: str, document: str) -> tuple[str, str]:
-    """Return a query and a document that are the whole prompt when one follows the other."""
+    """Return a query and a document that together are the whole prompt."""
     fields = render_fields(instruction, query)
     label = "<Document>:"
     return HEAD + fields.removesuffix(label), f"{label} {document}{SUFFIX}"
 
 
 def prompt_pieces(instruction: str, query: str, document: str) -> tuple[str, str]:
-    """Return the part of the prompt that a query's documents share, and the rest."""
+    """Return the prompt's part that a query's documents share, and the rest."""
     return HEAD + render_fields(instruction, query), f" {document}{SUFFIX}"

@@ -1,4 +1,4 @@
-"""The vLLM scorer: vLLM's engine beside this process, its pooling runner, its prefix cache.
+"""The vLLM scorer, on vLLM's pooling engine with its prefix cache.
 
 vLLM builds the same head that the local scorer does, ``W_yes − W_no`` in float32 (vllm
 ``model_executor/models/adapters.py``, ``from_2_way_softmax``), and is asked for its output without
@@ -71,7 +71,7 @@ class VllmScorer:
         renew_in_children(self)
 
     def renew(self) -> None:
-        """Leave the engine to the parent process, which it answers alone."""
+        """Forget the engine, which belongs to the parent process."""
         self._lock = threading.Lock()
         self._is_inherited = self._is_inherited or self._host is not None
         if self._stop is not None:
@@ -120,7 +120,7 @@ class VllmScorer:
         return await asyncio.wrap_future(self._submit(requests, show_progress))
 
     def token_meter(self) -> EncoderMeter:
-        """Return what measures documents, from any thread but the engine's."""
+        """Return the token counter, for any thread but the engine's."""
         host = self._get_host()
         return asyncio.run_coroutine_threadsafe(host.token_meter(), host.loop).result()
 
@@ -132,7 +132,7 @@ class VllmScorer:
             asyncio.run_coroutine_threadsafe(host.unload(), host.loop).result()
 
     def close(self) -> None:
-        """`unload`, and end the thread that served the engine, for good."""
+        """Unload, and end the engine's thread for good."""
         with self._lock:
             self._is_closed = True
             if self._host is not None:
@@ -163,7 +163,7 @@ class VllmScorer:
 
 
 class _Host:
-    """The engine and the event loop that it lives on, in a thread: no caller's loop need last.
+    """The engine and its event loop, in a thread of their own: callers' loops may end.
 
     All coroutines here run on that loop, so that none of its state needs a lock.
 
@@ -239,7 +239,7 @@ class _Host:
         asyncio.run_coroutine_threadsafe(self._end(), self.loop)
 
     def abandon(self) -> None:
-        """In a forked child: do nothing at exit, for all of this is the parent's."""
+        """Do nothing at exit of a forked child: all of this belongs to the parent."""
         atexit.unregister(self._stop_at_exit)
 
     def _stop_at_exit(self) -> None:
@@ -261,7 +261,7 @@ class _Host:
         self.loop.close()
 
     async def _enter(self) -> LoadedEngine:
-        """Return a running engine, which stays until the caller has counted `_calls` down."""
+        """Return a running engine, kept until the caller decrements `_calls`."""
         async with self._changing:
             if self._loaded is not None and self._loaded.engine.errored:
                 self._discard(self._loaded)
@@ -350,7 +350,7 @@ class _Host:
         return Scored(float(values[0]), len(ids), truncated)
 
     def _translated(self, loaded: LoadedEngine, error: Exception) -> RerankError:
-        """Return the error to raise; an engine that died of it is replaced by the next call."""
+        """Return the error to raise; a dead engine is replaced by the next call."""
         if loaded.engine.errored:
             self._discard(loaded)
             return ScoringError(
@@ -361,7 +361,7 @@ class _Host:
 
 
 def _slices(requests: Sequence[ScoreRequest]) -> Iterator[tuple[ScoreRequest, Sequence[str]]]:
-    """Yield the documents of each request by the slice, in order, having looked at all of them."""
+    """Yield the documents of each request in slices, after all were checked."""
     for request in requests:
         check_encodable(render_fields(request.instruction, request.query), request.documents)
     for request in requests:

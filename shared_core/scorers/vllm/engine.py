@@ -1,4 +1,4 @@
-"""A checkpoint as a vLLM engine: looked at first, refused if it would score wrongly, started."""
+"""Start of a vLLM engine; a checkpoint that would score wrongly is refused before."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CPU_BLOCK_SIZE = 32
 
 @dataclass(frozen=True, slots=True)
 class LoadedEngine:
-    """A running engine, and what makes prompts for it."""
+    """A running engine, and the encoder of its prompts."""
 
     engine: AsyncLLM
     encoder: PairEncoder
@@ -43,7 +43,7 @@ class LoadedEngine:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What was read of a checkpoint before the engine is started with its folder."""
+    """A checkpoint's arguments and encoder, before the engine is started."""
 
     arguments: dict[str, Any]
     tokenizer: Tokenizer
@@ -51,7 +51,7 @@ class Prepared:
 
 
 def read_checkpoint(options: RerankerOptions) -> Prepared:
-    """Return the engine's arguments and the encoder, having refused what would score wrongly.
+    """Return the engine's arguments and encoder; a wrong checkpoint is refused.
 
     Raises:
         ConfigurationError: vLLM has no such device or argument.
@@ -99,7 +99,7 @@ def read_checkpoint(options: RerankerOptions) -> Prepared:
 
 
 def start_engine(options: RerankerOptions, checkpoint: Prepared) -> LoadedEngine:
-    """Return a running engine. Blocks for as long as it takes.
+    """Return a running engine. Blocks until it has started.
 
     Raises:
         ModelLoadError: It could not be started.
@@ -146,7 +146,7 @@ def _device_arguments(device: str | None) -> dict[str, Any]:
 
 
 def _dtype(options: RerankerOptions) -> str:
-    """Return vLLM's name of the dtype; ``"auto"`` means what it does in the local scorer."""
+    """Return vLLM's name of the dtype; ``"auto"`` means the same as in the local scorer."""
     if options.dtype != "auto":
         return options.dtype
     if current_platform.is_cpu():

@@ -1,4 +1,4 @@
-"""Every dialect by its name."""
+"""All dialects by name."""
 
 from __future__ import annotations
 

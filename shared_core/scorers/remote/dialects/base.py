@@ -1,4 +1,4 @@
-"""What a dialect is: how to ask one kind of server, and how to read its answer. Nothing else.
+"""Protocol of a dialect: builds the requests for one kind of server, and parses its replies.
 
 A dialect knows no network, no retries and no limits but the ones it states. Everything that all of
 them need (splitting, checking, ordering) is done outside, once.
@@ -24,7 +24,7 @@ Scale = Literal["probability", "logit"]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one request is to score, in the pieces that its template state needs.
+    """The content of one request, in the form that its template state needs.
 
     Attributes:
         model: The name to send.
@@ -52,13 +52,13 @@ class Batch:
 
     @property
     def prompts(self) -> list[str | list[int]]:
-        """The whole prompts of state ``prompt``."""
+        """The complete prompts of state ``prompt``."""
         return [self.prefix + rest for rest in self.rests]  # type: ignore[operator]  # both alike
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One number of a reply: the document's position in the request, and its score."""
+    """One row of a reply: the document's position in the request, and its score."""
 
     index: int
     value: float
@@ -66,7 +66,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A reply as it was read.
+    """The scores and token count of a reply.
 
     Attributes:
         rows: In the server's order.
@@ -131,7 +131,7 @@ class Dialect(Protocol):
 
 
 def trait(dialect: Dialect, name: str) -> Any:
-    """Return an attribute of a dialect, or its default if a class of the user's has none."""
+    """Return an attribute of a dialect, or its default if a user's class lacks it."""
     return getattr(dialect, name, getattr(Dialect, name, None))
 
 
@@ -209,7 +209,7 @@ def whole(value: Any, name: str) -> int:
 
 
 def tokens(reply: Any, *paths: Sequence[str]) -> int | None:
-    """Return the first of these counts that a reply has, else ``None``; it is never needed."""
+    """Return the first token count that a reply has, else ``None``; none is required."""
     for path in paths:
         value = reply
         for name in path:

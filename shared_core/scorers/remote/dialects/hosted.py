@@ -1,4 +1,4 @@
-"""Hosted APIs. Forms and limits as their documentation gave them in 2026; see docs/servers.md."""
+"""Dialects of hosted APIs, by their documentation in 2026; see docs/servers.md."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class DashScope(Dialect):
 
 
 class DashScopeCompatible(Compatible):
-    """The same models by the flat form."""
+    """Alibaba Cloud Model Studio, Cohere-like form, with the models of `DashScope`."""
 
     name: ClassVar[str] = "dashscope-compatible"
     path: ClassVar[str] = "/compatible-api/v1/reranks"
@@ -82,7 +82,7 @@ class DashScopeCompatible(Compatible):
 
 
 class DeepInfra(Dialect):
-    """DeepInfra: as many queries as documents, scores in input order."""
+    """DeepInfra: one query per document, scores in input order."""
 
     name: ClassVar[str] = "deepinfra"
     path: ClassVar[str] = "/v1/inference/{model}"
@@ -240,7 +240,7 @@ class Nim(Dialect):
 
 
 class Nvidia(Nim):
-    """The same in NVIDIA's cloud."""
+    """NVIDIA's rerankers in its cloud."""
 
     name: ClassVar[str] = "nvidia"
     path: ClassVar[str] = "/v1/retrieval/{model}/reranking"

@@ -1,4 +1,4 @@
-"""Servers that people run themselves, besides vLLM and SGLang."""
+"""Dialects of self-hosted servers, besides vLLM and SGLang."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _USAGE = (("usage", "prompt_tokens"), ("usage", "total_tokens"))
 
 
 class Compatible(Dialect):
-    """The request that Jina and Cohere made common, and the reply of most that followed them."""
+    """The common form of Jina and Cohere, and the replies of most servers that adopted it."""
 
     name: ClassVar[str] = "compatible"
     templates: tuple[Template, ...] = ("server-fixed", "client")
@@ -47,7 +47,7 @@ class Compatible(Dialect):
 
 
 class Plain(Dialect):
-    """The least: ``{query, documents}`` → ``{results: [{index, document, score}]}``.
+    """The smallest form: ``{query, documents}`` → ``{results: [{index, document, score}]}``.
 
     It is what the service of this project speaks.
     """
@@ -70,7 +70,7 @@ class Plain(Dialect):
 
 
 class Tei(Dialect):
-    """Text Embeddings Inference 1.9, and the many that speak its format."""
+    """Text Embeddings Inference 1.9, and servers with the same format."""
 
     name: ClassVar[str] = "tei"
     path: ClassVar[str] = "/rerank"
@@ -188,7 +188,7 @@ class Xinference(Compatible):
 
 
 class LocalAI(Compatible):
-    """LocalAI: what its backend does, which is llama.cpp's template as a rule."""
+    """LocalAI: its backend decides; usually llama.cpp's template."""
 
     name: ClassVar[str] = "localai"
     templates: tuple[Template, ...] = ("server-fixed",)
@@ -202,7 +202,7 @@ class LocalAI(Compatible):
 
 
 class LiteLLM(Compatible):
-    """LiteLLM's proxy: what stands behind it decides, so that the template has to be found out."""
+    """LiteLLM's proxy: the server behind it decides, so the template is probed."""
 
     name: ClassVar[str] = "litellm"
     templates: tuple[Template, ...] = ("server", "server-fixed", "client")
@@ -245,7 +245,7 @@ class Ollama(Dialect):
 
 
 def _difference(listed: dict[Any, float], yes: int | str, no: int | str) -> Row:
-    """Return the margin, if the server listed both answers; a missing one is never made up."""
+    """Return the margin, if the server listed both answers; a missing one is an error."""
     missing = [str(name) for name in (yes, no) if name not in listed]
     if missing:
         raise InvalidReplyError(

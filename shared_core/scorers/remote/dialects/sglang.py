@@ -1,4 +1,4 @@
-"""SGLang, read in the wheel of 0.5.23."""
+"""Dialects of SGLang, by the source of 0.5.23."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""vLLM: five routes to the same score. Tried on 0.32.0; read in the wheels of 0.9.2 to 0.33.0."""
+"""Dialects of vLLM's five routes. Tried on 0.32.0; read in the wheels of 0.9.2 to 0.33.0."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _USAGE = (("usage", "prompt_tokens"), ("usage", "total_tokens"))
 
 
 class Pooling(Dialect):
-    """What the routes of a pooling server share.
+    """Base of the routes of a pooling server.
 
     Args:
         raw: Ask for logits by ``use_activation: false``, which 0.13 and later know.
@@ -41,7 +41,7 @@ class Pooling(Dialect):
 
 
 class VllmClassify(Pooling):
-    """``/classify``: whole prompts, token ids too; no template of the server's comes near them."""
+    """``/classify``: whole prompts, also as token ids; the server applies no template."""
 
     name: ClassVar[str] = "vllm-classify"
     path: ClassVar[str] = "/classify"
@@ -66,7 +66,7 @@ class VllmClassify(Pooling):
 
 
 class VllmRerank(Pooling):
-    """``/v1/rerank``: templated if the server was started with ``--chat-template``."""
+    """``/v1/rerank``: uses a template if the server was started with ``--chat-template``."""
 
     name: ClassVar[str] = "vllm-rerank"
     path: ClassVar[str] = "/v1/rerank"
