@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.checkpoints import BUNDLED
 from support.upstreams import Request, Upstream, reply
 from tokenizers import Tokenizer
 
@@ -58,7 +59,7 @@ def gap(upstream: Upstream, tokenizer: Path, work: Callable[[Reranker], Awaitabl
 
 
 def test_a_tokenizer_read_in_steps_is_the_same(real_file: Path, checkpoint: Path) -> None:
-    for path in (real_file, checkpoint / "tokenizer.json"):
+    for path in (real_file, checkpoint / "tokenizer.json", BUNDLED / "tokenizer.json"):
         assert read_tokenizer(path).to_str() == Tokenizer.from_file(str(path)).to_str()
 
 

@@ -82,7 +82,11 @@ def read_tokenizer(path: Path) -> Tokenizer:
     """
     content = json.loads(path.read_bytes())
     model = content.get("model") or {}
-    options = {name: model[name] for name in model if name not in ("type", "vocab", "merges")}
+    options = {
+        name: value  # some versions of the library refuse None, which is the default
+        for name, value in model.items()
+        if name not in ("type", "vocab", "merges") and value is not None
+    }
     added = content.get("added_tokens") or []
     if model.get("type") != "BPE" or not set(options) <= _BPE_OPTIONS:
         return Tokenizer.from_file(str(path))
