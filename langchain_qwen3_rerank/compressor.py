@@ -49,13 +49,13 @@ class Qwen3Rerank(AdapterOptions, BaseDocumentCompressor):
         reranker: A `Reranker` to share, instead of the options that belong to the model.
         instruction: The task sentence, or a function of the query that returns it. ``None`` is the
             default one; left out beside a ``reranker``, it is that reranker's.
-        top_k: How many documents to return at most; ``None`` returns all. ``top_n`` is an alias.
+        top_k: The most documents to return; ``None`` returns all. ``top_n`` is an alias.
         score_threshold: Drop documents with a score below this, in [0, 1].
         min_docs: Keep this many of the best, whatever the threshold says.
         long_documents, window_tokens, window_overlap: As for `Reranker`, and like the instruction
             they belong to this object, not to the model.
         return_window: Return a long document with its best window for a text.
-        document_text: What a document is judged by: a function that returns its text, or metadata
+        document_text: The text that is judged: a function of the document, or metadata
             keys to put before its ``page_content``, as ``key: value`` lines.
 
     Raises:
@@ -99,7 +99,7 @@ class Qwen3Rerank(AdapterOptions, BaseDocumentCompressor):
 
         Args:
             documents: The documents to order. They are not changed.
-            query: What is asked.
+            query: The search query.
             callbacks: Receive this call as a run of its own, below the caller's.
 
         Raises:

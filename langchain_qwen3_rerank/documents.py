@@ -75,7 +75,7 @@ def ranked_copies(
 
     Args:
         documents: The documents that were ranked. They are not changed.
-        texts: What each was judged by.
+        texts: The text that was judged, per document.
         ranked: Their ranking.
         return_window: Make the best window the copy's ``page_content``.
     """

@@ -58,7 +58,7 @@ def ranked_nodes(
 
     Args:
         nodes: The nodes that were ranked. They are not changed.
-        texts: What each was judged by.
+        texts: The text that was judged, per node.
         ranking: Their ranking.
         keep_retrieval_score: Write the score that a node came with into its metadata.
         return_window: Make the best window the text of the copy.

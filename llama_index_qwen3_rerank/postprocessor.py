@@ -29,13 +29,13 @@ class Qwen3Rerank(RerankerComponent):
             max_retries, max_concurrency, requests_per_second: A server instead of a model in this
             process, as for `shared_core.Reranker`; docs/servers.md has a line for each. A dialect
             object of your own is kept by ``to_dict`` and by pickles; JSON cannot hold it.
-        api_key, headers: What the server wants to be told. They are in no dump: give them again to
+        api_key, headers: The server's credentials. They are in no dump: give them again to
             ``from_dict``, or set ``QWEN3_RERANK_API_KEY``. A pickle has them, for the worker that
             it is sent to.
         reranker: A `Reranker` to share, instead of the options above; its own then show here, and
             other values are an error. An instruction may still be given: ``None`` is the default
             one, left out it is the reranker's. Dumps carry its options, not a scorer of your own.
-        top_k: How many nodes to keep at most, 5 unless told; ``None`` keeps all. LlamaIndex's
+        top_k: The most nodes to keep, 5 by default; ``None`` keeps all. LlamaIndex's
             ``top_n`` is accepted as its other name.
         score_threshold: Drop nodes with a score below this, in [0, 1].
         min_docs: Keep this many of the best, whatever the threshold says.

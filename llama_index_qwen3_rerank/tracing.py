@@ -31,10 +31,10 @@ def reranking(
     in the dropped span and in the callback's payload.
 
     Args:
-        callback_manager: Where the legacy callbacks go.
-        query: What is asked.
+        callback_manager: Receives the legacy callbacks.
+        query: The search query.
         nodes: The nodes to rerank.
-        top_n: How many are kept at most. The event's type has no "all", so a number it is.
+        top_n: The most nodes to keep. The event's type requires a number.
         model_name: The model that judges.
     """
     found: list[NodeWithScore] = []

@@ -114,7 +114,7 @@ class RemoteError(RerankError):
     """A server could not be used. The message never holds a key.
 
     Attributes:
-        url: What was asked, without credentials.
+        url: The URL of the request, without credentials.
         status: The HTTP status; ``None`` if there was no complete answer.
         request_id: The server's name for the request, where it gave one.
         wait: Seconds that the server asked to wait before the next request.
@@ -167,7 +167,7 @@ class ForkedProcessError(RerankError, RuntimeError):
     """A forked process cannot use its parent's resources; it would hang or crash.
 
     Args:
-        reason: What its parent had or did.
+        reason: The resource or action of the parent.
     """
 
     is_permanent = True

@@ -104,7 +104,7 @@ def agree(
         facts: The model's `identity`. A server may round probabilities: of one, scores agree that
             are equal to nearly four places.
         before, now: The margins of the same documents.
-        rounding: How far margins may be apart that were not computed in float32.
+        rounding: The allowed difference of margins that were not computed in float32.
     """
     most = _FLOAT32_ROUNDING if facts.get("dtype") == "float32" else rounding
     is_remote = facts.get("backend") == "remote"

@@ -54,9 +54,9 @@ def rank(
 
     Args:
         margins: One finite margin per document.
-        top_k: How many to keep at most; ``None`` keeps all.
+        top_k: The most documents to keep; ``None`` keeps all.
         score_threshold: The least P(yes), in [0, 1]; ``None`` keeps all.
-        min_docs: How many to keep whatever the threshold says, as far as there are that many.
+        min_docs: The number to keep despite the threshold, if there are so many.
 
     >>> rank([-1.0, 2.0, 2.0, 0.5], top_k=3)
     [1, 2, 3]

@@ -29,7 +29,7 @@ class Contestant:
     Attributes:
         kind: See `benchmarks.bench.worker.make_player`.
         settings: Its own; for ours, options of `Reranker`.
-        variants: What it is tried with in the same process; the best one counts, except that
+        variants: Settings that are tried in the same process; the best one counts, except that
             variants with a ``cache`` are figures of their own.
         absent: Why it cannot take part; empty if it can.
     """
@@ -73,7 +73,7 @@ def contestants(
         batches: Batch sizes that the peers are tried with, instead of theirs.
         only: Names of those to keep, or, where nobody is called that, beginnings of names; empty
             keeps all.
-        without: Likewise, of those to leave out.
+        without: The same, for contestants to leave out.
 
     Raises:
         ValueError: One of ``ours`` is malformed, or a name fits nobody.

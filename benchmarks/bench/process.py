@@ -34,7 +34,7 @@ class WorkerProcess:
     Args:
         python: The interpreter, which decides what can be imported.
         kind: The contestant, see `benchmarks.bench.worker.make_player`.
-        setup: What it is given.
+        setup: The settings of the contestant.
         environment: Variables on top of this process's.
         timeout: Seconds that one order may take.
     """

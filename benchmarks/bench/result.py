@@ -105,7 +105,7 @@ class Result(_Part):
 
     Attributes:
         products: Operations per second of the device's own matrix products, by their sizes.
-        skipped: What was not tried, and why.
+        skipped: Variants that were not tried, with reasons.
         overhead: Figures beside the model, see `benchmarks.bench.overhead`.
     """
 

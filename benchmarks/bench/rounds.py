@@ -32,9 +32,9 @@ class Rounds:
     """Runs contestants over workloads.
 
     Args:
-        everybody: Who takes part; those with a reason to be absent are only listed.
-        setup: What each is given; its settings are replaced by the contestant's.
-        shape: Of the checkpoint, for the products measured beside.
+        everybody: All contestants; those with a reason to be absent are only listed.
+        setup: The common setup; its settings are replaced by the contestant's.
+        shape: The checkpoint's sizes, for the matrix products.
         say: Called with a line for each thing done.
         timeout: Seconds that one call may take.
         trained: Whether the checkpoint's values are.

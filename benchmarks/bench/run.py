@@ -27,10 +27,10 @@ class Plan:
 
     Attributes:
         folder: The checkpoint.
-        name: How it is called in the result.
+        name: The model's name in the result.
         random: Whether its values are.
         workloads: Names or specifications.
-        overhead_repeats: How often imports and loading are timed; 0 leaves `overhead` out.
+        overhead_repeats: The number of timings of imports and loading; 0 leaves `overhead` out.
         timeout: Seconds that one call may take.
     """
 

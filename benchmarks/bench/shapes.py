@@ -108,9 +108,9 @@ def make_checkpoint(name: str, dtype: str, tokenizer: Path, cache: Path) -> Path
 
     Args:
         name: ``"0.6b"``, ``"4b"`` or ``"8b"``.
-        dtype: What the weights are stored in.
+        dtype: The dtype of the stored weights.
         tokenizer: A folder with ``tokenizer.json`` and ``tokenizer_config.json``.
-        cache: Where checkpoints are kept.
+        cache: The folder of the checkpoints.
     """
     from tokenizers import Tokenizer
 

@@ -14,11 +14,11 @@ class Finding:
     """One line of a report.
 
     Attributes:
-        name: What was looked at.
+        name: The name of the check.
         status: ``wrong`` is a wrong score, ``warning`` what will bite others or later. ``failed``
             and ``unreachable`` mean that no score could be had, from a model or a server.
-        detail: What was seen.
-        fix: What to do about it; empty if there is nothing to do.
+        detail: The observation.
+        fix: The remedy; empty if none is needed.
     """
 
     name: str

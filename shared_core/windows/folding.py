@@ -19,7 +19,7 @@ class WindowPlan:
     """The requests with long documents split into windows.
 
     Attributes:
-        requests: What to score: in the place of a long document, its windows.
+        requests: The requests to score, long documents replaced by their windows.
         spans: By request and document, the spans of its windows; ``None`` where it is whole.
     """
 
@@ -71,7 +71,7 @@ def plan_windows(
 
     Args:
         requests: Queries with their documents.
-        windows: What to split long documents into.
+        windows: The size and overlap of the windows.
         meter: Counts tokens.
         most: The most windows, where a document that is not split is one. Where there are more,
             the work ends soon after so many, however long the documents are.

@@ -21,7 +21,7 @@ def shown_window(content: str, judged: str, window: Span) -> ShownWindow | None:
     Adapters may judge a document by more than its content, such as metadata in front of it.
 
     Args:
-        content: What the document holds.
+        content: The document's content.
         judged: The text that it was judged by. Where the content, but for blanks around it, is no
             part of that, the window is one of this text.
         window: Characters of ``judged``.

@@ -34,9 +34,9 @@ class Tile:
     """Positions of several spans of similar length, computed by one batched product.
 
     Attributes:
-        queries: Who attends, as positions in the pack, Shape (n, q) int64. Padding on the right
+        queries: The attending tokens, as positions in the pack, Shape (n, q) int64. Padding on the right
             is position t, which is no token's: results are written there and forgotten.
-        keys: Whom they may attend to, Shape (n, k) int64: all that is before the span in its
+        keys: The attended tokens, Shape (n, k) int64: all that is before the span in its
             prompt, then the span. Padding on the right is position 0, and hidden.
         hidden: Which keys each query must not see, Shape (n, q, 1, k) bool.
     """
@@ -65,7 +65,7 @@ class Attention(Protocol):
             query: Rotated queries times 1/√d, Shape (g, q, r, d).
             key: Rotated keys, Shape (g, t, d).
             value: Values, Shape (g, t, d).
-            plan: Of those queries.
+            plan: The plan of those queries.
         """
 
 
@@ -74,7 +74,7 @@ class TiledAttention:
 
     Args:
         n_heads: Query heads.
-        device: Where it is computed.
+        device: The device of the computation.
         most_elements: Attention weights of a tile, at most.
     """
 

@@ -57,7 +57,7 @@ class Backbone:
         model: The transformer. Its projections are taken out of it, layer by layer.
         project: Makes one projection of several linear layers over the same input.
         rotate: Turn the residual stream, for the sake of projections in few bits.
-        attention: How tokens attend; chosen by device and dtype without one.
+        attention: The attention; ``None`` chooses it by device and dtype.
     """
 
     def __init__(

@@ -37,7 +37,7 @@ class Part:
 
     Attributes:
         span: Whose they are.
-        place: Where the queries of the rows begin among all queries.
+        place: The index of the rows' first query among all queries.
         first: The first row, counted from the beginning of the span.
         stop: The row after the last.
         is_fused: Whether the fused kernel computes them, which takes whole spans in their places.

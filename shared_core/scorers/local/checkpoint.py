@@ -38,7 +38,7 @@ class Checkpoint:
     """A checkpoint that passed all checks.
 
     Attributes:
-        folder: Where its files are.
+        folder: The folder of its files.
         config: As transformers reads it.
         architecture: The class of transformers that reads it.
         tokenizer: Its tokenizer.
@@ -69,8 +69,8 @@ def open_checkpoint(
 
     Args:
         source: A folder, or a name on the hub.
-        hub_options: Where and how to look there, as for ``from_pretrained``.
-        name: What the caller named it, for messages.
+        hub_options: Hub options, as for ``from_pretrained``.
+        name: The caller's name for it, for messages.
         max_length: The most tokens of a prompt; lowered to the model's positions.
         reads_quantised: Whether the backend scales quantised layers itself.
 

@@ -22,7 +22,7 @@ def load_config(folder: Path, name: str) -> tuple[Any, dict[str, Any]]:
 
     Args:
         folder: The checkpoint's.
-        name: What the caller named it, for messages.
+        name: The caller's name for it, for messages.
 
     Raises:
         ModelLoadError: The file is missing or damaged.
@@ -44,7 +44,7 @@ def check_config(config: Any, stated: Mapping[str, Any], name: str) -> Any:
     Args:
         config: As transformers reads it.
         said: As the file has it.
-        name: What the caller named it, for messages.
+        name: The caller's name for it, for messages.
 
     Raises:
         UnsupportedModelError: The forward here does not compute what it says; names what.

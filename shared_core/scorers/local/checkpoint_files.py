@@ -34,7 +34,7 @@ def checkpoint_folder(source: str, hub_options: dict[str, Any]) -> Path:
 
     Args:
         source: A folder, or a name on the hub.
-        hub_options: Where and how to look there, as for ``from_pretrained``.
+        hub_options: Hub options, as for ``from_pretrained``.
 
     Raises:
         Exception: Whatever the hub or the file system raise.
@@ -59,7 +59,7 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
 
     Args:
         folder: The checkpoint's.
-        name: What the caller named it, for messages.
+        name: The caller's name for it, for messages.
 
     Raises:
         UnsupportedModelError: It is an adapter, or full weights with an adapter beside them.

@@ -52,7 +52,7 @@ class Tensors:
 
     Args:
         folder: The checkpoint's.
-        name: What the caller named it, for messages.
+        name: The caller's name for it, for messages.
 
     Raises:
         ModelLoadError: Files are missing or damaged.
@@ -170,9 +170,9 @@ def check_tensors(
     those of the config.
 
     Args:
-        tensors: Those of the files.
+        tensors: The tensors of the files.
         config: The checkpoint's.
-        name: What the caller named it, for messages.
+        name: The caller's name for it, for messages.
         is_causal: Whether the head is that of a language model.
         answer_ids: The ids of "yes" and "no".
         reads_quantised: Whether what computes scales quantised linear layers itself.

@@ -39,11 +39,11 @@ class Sequences:
     Attributes:
         queries: The queries of its n sequences, one after the other.
         keys: The positions whose keys and values they need, one sequence after the other.
-        query_starts: Where the queries of each sequence begin within its own, and the end of all,
+        query_starts: The start of each sequence's queries within ``queries``, and the end of all,
             Shape (n + 1,) int32.
         key_starts: The same of ``keys``.
-        most_queries: Those of the sequence that has the most.
-        most_keys: Likewise.
+        most_queries: The most queries of one sequence.
+        most_keys: The most keys of one sequence.
     """
 
     queries: slice
@@ -58,8 +58,8 @@ class FlashAttention:
     """Attention by a variable-length kernel.
 
     Args:
-        device: Where it is computed.
-        kernel: What computes it.
+        device: The device of the computation.
+        kernel: The kernel.
     """
 
     tokens_first = True
@@ -188,7 +188,7 @@ _TOLERANCE = 0.05
 
 
 def tried(flash: Attention, plain: Attention, trial: Trial) -> Attention:
-    """Return ``flash`` if it computes what ``plain`` does: kernels differ by device and torch."""
+    """Return ``flash`` if its results equal those of ``plain``; this depends on the device."""
     query, key, value, spans = trial.query, trial.key, trial.value, trial.spans
     last = query[:, [span.stop - 1 for span in spans[1:]]]
     try:

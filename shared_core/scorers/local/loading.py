@@ -47,8 +47,8 @@ class LoadedModel:
         backbone: The transformer without its head, over packs.
         margin_weight: ``W_yes − W_no``, Shape (width,) float32, on the model's device.
         encoder: Its tokenizer.
-        device: Where the weights lie.
-        dtype: What they are computed in.
+        device: The device of the weights.
+        dtype: The dtype of the computation.
     """
 
     backbone: Backbone

@@ -22,7 +22,7 @@ class Rotation:
 
     Args:
         width: Rows and columns of R. Its greatest divisor that is a power of two is the block.
-        device: Where it is used.
+        device: The device of its use.
     """
 
     def __init__(self, width: int, device: torch.device) -> None:

@@ -120,7 +120,7 @@ class TransformersScorer:
     async def ascore_many(
         self, requests: Sequence[ScoreRequest], *, show_progress: bool = False
     ) -> list[list[Scored]]:
-        """`score_many` without blocking the event loop; cancelled, it ends with its next pack."""
+        """`score_many` without blocking the event loop; if cancelled, the next pack is the last."""
         return await self._worker.arun(self._scoring(requests, show_progress))
 
     def _scoring(

@@ -20,8 +20,8 @@ def read_tokenizer(source: str, hub_options: dict[str, Any], name: str) -> Token
 
     Args:
         source: A folder, or a name on the hub.
-        hub_options: Where and how to look there, as for ``from_pretrained``.
-        name: What the caller named it, for messages.
+        hub_options: Hub options, as for ``from_pretrained``.
+        name: The caller's name for it, for messages.
 
     Raises:
         UnsupportedModelError: There is none.

@@ -36,7 +36,7 @@ def make_pool(
     Args:
         tls: For https.
         most: The most connections that are open at once.
-        proxy: Where to connect to instead of the server.
+        proxy: The proxy to connect to, if any.
         backend: Opens the connections.
     """
     options: dict[str, Any] = {
@@ -60,7 +60,7 @@ class WatchedBackend(httpcore.AsyncNetworkBackend):
     """Opens connections that detect unexpected bytes.
 
     Args:
-        proxy: What is connected to; ``None`` is the server itself.
+        proxy: The proxy to connect to; ``None`` for the server itself.
 
     Attributes:
         is_distrusted: Whether the server has sent more than was asked for; then no connection to
@@ -104,10 +104,10 @@ class Connection(httpcore.AsyncNetworkStream):
 
     Args:
         stream: The connection.
-        backend: Is told of bytes that were not asked for.
+        backend: Is notified of unexpected bytes.
 
     Attributes:
-        n_requests: How many were sent.
+        n_requests: The number of requests sent.
     """
 
     def __init__(self, stream: httpcore.AsyncNetworkStream, backend: WatchedBackend) -> None:

@@ -27,12 +27,12 @@ class Facts:
         server: The name of its software, as the dialects call it.
         version: Its version.
         models: The names that it serves models under.
-        roots: Where their weights are from, in the same order.
+        roots: The sources of their weights, in the same order.
         max_model_len: The most tokens of one prompt.
         max_documents: The most documents of one request.
         routes: Which of vLLM's routes it has.
-        prefix: What stands before its routes.
-        refusal: What it answered where a key was missing or wrong.
+        prefix: The path before its routes.
+        refusal: Its error for a missing or wrong key.
     """
 
     server: str | None = None

@@ -22,11 +22,11 @@ class Exchange:
     """Sends requests and reads their replies, within bounds of time and memory.
 
     Args:
-        headers: Of every request.
+        headers: The headers of every request.
         connect_timeout: Seconds.
         redact: Removes secrets from a text.
         tls: For https.
-        proxy: Where to connect to instead of the server.
+        proxy: The proxy to connect to, if any.
         at_once: The most requests under way.
 
     Attributes:

@@ -64,10 +64,10 @@ def status_error(
     """Return the error for a reply with an error status.
 
     Args:
-        url: What was asked.
+        url: The URL of the request.
         status: The status.
-        headers: Of the answer; their names in lower case.
-        body: Of the answer.
+        headers: The reply's headers, their names in lower case.
+        body: The reply's body.
         redact: Removes secrets.
         way: The proxy that may have answered instead of the server, if there is one.
     """
@@ -99,7 +99,7 @@ def server_words(body: bytes, content_type: str = "", redact: Callable[[str], st
 
     Args:
         body: As it came.
-        content_type: What the server says that it is.
+        content_type: The content type that the server states.
         redact: Removes secrets; it is called before anything is shortened.
 
     >>> server_words(b'{"error": {"message": "too long", "code": 400}}')
@@ -159,7 +159,7 @@ def _validation_message(error: Any, depth: int) -> str:
 
 
 def _scalar(value: Any) -> str:
-    """Return a string or number as text, else an empty string."""
+    """Return a string or number as text; nested values, which may be too deep, as "…"."""
     return str(value) if isinstance(value, (str, int, float)) else "…"
 
 

@@ -104,8 +104,8 @@ class HttpSession:
         """Return the reply to a POST of JSON, repeated where that may succeed.
 
         Args:
-            url: Where to.
-            body: What to send; bytes are JSON already.
+            url: The URL.
+            body: The content; bytes are JSON already.
             retried: Statuses to repeat it on, besides those of all servers.
 
         Raises:

@@ -23,8 +23,8 @@ class Proxy:
     """A proxy's address and credentials.
 
     Attributes:
-        url: Where to connect to.
-        name: What messages call it: its address without credentials, and the variable it is from.
+        url: The proxy's address.
+        name: Its name in messages: its address without credentials, and its variable.
         credentials: User name and password.
     """
 

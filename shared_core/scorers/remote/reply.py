@@ -89,9 +89,9 @@ async def read_body(
     """Return the decoded body of a response as it streams in.
 
     Args:
-        url: What was asked.
+        url: The URL of the request.
         response: The response.
-        headers: Of it.
+        headers: Its headers.
         longest: The most bytes to take, as they come and as they are decoded.
 
     Raises:

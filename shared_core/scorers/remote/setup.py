@@ -40,10 +40,10 @@ class Setup:
     """The facts and choices that all requests use.
 
     Attributes:
-        dialect: How to speak.
-        template: Who writes the prompt.
-        url: Where to.
-        facts: What the server said of itself.
+        dialect: The wire format.
+        template: The author of the prompt.
+        url: The URL of the route.
+        facts: The server's statements about itself.
         encoder: Makes token ids and cuts documents, if a tokenizer is at hand.
         neutralise: Makes texts safe that the server tokenises.
         max_length: The most tokens of one prompt.
@@ -92,7 +92,7 @@ async def prepare(options: RerankerOptions, session: HttpSession, in_worker: InW
     Args:
         options: The address and what is known of it.
         session: The way there.
-        in_worker: Where to read a tokenizer.
+        in_worker: Runs the reading of a tokenizer.
 
     Raises:
         ConfigurationError: It cannot be known, or the options ask for what it cannot do.

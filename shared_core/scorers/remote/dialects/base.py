@@ -15,11 +15,11 @@ from shared_core.errors import InvalidReplyError
 from shared_core.scorers.remote.failures import shortened
 
 Template = Literal["server", "server-fixed", "client", "prompt"]
-"""Who writes the prompt: the server and it takes an instruction; the server, always the same one;
+"""The author of the prompt: the server and it takes an instruction; the server, always the same one;
 the client, as a wrapped query and document; the client, as one whole prompt."""
 
 Scale = Literal["probability", "logit"]
-"""What a server's numbers are."""
+"""The scale of a server's numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Parsed:
     Attributes:
         rows: In the server's order.
         tokens: Prompt tokens that it counted.
-        scale: What its numbers are, where that is for the reply to say; else the dialect's.
+        scale: The scale of its numbers, if the reply states it; else the dialect's holds.
     """
 
     rows: list[Row]
@@ -83,11 +83,11 @@ class Dialect(Protocol):
     """One wire format. Subclass it for the defaults, or write a class of the same shape.
 
     Attributes:
-        name: What users call it.
-        path: Where requests go, below the base URL; may hold ``{model}``.
+        name: Its name in the options.
+        path: The route, below the base URL; may hold ``{model}``.
         templates: The template states it can be used in, the preferred first.
         documented: The state it is known to be in; ``None`` if that has to be found out.
-        scale: What its numbers are.
+        scale: The scale of its numbers.
         takes_ids: Whether prompts may be token ids.
         max_documents: The most documents of one request.
         max_bytes: The most bytes of one request body.
