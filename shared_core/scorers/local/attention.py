@@ -34,8 +34,8 @@ class Tile:
     """Positions of several spans of similar length, computed by one batched product.
 
     Attributes:
-        queries: The attending tokens, as positions in the pack, Shape (n, q) int64. Padding on the right
-            is position t, which is no token's: results are written there and forgotten.
+        queries: The positions of the attending tokens in the pack, Shape (n, q) int64. Padding on
+            the right is position t, which is no token's: results are written there and lost.
         keys: The attended tokens, Shape (n, k) int64: all that is before the span in its
             prompt, then the span. Padding on the right is position 0, and hidden.
         hidden: Which keys each query must not see, Shape (n, q, 1, k) bool.

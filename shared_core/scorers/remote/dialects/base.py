@@ -15,8 +15,8 @@ from shared_core.errors import InvalidReplyError
 from shared_core.scorers.remote.failures import shortened
 
 Template = Literal["server", "server-fixed", "client", "prompt"]
-"""The author of the prompt: the server and it takes an instruction; the server, always the same one;
-the client, as a wrapped query and document; the client, as one whole prompt."""
+"""The author of the prompt: the server, with an instruction; the server, with a fixed one; the
+client, as a wrapped query and document; the client, as one whole prompt."""
 
 Scale = Literal["probability", "logit"]
 """The scale of a server's numbers."""
