@@ -19,7 +19,7 @@ LONGEST = 4
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Rows of one file, one behind the other.
+    """Consecutive rows of one file.
 
     Attributes:
         file: The file's position in the input.
@@ -40,7 +40,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What is done at once.
+    """Rows that are scored and written together.
 
     Attributes:
         number: Its position among all blocks; its files are named by it.
@@ -52,7 +52,7 @@ class Block:
 
     @property
     def rows(self) -> int:
-        """How many rows it has."""
+        """The number of rows."""
         return sum(segment.rows for segment in self.segments)
 
     def to_json(self) -> str:
@@ -92,7 +92,7 @@ def divide(files: Iterable[Iterator[Mark]], size: int, *, cut: bool) -> Iterator
                 done += [_segment(file, begin, rows, first, lines)] if rows else []
                 first += mark.row
                 break
-            held = rows + sum(one.rows for one in done)
+            held = rows + sum(segment.rows for segment in done)
             is_new = mark.key is None or mark.key != last_key
             last_key = mark.key
             if (held >= size and is_new) or (cut and held >= LONGEST * size):

@@ -1,4 +1,4 @@
-"""Pairs by the chunk: few enough for memory, many enough for full forwards."""
+"""Chunks of pairs: small enough for memory, large enough for full forward passes."""
 
 from __future__ import annotations
 

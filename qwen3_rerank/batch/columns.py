@@ -1,4 +1,4 @@
-"""Which columns hold what, and which of the two layouts an input has."""
+"""Columns of an input, and which of the two layouts it has."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What one input has of it.
+    """The columns that one input has.
 
     Attributes:
         layout: Whether a row is a pair, or a query with a list of documents.
@@ -77,9 +77,9 @@ def shape_of(names: Collection[str], columns: Columns, where: str) -> Shape:
     Raises:
         BatchInputError: A column is missing, or there is one too many.
     """
-    asked = [getattr(columns, field.name) for field in fields(columns)]
-    if len(set(asked)) < len(asked):
-        raise BatchInputError(f"two columns have one name: {', '.join(asked)}")
+    named = [getattr(columns, field.name) for field in fields(columns)]
+    if len(set(named)) < len(named):
+        raise BatchInputError(f"two columns have one name: {', '.join(named)}")
     there = ", ".join(map(str, names)) or "none"
     if columns.query not in names:
         raise BatchInputError(

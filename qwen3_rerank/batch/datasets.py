@@ -1,4 +1,4 @@
-"""A Ray dataset as an input: it is written to disk once, since it has no rows of its own to name.
+"""Ray datasets as inputs: they are written to disk once, since their rows have no fixed place.
 
 What a dataset yields may come in another order, or be other rows, the next time it is run; blocks
 of it could not be done again. So the copy is the input, also after a restart.
@@ -20,11 +20,11 @@ _ROWS_OF_A_GROUP = 4096
 _ROWS_OF_A_FILE = 1 << 18
 
 
-def is_dataset(given: Any) -> bool:
-    """Whether this is a Ray dataset, without importing Ray."""
+def is_dataset(value: Any) -> bool:
+    """Return whether a value is a Ray dataset, without importing Ray."""
     return any(
         kind.__module__.partition(".")[0] == "ray" and kind.__name__ == "Dataset"
-        for kind in type(given).__mro__
+        for kind in type(value).__mro__
     )
 
 

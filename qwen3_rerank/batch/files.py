@@ -1,4 +1,4 @@
-"""The files of an input, in a fixed order, and how to see that one of them has changed."""
+"""The files of an input, in a fixed order, and the detection of changes to them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def kind_of(path: str) -> FileKind | None:
     return found[0] if found else None
 
 
-def find_files(given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[InputFile]:
+def find_files(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[InputFile]:
     """Return the files of a path, a folder, a pattern with ``*``, an address, or several of them.
 
     Files of a folder and of a pattern come in the order of their names. In a folder, names that
@@ -67,8 +67,8 @@ def find_files(given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]])
     Raises:
         BatchInputError: There is nothing, or something of an unknown format.
     """
-    many = [given] if isinstance(given, (str, os.PathLike)) else list(given)
-    found = [file for one in many for file in _expanded(os.fspath(one))]
+    many = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    found = [file for path in many for file in _expanded(os.fspath(path))]
     if not found:
         raise BatchInputError("no input was given: expected files, folders or patterns")
     twice = {file.path for file in found if sum(file.path == other.path for other in found) > 1}
@@ -90,12 +90,16 @@ def _expanded(path: str) -> list[InputFile]:
     if info.type == fs.FileType.Directory:
         inside = system.get_file_info(fs.FileSelector(inner, recursive=True))
         files = sorted(
-            (one for one in inside if one.type == fs.FileType.File and _is_data(one.path, inner)),
-            key=lambda one: one.path,
+            (
+                entry
+                for entry in inside
+                if entry.type == fs.FileType.File and _is_data(entry.path, inner)
+            ),
+            key=lambda entry: entry.path,
         )
         if not files:
             raise BatchInputError(f"{path}: no .parquet, .jsonl or .jsonl.gz in this folder")
-        return [_input_file(one, prefix) for one in files]
+        return [_input_file(file, prefix) for file in files]
     return [_input_file(info, prefix)]
 
 

@@ -1,4 +1,4 @@
-"""Bringing the rows of a query together, on disk, for inputs larger than memory.
+"""Grouping of rows by query, on disk, for inputs larger than memory.
 
 Two passes: rows are dealt out to files by a hash of their query, then each of those files, which
 is small, is put in order. Within a query rows keep their order; a row keeps its position in the
@@ -29,7 +29,7 @@ _GROWTH = {"parquet": 5, "jsonl": 1, "jsonl.gz": 6}  # from a file's bytes to by
 
 
 def is_scattered(source: Source) -> bool:
-    """Whether rows of one query have others between them, or it would take too much to know."""
+    """Return whether rows of one query may have others between them."""
     seen: set[int] = set()
     last: Any = None
     for file in range(len(source.files)):
@@ -107,7 +107,9 @@ def _writable(raw: RawRow) -> dict[str, Any]:
         return {BAD: raw.reason}
     for name, value in raw.values.items():
         if isinstance(value, Unreadable):
-            kept = {key: one for key, one in raw.values.items() if not isinstance(one, Unreadable)}
+            kept = {
+                key: value for key, value in raw.values.items() if not isinstance(value, Unreadable)
+            }
             return {**kept, BAD: f"{name} is {value.reason}"}
     return raw.values
 

@@ -1,4 +1,4 @@
-"""What is asked for, and how to tell whether a folder holds that very job."""
+"""The options of a batch, and the identity by which a folder recognises its job."""
 
 from __future__ import annotations
 

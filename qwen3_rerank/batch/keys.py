@@ -1,4 +1,4 @@
-"""The key travels with the reranker, since other machines do not have this one's environment."""
+"""API keys for workers on other machines, which do not have this one's environment."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ PAIRS = (
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """What scores.
+    """The identity of what scores.
 
     Attributes:
         identity: See `shared_core.identity.identity`; of a server also how it was found to be
@@ -53,7 +53,7 @@ class Scoring:
 
 
 def scoring_of(reranker: Reranker) -> Scoring:
-    """Score the known pairs, which loads the model or asks the server, and return what scores.
+    """Score the known pairs, which loads the model or calls the server, and return its identity.
 
     Raises:
         RerankError: The model or the server does not work.
@@ -64,8 +64,13 @@ def scoring_of(reranker: Reranker) -> Scoring:
         rankings = reranker.rerank_many(
             [query for query, _ in PAIRS], [documents for _, documents in PAIRS]
         )
-        by_index = [sorted(ranking, key=lambda one: one.index) for ranking in rankings]
-        logits = [one.logit for ranking in by_index for one in ranking if one.logit is not None]
+        by_index = [sorted(ranking, key=lambda document: document.index) for ranking in rankings]
+        logits = [
+            document.logit
+            for ranking in by_index
+            for document in ranking
+            if document.logit is not None
+        ]
     except Exception as error:
         if custom_scorer(reranker) is None or not may_be_a_row(error):
             raise

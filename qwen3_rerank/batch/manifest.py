@@ -1,4 +1,4 @@
-"""What a folder was begun with, and the refusal to go on with anything else."""
+"""The manifest: the options and input of a folder, and the check that they are the same."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _fixed(files: list[Any]) -> list[dict[str, Any]]:
 
 
 def _file_difference(before: list[Any], now: list[Any]) -> str:
-    old, new = ({one["path"]: one for one in files} for files in (before, now))
+    old, new = ({file["path"]: file for file in files} for files in (before, now))
     for path in [*old, *(path for path in new if path not in old)]:
         if path not in new:
             return f"{path} is not in the input any more"
@@ -127,7 +127,7 @@ def write(
     is_copy: bool,
     blocks: Iterable[Block],
 ) -> dict[str, Any]:
-    """Write the division, then the manifest, and return the latter.
+    """Write the division, then the manifest; return the manifest.
 
     Args:
         folder: The folder.

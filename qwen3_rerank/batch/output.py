@@ -1,4 +1,4 @@
-"""The files of a batch: what is done is what is there under its name.
+"""The output files of a batch. A block is done when its file is there under its name.
 
 ::
 
@@ -37,7 +37,7 @@ _PART = re.compile(r"part-(\d{6,})\.(parquet|jsonl)")
 
 @dataclass(frozen=True, slots=True)
 class BlockReport:
-    """What became of a block.
+    """The result of a block, in counts.
 
     Attributes:
         number: Which block.
@@ -100,7 +100,7 @@ class Output:
     def commit(
         self, report: BlockReport, judged: Sequence[Judged], errors: Sequence[RowError]
     ) -> None:
-        """Write a block; when this returns it is done, whatever happens.
+        """Write a block; it is done, and safe from a crash, when this returns.
 
         Raises:
             ChangedJobError: The folder was deleted, or another job was begun in it.
@@ -112,7 +112,7 @@ class Output:
             named = f"part-{report.number:06d}.jsonl"
             if errors:
                 with folder.replacing(named, scratch) as stream:
-                    stream.writelines(json_line(asdict(one)) for one in errors)
+                    stream.writelines(json_line(asdict(error)) for error in errors)
             else:
                 folder.remove(named)  # of an attempt that failed otherwise
             with self._folder(_STATE).replacing(f"{report.number:06d}.json", scratch) as stream:

@@ -265,10 +265,10 @@ def _changes(keys: pa.Array) -> list[int]:
     try:
         changes = pc.not_equal(keys.slice(1), keys.slice(0, max(0, len(keys) - 1)))
     except pa.ArrowNotImplementedError:  # of nulls alone, and of some views
-        values = [_value(one) for one in keys]
+        values = [_value(column) for column in keys]
         return [n for n in range(1, len(values)) if values[n] is None or values[n] != values[n - 1]]
     found = pc.indices_nonzero(pc.fill_null(changes, True)).to_pylist()
-    return [one + 1 for one in found]
+    return [place + 1 for place in found]
 
 
 def _value(scalar: pa.Scalar) -> Any:
@@ -297,5 +297,5 @@ def _readable(scalar: pa.Scalar) -> Any:
 def _as_id(value: Any) -> Any:
     """Return decimals and dates, which JSON has not, as text, also in lists."""
     if isinstance(value, list):
-        return [_as_id(one) for one in value]
+        return [_as_id(item) for item in value]
     return str(value) if isinstance(value, (Decimal, date)) else value

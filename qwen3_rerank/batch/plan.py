@@ -1,4 +1,4 @@
-"""What a batch will take, before it starts."""
+"""The size and cost of a batch, before it starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an input and a folder to blocks that are left to do: begun here, or found there."""
+"""Preparation of a job, new or restarted: its folder, and the blocks that are left to do."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class Prepared:
         return [block for block in self.blocks if block.number not in self.done]
 
 
-def check(given: Given, job: Job, reranker: Reranker) -> None:
+def check(data: Given, job: Job, reranker: Reranker) -> None:
     """Raise what `prepare` would for a wrong input or folder, before anything is written.
 
     Args:
-        given: Files, folders, patterns, or a Ray dataset.
+        data: Files, folders, patterns, or a Ray dataset.
         job: What is asked for.
         reranker: What will score.
 
@@ -66,8 +66,8 @@ def check(given: Given, job: Job, reranker: Reranker) -> None:
         FolderError: There are links in it.
     """
     before = manifest.begun(job.out)
-    is_dataset = datasets.is_dataset(given)
-    files = None if is_dataset else _files(given)
+    is_dataset = datasets.is_dataset(data)
+    files = None if is_dataset else _files(data)
     if before is not None:
         found = None if files is None else manifest.files_json(files)
         manifest.check_same(before, job.identity(reranker), found)
@@ -76,12 +76,12 @@ def check(given: Given, job: Job, reranker: Reranker) -> None:
 
 
 def prepare(
-    given: Given, job: Job, reranker: Reranker, folder: OutputFolder | None = None
+    data: Given, job: Job, reranker: Reranker, folder: OutputFolder | None = None
 ) -> Prepared:
     """Return what is to be done, as the folder has it or, if it is new, as it will.
 
     Args:
-        given: Files, folders, patterns, or a Ray dataset.
+        data: Files, folders, patterns, or a Ray dataset.
         job: What is asked for.
         reranker: What will score.
         folder: Where to begin the job; ``None`` writes nothing, and neither copies nor groups.
@@ -93,13 +93,13 @@ def prepare(
     identity = job.identity(reranker)
     before = manifest.begun(job.out)
     if before is not None:
-        return _found(before, given, job, identity)
-    is_copied = datasets.is_dataset(given)
+        return _found(before, data, job, identity)
+    is_copied = datasets.is_dataset(data)
     if is_copied:
         if folder is None:
             raise ValueError("a plan alone needs files: a dataset would have to be run for it")
-        given = datasets.copy_dataset(given, folder)
-    files = _files(given)
+        data = datasets.copy_dataset(data, folder)
+    files = _files(data)
     source = Source(grouping.copied(files) if is_copied else files, job.columns)
     is_grouped = _is_to_be_grouped(source, job)
     inputs = [] if is_copied else source.files
@@ -129,13 +129,13 @@ def clean_up(folder: OutputFolder) -> None:
         folder.remove_tree(name)
 
 
-def _files(given: Given) -> list[InputFile]:
-    return find_files([given] if isinstance(given, (str, os.PathLike)) else given)
+def _files(data: Given) -> list[InputFile]:
+    return find_files([data] if isinstance(data, (str, os.PathLike)) else data)
 
 
-def _found(before: dict[str, Any], given: Given, job: Job, identity: dict[str, Any]) -> Prepared:
-    is_dataset = datasets.is_dataset(given)
-    files = None if is_dataset else _files(given)
+def _found(before: dict[str, Any], data: Given, job: Job, identity: dict[str, Any]) -> Prepared:
+    is_dataset = datasets.is_dataset(data)
+    files = None if is_dataset else _files(data)
     manifest.check_same(before, identity, None if files is None else manifest.files_json(files))
     if is_dataset and before["files"]:
         raise ChangedJobError("the folder was begun with files, and is given a dataset")
@@ -180,7 +180,7 @@ def _checked(
 
 
 def _is_to_be_grouped(source: Source, job: Job) -> bool:
-    """Whether rows have to be brought together.
+    """Return whether rows have to be grouped by query.
 
     Raises:
         ValueError: They have to, and must not be.

@@ -1,4 +1,4 @@
-"""How a batch uses Ray."""
+"""Options of Ray."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class RayOptions:
-    """Where the workers are, how many, and what each is given.
+    """The cluster, the number of workers, and the resources of each.
 
     Attributes:
         address: Of the cluster: ``"auto"`` is the one that this machine belongs to, ``"local"``

@@ -1,4 +1,4 @@
-"""Actors of a Ray cluster do the blocks; one that dies is replaced, and its block done again.
+"""Ray actors that score blocks. If an actor dies, it is replaced and its block is done again.
 
 Ray Data has an actor pool, too, but its blocks are cut anew in every run, by the memory at hand, so
 that a restart could not tell by their names what is done; its checkpoints hold the ids of all rows
@@ -43,14 +43,14 @@ _PATIENCE = 60.0  # seconds without a block done, after which the log says what 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An exception in a worker, in words: not every one can be sent."""
+    """An exception in a worker, as text, since not every exception can be pickled."""
 
     kind: str
     message: str
 
 
 class Worker:
-    """What runs in an actor. What it is made of is unpickled by its first call, which can tell why.
+    """The code of an actor. Its parts are unpickled by the first call, which can report errors.
 
     Args:
         reranker: Pickled. It is small, so that Ray hands it over in the call itself: an object of
@@ -79,7 +79,7 @@ class Worker:
             return Failure(type(error).__name__, str(error))
 
     def run(self, block: Block, expected: Scoring | None) -> BlockReport | Failure:
-        """Do a block, if this worker scores as is expected."""
+        """Score a block, if this worker scores as expected."""
         try:
             reranker, _, scorer = self._make()
             if expected is not None and not self._is_checked:
@@ -207,7 +207,7 @@ class RayWorkers:
             )
 
     def close(self) -> None:
-        """End the actors, and Ray if it was begun here."""
+        """End the actors, and Ray if it was started here."""
         for actor in getattr(self, "_actors", []):
             ray.kill(actor)
         if self._began_ray:
@@ -263,7 +263,7 @@ def _pickled(value: Any) -> bytes:
 
 
 def _connect(address: str) -> bool:
-    """Connect to a cluster unless that is done; return whether it is ours to end."""
+    """Connect to a cluster unless connected; return whether the connection is ours to end."""
     if ray.is_initialized():
         return False
     _check_address(address)

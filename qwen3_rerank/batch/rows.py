@@ -1,4 +1,4 @@
-"""From what a file holds to pairs that can be scored. What cannot be is named, never dropped."""
+"""Conversion of rows to pairs. A row that cannot be scored is reported, never dropped."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LinesDigest:
         self._is_empty = True
 
     def add(self, line: bytes) -> None:
-        """Take one more line."""
+        """Add one line."""
         self._digest.update(line)
         self._is_empty = False
 
@@ -51,14 +51,14 @@ class LinesDigest:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What stands for a value that cannot be read."""
+    """A placeholder for a value that cannot be read."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class RawRow:
-    """A row as it came.
+    """A row as it was read.
 
     Attributes:
         number: Its position in its file, or in the input where the file is a copy of that.
@@ -137,7 +137,7 @@ class RowError:
 
 
 class _WrongValueError(ValueError):
-    """A value that cannot be used, in words."""
+    """A value that cannot be used; the message says why."""
 
 
 def pairs_of(raw: RawRow, row: int, shape: Shape) -> Iterator[Pair | RowError]:
@@ -161,11 +161,11 @@ def pairs_of(raw: RawRow, row: int, shape: Shape) -> Iterator[Pair | RowError]:
     except _WrongValueError as error:
         yield RowError(row, None, query_id, None, "ValueError", str(error))
         return
-    for index, (text, given) in enumerate(zip(texts, ids, strict=True)):
+    for index, (text, name) in enumerate(zip(texts, ids, strict=True)):
         document_id: Id = None
         try:
             if shape.ids is not None:
-                document_id = _id(given, shape.ids)
+                document_id = _id(name, shape.ids)
             yield Pair(row, index, query_id, query, document_id, _text(text, shape.texts))
         except _WrongValueError as error:
             at = index if shape.layout == "lists" else None

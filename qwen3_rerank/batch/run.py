@@ -30,7 +30,7 @@ SUMMARY = "summary.json"
 
 @dataclass(frozen=True, slots=True)
 class BatchProgress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
         blocks: Blocks of the job.
@@ -49,7 +49,7 @@ class BatchProgress:
 
 @dataclass(frozen=True, slots=True)
 class BatchSummary:
-    """What a job came to: counted over all runs, except where it says "this run".
+    """The result of a job, counted over all runs except where it says "this run".
 
     Attributes:
         rows: Rows of the input, every one of them scored or in an error file.
@@ -100,7 +100,7 @@ def run_batch(
     on_plan: Callable[[BatchPlan], None] | None = None,
     on_progress: Callable[[BatchProgress], None] | None = None,
 ) -> BatchSummary:
-    """Score every row of an input into a folder, and return what it came to.
+    """Score every row of an input into a folder, and return a summary.
 
     Called again after it was stopped or killed, it does what is missing.
 

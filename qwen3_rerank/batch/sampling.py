@@ -24,7 +24,7 @@ _WARM_UP = 2
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a sample showed.
+    """Measurements of a sample.
 
     Attributes:
         rows: Rows that were read.
@@ -77,7 +77,7 @@ def _pairs(source: Source, blocks: Sequence[Block]) -> tuple[int, list[Pair]]:
         before = len(pairs)
         for row, raw in source.rows(block):
             rows += 1
-            pairs += (one for one in pairs_of(raw, row, source.shape) if isinstance(one, Pair))
+            pairs += (pair for pair in pairs_of(raw, row, source.shape) if isinstance(pair, Pair))
             if len(pairs) - before >= max(1, PAIRS // len(chosen)):
                 break
     return rows, pairs
@@ -97,7 +97,7 @@ def _tokens_per_pair(reranker: Reranker, pairs: Sequence[Pair]) -> float | None:
             group = encoder.encode(request.instruction, request.query, request.documents)
         except ValueError:  # a query that is too long, say; it will be in the error file
             continue
-        counts += [one.n_tokens for one in group.documents]
+        counts += [document.n_tokens for document in group.documents]
     return sum(counts) / len(counts) if counts else None
 
 
@@ -119,7 +119,7 @@ def _measured(reranker: Reranker, pairs: Sequence[Pair]) -> tuple[int, float, in
                 raise
             ranked = []
         seconds = time.monotonic() - begun
-        counted = [one.total_tokens for one in ranked]
+        counted = [document.total_tokens for document in ranked]
         tokens = None if None in counted else sum(filter(None, counted))
         if at and len(ranked) >= best[0]:  # not the first, which loaded the model
             best = len(ranked), seconds, tokens

@@ -73,10 +73,10 @@ class Source:
     def reader(self, file: int) -> RowFile:
         """Return what reads a file; the one before is closed."""
         if self._reader is None or self._reader[0] != file:
-            given = self.files[file]
-            reader: RowFile = ParquetRows(given) if given.kind == "parquet" else JsonlRows(given)
+            source = self.files[file]
+            reader: RowFile = ParquetRows(source) if source.kind == "parquet" else JsonlRows(source)
             self._reader = file, reader
-            if given.kind == "parquet":
+            if source.kind == "parquet":
                 self._compare(file, reader.digest())
             return reader
         return self._reader[1]
@@ -124,18 +124,18 @@ class Source:
             BatchInputError: Names the file and the difference.
         """
         for number in numbers or range(len(self.files)):
-            given = self.files[number]
-            now = current(given)
+            file = self.files[number]
+            now = current(file)
             before = self._states.setdefault(number, now)
-            if now.size != given.size:
-                raise self._changed(number, f"it had {given.size} bytes and has {now.size}")
+            if now.size != file.size:
+                raise self._changed(number, f"it had {file.size} bytes and has {now.size}")
             for name, what in (("changed", "it was written to"), ("inode", "it was replaced")):
                 values = getattr(before, name), getattr(now, name)
                 if None not in values and values[0] != values[1]:
                     raise self._changed(number, what)
 
     def check_digest(self, number: int) -> None:
-        """Read a file and raise unless it is the one that was divided.
+        """Read a file, and raise unless it is the file that was divided.
 
         Raises:
             BatchInputError: It is another one.
@@ -144,7 +144,7 @@ class Source:
             pass
 
     def _compare(self, number: int, digest: str | None) -> None:
-        """Take the digest of a file's first reading; raise if that of a later one is another."""
+        """Keep the digest of a file's first reading; raise if a later digest differs."""
         file = self.files[number]
         if digest is not None and file.digest not in (None, digest):
             raise self._changed(number, "it has the size and time that it had, but other rows")
@@ -181,7 +181,7 @@ class Source:
         """Return the one type of a column of ids in all files."""
         if name is None:
             return "text"
-        found = {self.reader(one).id_type(name) for one in range(len(self.files))}
+        found = {self.reader(number).id_type(name) for number in range(len(self.files))}
         if len(found) > 1:
             found.discard("null")
         return found.pop() if len(found) == 1 else "text"

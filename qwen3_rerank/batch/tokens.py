@@ -1,4 +1,4 @@
-"""The tokenizer of what scores, without its weights, to know the size of a job before it runs."""
+"""The tokenizer of the model, without its weights, to count the tokens of a job in advance."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ OnChunk = Callable[[int], None]
 
 
 class Workers(Protocol):
-    """What does blocks.
+    """Protocol of workers, which score blocks.
 
     Attributes:
         count: How many there are.
@@ -45,11 +45,11 @@ class Workers(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of all that was held."""
+        """Free all resources."""
 
 
 class OneWorker:
-    """Does the blocks here, one after another.
+    """Scores blocks in this process, one after another.
 
     Args:
         reranker: What scores.
@@ -82,4 +82,4 @@ class OneWorker:
             yield self._scorer.run(block, on_chunk)
 
     def close(self) -> None:
-        """Do nothing: the reranker is its owner's."""
+        """Do nothing: the caller closes the reranker."""

@@ -34,7 +34,7 @@ def write_scores(stream: BinaryIO, job: Job, shape: Shape, judged: Sequence[Judg
     if job.has_windows:
         schema += [("window_start", pa.int64()), ("window_end", pa.int64())]
     names = [name for name, _ in schema]
-    rows = ({name: getattr(one, name) for name in names} for one in judged)
+    rows = ({name: getattr(pair, name) for name in names} for pair in judged)
     _write(stream, job, pa.schema(schema), rows)
 
 
@@ -65,12 +65,12 @@ def write_rankings(stream: BinaryIO, job: Job, shape: Shape, judged: Sequence[Ju
                 "row": query[0].row,
                 "query_id": query[0].query_id,
                 "query": query[0].query,
-                "document_ids": [one.document_id for one in kept],
-                places: [getattr(one, place) for one in kept],
-                "scores": [one.score for one in kept],
-                "logits": [one.logit for one in kept],
-                "window_starts": [one.window_start for one in kept],
-                "window_ends": [one.window_end for one in kept],
+                "document_ids": [pair.document_id for pair in kept],
+                places: [getattr(pair, place) for pair in kept],
+                "scores": [pair.score for pair in kept],
+                "logits": [pair.logit for pair in kept],
+                "window_starts": [pair.window_start for pair in kept],
+                "window_ends": [pair.window_end for pair in kept],
             }
             yield {name: value for name, value in row.items() if name in names}
 
@@ -79,23 +79,23 @@ def write_rankings(stream: BinaryIO, job: Job, shape: Shape, judged: Sequence[Ju
 
 def _order(query: Sequence[Judged], job: Job) -> list[int]:
     """Return which documents to keep, best first."""
-    asked = job.ranking
+    options = job.ranking
     return rank(
-        [one.logit for one in query],
-        top_k=asked.top_k,
-        score_threshold=asked.score_threshold,
-        min_docs=asked.min_docs,
+        [pair.logit for pair in query],
+        top_k=options.top_k,
+        score_threshold=options.score_threshold,
+        min_docs=options.min_docs,
     )
 
 
 def _queries(judged: Sequence[Judged], shape: Shape) -> Iterator[list[Judged]]:
     """Yield the pairs of one query after another."""
     if shape.layout == "lists":
-        groups = groupby(judged, lambda one: one.row)
+        groups = groupby(judged, lambda pair: pair.row)
     elif shape.query_id is not None:
-        groups = groupby(judged, lambda one: one.query_id)
+        groups = groupby(judged, lambda pair: pair.query_id)
     else:
-        groups = groupby(judged, lambda one: one.query)
+        groups = groupby(judged, lambda pair: pair.query)
     for _, group in groups:
         yield list(group)
 
@@ -119,5 +119,5 @@ def _write(stream: BinaryIO, job: Job, schema: pa.Schema, rows: Iterable[dict[st
 
 def _plain(value: Any, kind: pa.DataType) -> Any:
     if pa.types.is_list(kind):
-        return [_plain(one, kind.value_type) for one in value]
+        return [_plain(item, kind.value_type) for item in value]
     return str(value) if pa.types.is_large_string(kind) and value is not None else value

@@ -1,4 +1,4 @@
-"""A BEIR folder: ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/<split>.tsv``.
+"""Reader of BEIR folders: ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/<split>.tsv``.
 
 Source of the format: github.com/beir-cellar/beir, ``beir/datasets/data_loader.py``. As there, a
 document is its title and its text with a space between.
@@ -66,11 +66,11 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
             )
         if not query or not document:
             raise InputError(f"{where}: an id is missing, expected query id, document id and grade")
-        known = grades.setdefault(query, {})
-        if known.setdefault(document, value) != value:
+        graded = grades.setdefault(query, {})
+        if graded.setdefault(document, value) != value:
             raise InputError(
                 f"{where}: document {document} is graded {value} for query {query}, and "
-                f"{known[document]} further up"
+                f"{graded[document]} further up"
             )
     return grades
 

@@ -1,4 +1,4 @@
-"""The queries that gained and lost most, with what moved."""
+"""The queries that gained and lost most, with the documents that moved."""
 
 from __future__ import annotations
 
@@ -101,4 +101,4 @@ def _places(report: Findings, system: SystemReport, query: str) -> list[Place]:
 
 
 def _first(order: Sequence[str], grades: Mapping[str, int]) -> int:
-    return next((i for i, one in enumerate(order) if grades.get(one, 0) > 0), len(order))
+    return next((i for i, document in enumerate(order) if grades.get(document, 0) > 0), len(order))

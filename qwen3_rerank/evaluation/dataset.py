@@ -61,7 +61,7 @@ class Dataset:
                 + (f" (nor {len(unknown) - 3} others)" if len(unknown) > 3 else "")
             )
         kept = {name: text for name, text in self.queries.items() if name in chosen}
-        return replace(self, queries=kept, relevant={one: self.relevant[one] for one in kept})
+        return replace(self, queries=kept, relevant={query: self.relevant[query] for query in kept})
 
     def sample(self, count: int, seed: int) -> Dataset:
         """Return the same documents with ``count`` queries drawn by ``seed``.
@@ -76,7 +76,7 @@ class Dataset:
         if count >= len(self.queries):
             return self
         drawn = sorted(
-            self.queries, key=lambda one: hashlib.sha256(f"{seed}:{one}".encode()).digest()
+            self.queries, key=lambda query: hashlib.sha256(f"{seed}:{query}".encode()).digest()
         )
         note = f"{count} of {len(self.queries)} queries, drawn by seed {seed}"
         return replace(self.only(drawn[:count]), notes=(*self.notes, note))
@@ -94,15 +94,15 @@ def checked(
     Raises:
         InputError: Nothing is left to evaluate.
     """
-    said = list(notes)
+    remarks = list(notes)
     if not documents:
         raise InputError(f"{name} holds no documents")
-    unknown_queries = [one for one in relevant if one not in queries]
+    unknown_queries = [query for query in relevant if query not in queries]
     if unknown_queries:
-        said.append(
+        remarks.append(
             f"left out: judgements about {_some(unknown_queries)} that the queries do not hold"
         )
-    judged = {one: relevant[one] for one in queries if one in relevant}
+    judged = {query: relevant[query] for query in queries if query in relevant}
     missing = [
         document
         for grades in judged.values()
@@ -110,27 +110,27 @@ def checked(
         if grade > 0 and document not in documents
     ]
     if missing:
-        said.append(
+        remarks.append(
             f"{len(missing)} judgements call documents relevant that are not in the corpus "
             f"({_some(missing)}): nothing can find them, so they count against every system"
         )
     kept = {
-        one: text
-        for one, text in queries.items()
-        if any(grade > 0 for grade in judged.get(one, {}).values())
+        query: text
+        for query, text in queries.items()
+        if any(grade > 0 for grade in judged.get(query, {}).values())
     }
     if len(kept) < len(queries):
-        said.append(f"left out: {len(queries) - len(kept)} queries without a relevant document")
-    blank = [one for one, text in kept.items() if not text.strip()]
+        remarks.append(f"left out: {len(queries) - len(kept)} queries without a relevant document")
+    blank = [query for query, text in kept.items() if not text.strip()]
     if blank:
-        said.append(f"left out: blank queries ({_some(blank)})")
-        kept = {one: text for one, text in kept.items() if text.strip()}
+        remarks.append(f"left out: blank queries ({_some(blank)})")
+        kept = {query: text for query, text in kept.items() if text.strip()}
     if not kept:
         raise InputError(
             f"{name}: no query has a document that is judged relevant (there are {len(queries)} "
             f"queries, {len(documents)} documents and judgements about {len(relevant)} queries)"
         )
-    return Dataset(name, documents, kept, {one: judged[one] for one in kept}, tuple(said))
+    return Dataset(name, documents, kept, {query: judged[query] for query in kept}, tuple(remarks))
 
 
 def _some(ids: list[str]) -> str:

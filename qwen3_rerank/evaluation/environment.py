@@ -1,4 +1,4 @@
-"""With what a report was made; no secret is among it."""
+"""Versions and options that a report records. Secrets are left out."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ FIRST = "first stage"
 
 @dataclass(frozen=True)
 class Timing:
-    """How long the calls took, in seconds; this alone differs from run to run.
+    """The duration of the calls, in seconds; only this differs from run to run.
 
     Attributes:
         queries: How many were timed.
@@ -32,7 +32,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class SystemReport:
-    """One system's part.
+    """The results of one system.
 
     Attributes:
         letter: What plots and comparisons call it.
@@ -124,7 +124,7 @@ class Findings:
     def comparison(self, measure: str, first: str, second: str) -> Comparison:
         """Return how the second system compares with the first."""
         return next(
-            one
-            for one in self.comparisons
-            if (one.measure, one.first, one.second) == (measure, first, second)
+            comparison
+            for comparison in self.comparisons
+            if (comparison.measure, comparison.first, comparison.second) == (measure, first, second)
         )

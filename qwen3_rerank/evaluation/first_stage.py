@@ -1,4 +1,4 @@
-"""The candidates that are reranked: built-in BM25, or those of a TREC run file."""
+"""Candidates to rerank, from built-in BM25 or a TREC run file."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def bm25(dataset: Dataset, top_n: int) -> FirstStage:
     index.index([terms(text) for text in dataset.documents.values()], show_progress=False)
     found: dict[str, Ranked] = {}
     for query, text in dataset.queries.items():
-        known = [term for term in terms(text) if term in index.vocab_dict]
-        scores = index.get_scores(known) if known else np.zeros(len(ids), dtype=np.float32)
+        indexed = [term for term in terms(text) if term in index.vocab_dict]
+        scores = index.get_scores(indexed) if indexed else np.zeros(len(ids), dtype=np.float32)
         # Stable, so that ties keep the order of the corpus.
         best = np.argsort(-scores, kind="stable")[: top_n + 1]
         ranked = [(ids[place], float(scores[place])) for place in best if scores[place] > 0]
@@ -96,12 +96,12 @@ def from_mapping(
     found: dict[str, Ranked] = {}
     for query in dataset.queries:
         ids = list(given.get(query, ()))
-        unknown = [one for one in ids if one not in dataset.documents]
+        unknown = [document for document in ids if document not in dataset.documents]
         if unknown:
             raise InputError(f"the corpus has no document {unknown[0]!r}, a candidate of {query!r}")
         if len(set(ids)) < len(ids):
             raise InputError(f"a document is there twice among the candidates of {query!r}")
-        ranked = [(one, float(len(ids) - place)) for place, one in enumerate(ids)]
+        ranked = [(document, float(len(ids) - place)) for place, document in enumerate(ids)]
         found[query] = _without_itself(dataset, query, ranked)[:top_n]
     return FirstStage(name, found, _notes(dataset, found))
 
@@ -113,7 +113,7 @@ def _without_itself(dataset: Dataset, query: str, ranked: Ranked) -> Ranked:
     """
     if dataset.relevant[query].get(query, 0) > 0:
         return ranked
-    return [one for one in ranked if one[0] != query]
+    return [entry for entry in ranked if entry[0] != query]
 
 
 def _notes(dataset: Dataset, found: Mapping[str, Ranked]) -> tuple[str, ...]:

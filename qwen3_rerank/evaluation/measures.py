@@ -1,4 +1,4 @@
-"""The figures, by ir-measures: one value per query, so that they can be paired and compared."""
+"""Measures, by ir-measures: one value per query, so that systems can be compared in pairs."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def per_query(
     ]
     values = {name: dict.fromkeys(relevant, 0.0) for name in names}
     by_measure = {str(measure): name for measure, name in zip(measures, names, strict=True)}
-    for one in ir_measures.iter_calc(measures, judgements, run):
-        values[by_measure[str(one.measure)]][one.query_id] = float(one.value)
+    for value in ir_measures.iter_calc(measures, judgements, run):
+        values[by_measure[str(value.measure)]][value.query_id] = float(value.value)
     return values
 
 
@@ -87,7 +87,7 @@ def best_possible(
         query: [
             (document, float(-place))
             for place, (document, _) in enumerate(
-                sorted(ranked, key=lambda one: -relevant[query].get(one[0], 0))
+                sorted(ranked, key=lambda entry: -relevant[query].get(entry[0], 0))
             )
         ]
         for query, ranked in order.items()

@@ -1,4 +1,4 @@
-"""The report as one page of HTML that asks for nothing else: no script, no font, no request.
+"""The report as one self-contained page of HTML: no script, no font, no request.
 
 Every text that comes from data goes through `page_parts.text`. On top of that, a policy in the page
 forbids scripts and requests.
@@ -25,7 +25,7 @@ def render(report: Findings) -> str:
         _data(report),
         page_tables.figures(report),
         page_tables.comparisons(report),
-        *(page_system.section(report, one) for one in report.systems),
+        *(page_system.section(report, system) for system in report.systems),
         page_tables.time(report),
         _method(report),
         _environment(report),
@@ -46,21 +46,21 @@ def _lead(report: Findings) -> str:
     main = report.measures[0]
     before = report.before_figures[main].mean
     lines = []
-    for one in report.systems:
-        compared = report.comparison(main, FIRST, one.letter)
+    for system in report.systems:
+        compared = report.comparison(main, FIRST, system.letter)
         change = compared.difference.estimate
         certain = compared.p_corrected < 0.05
         verb = "raises" if change.mean > 0 else "lowers" if change.mean < 0 else "leaves"
-        said = (
-            f"{verb} {shown(main)} from {before:.3f} to {one.figures[main].mean:.3f}"
+        result = (
+            f"{verb} {shown(main)} from {before:.3f} to {system.figures[main].mean:.3f}"
             if change.mean
             else f"leaves {shown(main)} at {before:.3f}"
         )
         bounds = f"{signed(change.low)} to {signed(change.high)}"
         doubt = "" if certain else ", which may be chance"
         lines.append(
-            f'<p class="lead"><span class="letter">{one.letter}</span>{_name(report, one)} {said}'
-            f" ({signed(change.mean)}, 95 % interval {bounds}, "
+            f'<p class="lead"><span class="letter">{system.letter}</span>{_name(report, system)}'
+            f" {result} ({signed(change.mean)}, 95 % interval {bounds}, "
             f"p {p_value(compared.p_corrected)}){doubt}.</p>"
         )
     return "\n".join(lines)
@@ -68,7 +68,7 @@ def _lead(report: Findings) -> str:
 
 def _name(report: Findings, system: SystemReport) -> str:
     """Return a system's name, with its instruction where only that tells it from another."""
-    if sum(one.name == system.name for one in report.systems) == 1:
+    if sum(other.name == system.name for other in report.systems) == 1:
         return text(system.name)
     return f"{text(system.name)}, told “{text(system.instruction, 120)}”,"
 
@@ -90,8 +90,8 @@ def _data(report: Findings) -> str:
         )
     ]
     notes = [*data.notes, *report.first_stage.notes]
-    cut = [one for one in report.systems if one.truncated]
-    notes += [f"{one.letter}: {one.truncated:,} documents lost their end" for one in cut]
+    cut = [system for system in report.systems if system.truncated]
+    notes += [f"{system.letter}: {system.truncated:,} documents lost their end" for system in cut]
     return "\n".join([*lines, *(f'<p class="note">{text(note)}</p>' for note in notes)])
 
 
@@ -114,7 +114,11 @@ def _environment(report: Findings) -> str:
 
 def _facts(report: Findings) -> list[tuple[str, object]]:
     facts: list[tuple[str, object]] = [("data, SHA-256", report.dataset.fingerprint())]
-    for one in report.systems:
-        told = {name: value for name, value in one.told.items() if value not in (None, {}, "auto")}
-        facts.append((one.letter, ", ".join(f"{name}={value}" for name, value in told.items())))
+    for system in report.systems:
+        options = {
+            name: value for name, value in system.told.items() if value not in (None, {}, "auto")
+        }
+        facts.append(
+            (system.letter, ", ".join(f"{name}={value}" for name, value in options.items()))
+        )
     return [*facts, *report.environment.items()]

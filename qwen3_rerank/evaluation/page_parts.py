@@ -1,4 +1,4 @@
-"""Texts and tables of the page. Nothing that comes from data gets into it but through `text`."""
+"""Texts and tables of the page. All text from data goes through `text`, which escapes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
 
 
-def text(given: object, most: int | None = None) -> str:
+def text(value: object, most: int | None = None) -> str:
     """Return a text as HTML shows it, and never as HTML; cut after ``most`` characters.
 
     >>> text("<script>alert('x')</script> & more")
@@ -17,7 +17,7 @@ def text(given: object, most: int | None = None) -> str:
     >>> text("a  long\\ntext", 6)
     'a long…'
     """
-    whole = _CONTROLS.sub("\ufffd", str(given))
+    whole = _CONTROLS.sub("\ufffd", str(value))
     if most is not None:
         whole = " ".join(whole.split())
         whole = whole if len(whole) <= most else whole[:most].rstrip() + "…"
@@ -26,7 +26,7 @@ def text(given: object, most: int | None = None) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table; heads and cells are HTML."""
-    heads = "".join(f"<th>{one}</th>" for one in head)
+    heads = "".join(f"<th>{title}</th>" for title in head)
     body = "".join("<tr>" + "".join(row) + "</tr>\n" for row in rows)
     return (
         f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>\n<tbody>{body}</tbody></table>'

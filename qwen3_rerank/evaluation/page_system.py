@@ -1,4 +1,4 @@
-"""The page's part about one system: plots, what to configure, gains and losses."""
+"""The page's section on one system: plots, suggested settings, gains and losses."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _suggestion(suggestion: Suggestion | None) -> str:
     if suggestion is None:
         return ""
     both = suggestion.both
-    rows = [_cut(f"top_k = {one.top_k}", one) for one in suggestion.table]
+    rows = [_cut(f"top_k = {cut.top_k}", cut) for cut in suggestion.table]
     rows.append(_cut(f"top_k = {both.top_k}, score_threshold = {both.threshold:.4g}", both))
     if suggestion.unseen is not None:
         rows.append(_cut("the same two rules, on queries not seen", suggestion.unseen))
@@ -81,35 +81,35 @@ def _suggestion(suggestion: Suggestion | None) -> str:
     return "<h3>What to configure</h3>\n" + chosen + table(head, rows) + legend
 
 
-def _cut(label: str, one: Cut) -> list[str]:
+def _cut(label: str, cut: Cut) -> list[str]:
     return [
         cell(label, "text"),
-        cell(f"{one.answered:.1%}"),
-        cell(f"{one.recall:.1%}"),
-        cell(f"{one.passages:,.1f}"),
-        cell(f"{one.dropped:.1%}"),
-        cell(f"{one.empty:,}"),
+        cell(f"{cut.answered:.1%}"),
+        cell(f"{cut.recall:.1%}"),
+        cell(f"{cut.passages:,.1f}"),
+        cell(f"{cut.dropped:.1%}"),
+        cell(f"{cut.empty:,}"),
     ]
 
 
 def _cases(title: str, cases: Sequence[Case]) -> str:
-    shown_cases = "\n".join(_case(one) for one in cases) or '<p class="soft">None.</p>'
+    shown_cases = "\n".join(_case(case) for case in cases) or '<p class="soft">None.</p>'
     return f"<h3>{text(title)}</h3>\n{shown_cases}"
 
 
-def _case(one: Case) -> str:
-    places = "\n".join(_place(place) for place in one.places)
+def _case(case: Case) -> str:
+    places = "\n".join(_place(place) for place in case.places)
     return (
-        f'<div class="case"><h4 dir="auto">{text(one.text, _SHOWN_OF_QUERY)}</h4>'
-        f"<small>{text(one.query)}: {one.before:.3f} → {one.after:.3f}</small>{places}</div>"
+        f'<div class="case"><h4 dir="auto">{text(case.text, _SHOWN_OF_QUERY)}</h4>'
+        f"<small>{text(case.query)}: {case.before:.3f} → {case.after:.3f}</small>{places}</div>"
     )
 
 
-def _place(one: Place) -> str:
-    kind = "right" if one.is_right else "wrong"
-    said = "Right passage" if one.is_right else "Not judged right"
+def _place(place: Place) -> str:
+    kind = "right" if place.is_right else "wrong"
+    label = "Right passage" if place.is_right else "Not judged right"
     return (
-        f'<div class="place {kind}"><small>{said}, rank {one.before} → {one.after}, score '
-        f'{one.score:.3f} ({text(one.document)})</small><p dir="auto">'
-        f"{text(one.text, _SHOWN_OF_DOCUMENT)}</p></div>"
+        f'<div class="place {kind}"><small>{label}, rank {place.before} → {place.after}, score '
+        f'{place.score:.3f} ({text(place.document)})</small><p dir="auto">'
+        f"{text(place.text, _SHOWN_OF_DOCUMENT)}</p></div>"
     )

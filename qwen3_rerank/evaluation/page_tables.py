@@ -18,15 +18,15 @@ def figures(report: Findings) -> str:
             *(cell(_figure(report.before_figures[name])) for name in report.measures),
         ]
     ]
-    for one in report.systems:
+    for system in report.systems:
         label = (
-            f'<span class="letter">{one.letter}</span>{text(one.name)}'
-            f"<small>{text(one.instruction, 300)}</small>"
+            f'<span class="letter">{system.letter}</span>{text(system.name)}'
+            f"<small>{text(system.instruction, 300)}</small>"
         )
         rows.append(
             [
                 cell(label, "text"),
-                *(cell(_figure(one.figures[name])) for name in report.measures),
+                *(cell(_figure(system.figures[name])) for name in report.measures),
             ]
         )
     rows.append(
@@ -53,21 +53,23 @@ def _pairs(rows: Sequence[Sequence[str]]) -> str:
 
 def _compared(report: Findings, measure: str) -> list[list[str]]:
     rows = []
-    for one in report.comparisons:
-        if one.measure != measure:
+    for comparison in report.comparisons:
+        if comparison.measure != measure:
             continue
-        change = one.difference.estimate
+        change = comparison.difference.estimate
         kind = "up" if change.mean > 0 else "down" if change.mean < 0 else ""
-        equal = len(report.dataset.queries) - one.difference.better - one.difference.worse
+        equal = (
+            len(report.dataset.queries) - comparison.difference.better - comparison.difference.worse
+        )
         bounds = interval(signed(change.low), signed(change.high), " to ")
         rows.append(
             [
-                cell(f"{one.first} → {one.second}"),
-                cell(text(shown(one.measure))),
+                cell(f"{comparison.first} → {comparison.second}"),
+                cell(text(shown(comparison.measure))),
                 cell(signed(change.mean) + bounds, kind),
-                cell(p_value(one.p_corrected)),
-                cell(p_value(one.difference.p)),
-                cell(f"{one.difference.better} / {equal} / {one.difference.worse}"),
+                cell(p_value(comparison.p_corrected)),
+                cell(p_value(comparison.difference.p)),
+                cell(f"{comparison.difference.better} / {equal} / {comparison.difference.worse}"),
             ]
         )
     return rows
@@ -76,15 +78,15 @@ def _compared(report: Findings, measure: str) -> list[list[str]]:
 def time(report: Findings) -> str:
     """Return latency and tokens. This section alone differs between two runs."""
     rows = []
-    for one in report.systems:
-        timing = one.timing
+    for system in report.systems:
+        timing = system.timing
         times = ["–"] * 3 if timing is None else [timing.median, timing.mean, timing.p95]
-        tokens = (one.tokens_per_query, one.tokens_per_document)
+        tokens = (system.tokens_per_query, system.tokens_per_document)
         rows.append(
             [
-                cell(f'<span class="letter">{one.letter}</span>{text(one.name)}', "text"),
-                *(cell(one if isinstance(one, str) else f"{one:.3f} s") for one in times),
-                *(cell("–" if one is None else f"{one:,.0f}") for one in tokens),
+                cell(f'<span class="letter">{system.letter}</span>{text(system.name)}', "text"),
+                *(cell(value if isinstance(value, str) else f"{value:.3f} s") for value in times),
+                *(cell("–" if count is None else f"{count:,.0f}") for count in tokens),
             ]
         )
     head = ["", "median", "mean", "95th percentile", "tokens a query", "tokens a document"]
@@ -97,5 +99,5 @@ def time(report: Findings) -> str:
     )
 
 
-def _figure(one: Estimate) -> str:
-    return f"{one.mean:.3f}{interval(f'{one.low:.3f}', f'{one.high:.3f}')}"
+def _figure(estimate: Estimate) -> str:
+    return f"{estimate.mean:.3f}{interval(f'{estimate.low:.3f}', f'{estimate.high:.3f}')}"

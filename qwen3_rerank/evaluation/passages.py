@@ -1,4 +1,4 @@
-"""All candidates of all queries together: the scores of right and of wrong passages."""
+"""Scores of right and of wrong passages, over all candidates of all queries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class BestF1:
-    """The score that tells right from wrong passages best.
+    """The threshold that separates right from wrong passages best.
 
     Attributes:
         threshold: Passages with this score or a higher one are taken for right.
@@ -59,7 +59,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How far scores are probabilities.
+    """The calibration of scores as probabilities.
 
     Attributes:
         bins: Ten of equal width; those without a passage are left out.
@@ -86,8 +86,8 @@ def judged(
 
 def pooled(queries: Mapping[str, Judged]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the scores of all passages, and whether each is right. Shapes (passages,)."""
-    scores = [score for one in queries.values() for score in one.scores]
-    right = [is_right for one in queries.values() for is_right in one.right]
+    scores = [score for judged in queries.values() for score in judged.scores]
+    right = [is_right for judged in queries.values() for is_right in judged.right]
     return np.asarray(scores, dtype=np.float64), np.asarray(right, dtype=np.bool_)
 
 
@@ -129,5 +129,5 @@ def calibration(queries: Mapping[str, Judged]) -> Calibration:
                     float(right[inside].mean()),
                 )
             )
-    weighted = sum(one.count * abs(one.mean_score - one.share_right) for one in bins)
+    weighted = sum(bucket.count * abs(bucket.mean_score - bucket.share_right) for bucket in bins)
     return Calibration(bins, float(weighted / len(scores)) if len(scores) else 0.0)

@@ -1,4 +1,4 @@
-"""The plots of a report, as SVG: the same figures always give the same bytes."""
+"""Plots of a report, as SVG. The same figures always give the same bytes."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def distributions(system: SystemReport) -> str:
                 va="top",
                 fontsize=8.5,
             )
-        ticks = [one for one in _SCORE_TICKS if low <= _margin(one) <= high]
-        axes.set_xticks([_margin(one) for one in ticks], [f"{one:g}" for one in ticks])
+        ticks = [tick for tick in _SCORE_TICKS if low <= _margin(tick) <= high]
+        axes.set_xticks([_margin(tick) for tick in ticks], [f"{tick:g}" for tick in ticks])
         axes.tick_params(axis="x", labelrotation=30)
         axes.set_xlabel("score (spaced by margin)")
         axes.set_ylabel("% of the passages of a kind")
@@ -115,12 +115,12 @@ def calibration(system: SystemReport) -> str:
     def draw(axes: Any) -> None:
         bins = system.calibration.bins
         axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":", linewidth=1.2)
-        xs, ys = [one.mean_score for one in bins], [one.share_right for one in bins]
+        xs, ys = [bucket.mean_score for bucket in bins], [bucket.share_right for bucket in bins]
         axes.plot(xs, ys, color=_BLUE, marker="o", markersize=4)
-        for one in bins:
+        for bucket in bins:
             axes.annotate(
-                _count(one.count),
-                (one.mean_score, one.share_right),
+                _count(bucket.count),
+                (bucket.mean_score, bucket.share_right),
                 (0, 5),
                 textcoords="offset points",
                 ha="center",
@@ -142,11 +142,13 @@ def by_top_k(system: SystemReport, before: dict[str, Judged]) -> str:
         ("first stage", before, _GREY, "--"),
         (f"reranked by {system.letter}", system.judged, _BLUE, "-"),
     ]
-    most = max((len(one.right) for one in system.judged.values()), default=1)
+    most = max((len(judged.right) for judged in system.judged.values()), default=1)
 
     def draw(axes: Any) -> None:
         for label, queries, color, line in curves:
-            ranks = [one.right.index(True) + 1 for one in queries.values() if True in one.right]
+            ranks = [
+                judged.right.index(True) + 1 for judged in queries.values() if True in judged.right
+            ]
             answered = [sum(rank <= k for rank in ranks) for k in range(1, most + 1)]
             shares = [count / len(ranks) if ranks else 0.0 for count in answered]
             axes.plot(range(1, most + 1), shares, line, color=color, label=label)

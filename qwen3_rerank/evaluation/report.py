@@ -42,9 +42,9 @@ class Report(Findings):
                 "ceiling": dict(self.ceiling),
             },
             "seed": self.seed,
-            "before": {name: asdict(one) for name, one in self.before_figures.items()},
-            "systems": [_system(one) for one in self.systems],
-            "comparisons": [asdict(one) for one in self.comparisons],
+            "before": {name: asdict(estimate) for name, estimate in self.before_figures.items()},
+            "systems": [_system(system) for system in self.systems],
+            "comparisons": [asdict(comparison) for comparison in self.comparisons],
             "environment": dict(self.environment),
             "command": self.command,
         }
@@ -52,7 +52,8 @@ class Report(Findings):
     def timing(self) -> dict[str, Any]:
         """Return what differs from run to run."""
         return {
-            one.letter: None if one.timing is None else asdict(one.timing) for one in self.systems
+            system.letter: None if system.timing is None else asdict(system.timing)
+            for system in self.systems
         }
 
     def html(self) -> str:
@@ -76,7 +77,7 @@ class Report(Findings):
         _write(out, "timing.json", _json(self.timing()))
         _write(out, "queries.jsonl", "".join(self._query_lines()))
         orders = {"first_stage": self.first_stage.candidates}
-        orders |= {one.letter: one.order for one in self.systems}
+        orders |= {system.letter: system.order for system in self.systems}
         for name, order in orders.items():
             _write(runs, f"{name}.run", "".join(run_lines(order, f"qwen3_{name}")))
         _write(out, "report.html", self.html())
@@ -86,8 +87,10 @@ class Report(Findings):
         lines = []
         for query, text in self.dataset.queries.items():
             figures = {FIRST: {name: self.before[name][query] for name in self.measures}}
-            for one in self.systems:
-                figures[one.letter] = {name: one.values[name][query] for name in self.measures}
+            for system in self.systems:
+                figures[system.letter] = {
+                    name: system.values[name][query] for name in self.measures
+                }
             line = {"query": query, "text": text, "figures": figures}
             lines.append(json.dumps(line, ensure_ascii=False) + "\n")
         return lines
@@ -95,9 +98,11 @@ class Report(Findings):
     def __str__(self) -> str:
         """Return the figures as a few lines of text."""
         names = [shown(name) for name in self.measures]
-        width = max(len(FIRST), *(len(f"{one.letter}  {one.name}") for one in self.systems))
+        width = max(
+            len(FIRST), *(len(f"{system.letter}  {system.name}") for system in self.systems)
+        )
         rows = [(FIRST, self.before_figures)]
-        rows += [(f"{one.letter}  {one.name}", one.figures) for one in self.systems]
+        rows += [(f"{system.letter}  {system.name}", system.figures) for system in self.systems]
         lines = [f"{'':{width}}  " + "  ".join(f"{name:>10}" for name in names)]
         for label, figures in rows:
             values = "  ".join(f"{figures[name].mean:10.4f}" for name in self.measures)
@@ -105,19 +110,19 @@ class Report(Findings):
         return "\n".join(lines)
 
 
-def _system(one: SystemReport) -> dict[str, Any]:
+def _system(system: SystemReport) -> dict[str, Any]:
     return {
-        "letter": one.letter,
-        "name": one.name,
-        "instruction": one.instruction,
-        "told": dict(one.told),
-        "figures": {name: asdict(value) for name, value in one.figures.items()},
-        "tokens_per_query": one.tokens_per_query,
-        "tokens_per_document": one.tokens_per_document,
-        "truncated": one.truncated,
-        "best_f1": None if one.best_f1 is None else asdict(one.best_f1),
-        "calibration": asdict(one.calibration),
-        "suggestion": None if one.suggestion is None else asdict(one.suggestion),
+        "letter": system.letter,
+        "name": system.name,
+        "instruction": system.instruction,
+        "told": dict(system.told),
+        "figures": {name: asdict(value) for name, value in system.figures.items()},
+        "tokens_per_query": system.tokens_per_query,
+        "tokens_per_document": system.tokens_per_document,
+        "truncated": system.truncated,
+        "best_f1": None if system.best_f1 is None else asdict(system.best_f1),
+        "calibration": asdict(system.calibration),
+        "suggestion": None if system.suggestion is None else asdict(system.suggestion),
     }
 
 

@@ -1,4 +1,4 @@
-"""Scores on disk, a line per query, so that a run that was killed goes on where it was."""
+"""A file of scores, a line per query, so that a killed run continues where it stopped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME = "results.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class QueryScores:
-    """What one system said of the candidates of one query.
+    """The scores of one system for the candidates of one query.
 
     Attributes:
         key: Of all that the scores depend on; see `qwen3_rerank.evaluation.systems.key_of`.
@@ -37,7 +37,7 @@ class QueryScores:
 
 
 class ResultsFile:
-    """Appends scores, and knows those of runs before.
+    """Appends scores, and reads those of earlier runs.
 
     Args:
         folder: The folder of the file, which need not be there yet; ``None`` keeps scores in
@@ -65,14 +65,14 @@ class ResultsFile:
 
     def add(self, scores: Sequence[QueryScores]) -> None:
         """Append scores; they are on the disk when this returns."""
-        self._known.update((one.key, one) for one in scores)
+        self._known.update((entry.key, entry) for entry in scores)
         if self._folder is None:
             return
         if not self._folder.is_in_place():
             raise FolderError(
                 f"{self._folder.path} was deleted or replaced: the scores have no place"
             )
-        lines = "".join(json.dumps(asdict(one)) + "\n" for one in scores)
+        lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in scores)
         with self._folder.appending(NAME) as stream:
             if self._whole is not None:
                 stream.truncate(self._whole)

@@ -95,8 +95,8 @@ def evaluate(
         before = per_query(data.relevant, stage.candidates, measures)
         parts = [
             _system(
-                one,
-                scores[one.letter],
+                system,
+                scores[system.letter],
                 data,
                 stage,
                 measures,
@@ -104,7 +104,7 @@ def evaluate(
                 keep,
                 is_timed=queries_at_once == 1,
             )
-            for one in systems
+            for system in systems
         ]
         ideal = best_possible(data.relevant, stage.candidates, measures)
         report = Report(
@@ -127,20 +127,22 @@ def evaluate(
     return report
 
 
-def _check(**given: int) -> None:
-    for name, value in given.items():
+def _check(**options: int) -> None:
+    for name, value in options.items():
         if value < 1:
             raise ValueError(f"{name}={value}: expected 1 or more")
 
 
 def _stage(
-    data: Dataset, given: FirstStage | Mapping[str, Sequence[str]] | str | Path, top_n: int
+    data: Dataset, source: FirstStage | Mapping[str, Sequence[str]] | str | Path, top_n: int
 ) -> FirstStage:
-    if isinstance(given, FirstStage):
-        return given
-    if isinstance(given, Mapping):
-        return stages.from_mapping(data, given, top_n)
-    return stages.bm25(data, top_n) if given == stages.BM25 else stages.from_run(data, given, top_n)
+    if isinstance(source, FirstStage):
+        return source
+    if isinstance(source, Mapping):
+        return stages.from_mapping(data, source, top_n)
+    return (
+        stages.bm25(data, top_n) if source == stages.BM25 else stages.from_run(data, source, top_n)
+    )
 
 
 def _system(
@@ -186,17 +188,19 @@ def _system(
 
 
 def _instruction(system: System) -> str:
-    given = system.instruction
-    given = system.reranker.options.instruction if given is None else given
-    return "a function of the query" if callable(given) else given or DEFAULT_INSTRUCTION
+    instruction = system.instruction
+    instruction = system.reranker.options.instruction if instruction is None else instruction
+    return (
+        "a function of the query" if callable(instruction) else instruction or DEFAULT_INSTRUCTION
+    )
 
 
 def _cost(scores: Sequence[QueryScores], *, is_timed: bool) -> dict[str, Any]:
     """Return tokens and times."""
-    documents = sum(len(one.logits) for one in scores)
-    tokens = [one.tokens for one in scores if one.tokens is not None]
-    cut = [one.truncated for one in scores if one.truncated is not None]
-    seconds = [one.seconds for one in scores if one.seconds is not None]
+    documents = sum(len(query.logits) for query in scores)
+    tokens = [query.tokens for query in scores if query.tokens is not None]
+    cut = [query.truncated for query in scores if query.truncated is not None]
+    seconds = [query.seconds for query in scores if query.seconds is not None]
     knows = bool(scores) and len(tokens) == len(scores)
     return {
         "tokens_per_query": fmean(tokens) if knows else None,
@@ -235,14 +239,17 @@ def _comparisons(
     """Return every two, corrected together measure by measure."""
     found = []
     for name in measures:
-        rows = [(FIRST, before[name]), *((one.letter, one.values[name]) for one in systems)]
+        rows = [
+            (FIRST, before[name]),
+            *((system.letter, system.values[name]) for system in systems),
+        ]
         pairs = [
             (first, second, difference(list(a.values()), list(b.values()), seed))
             for (first, a), (second, b) in combinations(rows, 2)
         ]
-        corrected = holm([one.p for _, _, one in pairs])
+        corrected = holm([difference.p for _, _, difference in pairs])
         found += [
-            Comparison(name, first, second, one, p)
-            for (first, second, one), p in zip(pairs, corrected, strict=True)
+            Comparison(name, first, second, difference, p)
+            for (first, second, difference), p in zip(pairs, corrected, strict=True)
         ]
     return found

@@ -69,16 +69,16 @@ def score_all(
     Raises:
         RerankError: Scoring failed; the message names the query. What was scored is kept.
     """
-    asked = {
+    queries = {
         query: text for query, text in dataset.queries.items() if first_stage.candidates[query]
     }
     found: dict[str, dict[str, QueryScores]] = {}
     show = on_progress or _quiet
     done = known = 0
-    total = len(asked) * len(systems)
+    total = len(queries) * len(systems)
     was_loaded = {id(system.reranker): system.reranker.is_loaded for system in systems}
     for place, system in enumerate(systems):
-        tasks = list(_tasks(system, asked, dataset.documents, first_stage))
+        tasks = list(_tasks(system, queries, dataset.documents, first_stage))
         missing = [task for task in tasks if results.get(task.key) is None]
         known += len(tasks) - len(missing)
         done += len(tasks) - len(missing)
@@ -105,12 +105,12 @@ def _tasks(
 ) -> Iterator[_Task]:
     if not is_known(system.reranker):
         _warm_up(system)  # a hub model's commit is known once its files are here
-    told = identity(system.reranker)
+    model = identity(system.reranker)
     configured = system.reranker.options.instruction
     for query, text in queries.items():
-        texts = [documents[one] for one, _ in first_stage.candidates[query]]
+        texts = [documents[document] for document, _ in first_stage.candidates[query]]
         instruction = resolve_instruction(system.instruction, configured, text)
-        yield _Task(key_of(told, instruction, text, texts), query, text, texts)
+        yield _Task(key_of(model, instruction, text, texts), query, text, texts)
 
 
 def _warm_up(system: System) -> None:
@@ -161,13 +161,15 @@ def _judged(system: System, tasks: Sequence[_Task], *, is_timed: bool) -> list[Q
 
 def _scores(task: _Task, ranked: Sequence[RankedDocument], seconds: float | None) -> QueryScores:
     logits: list[float] = [0.0] * len(task.texts)
-    for one in ranked:
-        if one.logit is None:
-            raise ScoringError(f"query {task.query} was passed through unscored: {one.error}")
-        logits[one.index] = one.logit
-    given = [one.n_tokens if one.total_tokens is None else one.total_tokens for one in ranked]
-    tokens = [count for count in given if count is not None]
-    cut = [one.truncated for one in ranked if one.truncated is not None]
+    for result in ranked:
+        if result.logit is None:
+            raise ScoringError(f"query {task.query} was passed through unscored: {result.error}")
+        logits[result.index] = result.logit
+    counts = [
+        result.n_tokens if result.total_tokens is None else result.total_tokens for result in ranked
+    ]
+    tokens = [count for count in counts if count is not None]
+    cut = [result.truncated for result in ranked if result.truncated is not None]
     return QueryScores(
         key=task.key,
         query=task.query,

@@ -1,4 +1,4 @@
-"""Whether a difference is more than chance: intervals, a paired test, a correction for many tests.
+"""Statistical significance: confidence intervals, a paired test, a correction for many tests.
 
 - The interval of a mean is a percentile bootstrap over queries (Efron 1979).
 - The test is a paired randomisation test, two-sided, on the mean difference: under its null
@@ -30,7 +30,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How much better the second is than the first, query by query.
+    """The difference of two systems, paired by query: the second minus the first.
 
     Attributes:
         estimate: The mean of the differences, with its interval.
@@ -93,7 +93,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """
     corrected = [0.0] * len(p_values)
     highest = 0.0
-    for place, index in enumerate(sorted(range(len(p_values)), key=lambda one: p_values[one])):
+    for place, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
         highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
         corrected[index] = highest
     return corrected

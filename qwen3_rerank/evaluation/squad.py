@@ -1,4 +1,4 @@
-"""The format of SQuAD: paragraphs with questions that each answers. XQuAD and CMRC 2018 have it.
+"""Reader of the SQuAD format, paragraphs with their questions, also of XQuAD and CMRC 2018.
 
 A question's right document is the paragraph it is asked about. Also read is the older layout of
 CMRC 2018, a list of ``{"context_text", "qas": [{"query_id", "query_text"}]}``.
@@ -37,17 +37,17 @@ def read_squad(path: Path) -> Dataset:
     for where, context, questions in _paragraphs(value, str(path)):
         merged += context in names
         document = names.setdefault(context, f"p{len(names) + 1}")
-        for index, one in enumerate(questions):
+        for index, question in enumerate(questions):
             place = f"{where}, question {index + 1}"
-            if not isinstance(one, dict):
+            if not isinstance(question, dict):
                 raise InputError(f"{place}: expected an object with id and question")
-            if one.get("is_impossible") is True:
+            if question.get("is_impossible") is True:
                 impossible += 1
                 continue
-            name = str(_field(one, ("id", "query_id"), place, (str, int)))
+            name = str(_field(question, ("id", "query_id"), place, (str, int)))
             if name in queries:
                 raise InputError(f"{place}: the id {name!r:.80} is there twice")
-            queries[name] = _field(one, ("question", "query_text"), place, (str,))
+            queries[name] = _field(question, ("question", "query_text"), place, (str,))
             relevant[name] = {document: 1}
     notes = []
     if merged:
@@ -63,14 +63,14 @@ def _paragraphs(value: Any, name: str) -> Iterator[tuple[str, str, list[Any]]]:
     if isinstance(value, dict) and isinstance(value.get("data"), list):
         for number, article in enumerate(value["data"], 1):
             where = f"{name}, article {number}"
-            given = article.get("paragraphs") if isinstance(article, dict) else None
-            if not isinstance(given, list):
+            paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
+            if not isinstance(paragraphs, list):
                 raise InputError(f"{where}: no list of paragraphs; {_EXPECTED}")
-            for index, one in enumerate(given, 1):
-                yield _paragraph(one, f"{where}, paragraph {index}")
+            for index, paragraph in enumerate(paragraphs, 1):
+                yield _paragraph(paragraph, f"{where}, paragraph {index}")
     elif isinstance(value, list):
-        for index, one in enumerate(value, 1):
-            yield _paragraph(one, f"{name}, paragraph {index}")
+        for index, paragraph in enumerate(value, 1):
+            yield _paragraph(paragraph, f"{name}, paragraph {index}")
     else:
         raise InputError(f"{name}: no list of articles; {_EXPECTED}")
 

@@ -1,4 +1,4 @@
-"""Which ``top_k`` and ``score_threshold`` to take, with what they cost and gain.
+"""Suggested ``top_k`` and ``score_threshold``, with their cost and gain.
 
 Of the queries that may be lost, ``top_k`` may lose half: it is the smallest that keeps the others.
 The threshold is the highest with which both together lose no more than may be lost. Both are chosen
@@ -21,7 +21,7 @@ KEEP = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What a ``top_k`` and a threshold leave.
+    """The effect of a ``top_k`` and a threshold.
 
     Attributes:
         top_k: Passages kept per query at most.
@@ -45,7 +45,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What to configure.
+    """The suggested settings.
 
     Attributes:
         keep: The share of answered queries that both together had to keep.
@@ -75,10 +75,10 @@ def suggest(
         before: The same in the order of the first stage.
         keep: The share of answered queries to keep, above 0, up to 1.
     """
-    if not any(any(one.right) for one in after.values()):
+    if not any(any(judged.right) for judged in after.values()):
         return None
     top_k, threshold = _choose(after, keep)
-    most = max(len(one.right) for one in after.values())
+    most = max(len(judged.right) for judged in after.values())
     tried = sorted({k for k in (1, 2, 3, 5, 10, 20, 50, 100) if k < most} | {top_k, most})
     return Suggestion(
         keep,
@@ -92,18 +92,20 @@ def suggest(
 
 def cut(queries: Mapping[str, Judged], top_k: int, threshold: float | None = None) -> Cut:
     """Return what is left of rankings."""
-    return _cut([(one, top_k, threshold) for one in queries.values()], top_k, threshold)
+    return _cut([(judged, top_k, threshold) for judged in queries.values()], top_k, threshold)
 
 
 def _cut(
     queries: Sequence[tuple[Judged, int, float | None]], top_k: int, threshold: float | None
 ) -> Cut:
     """Return what is left where every query has a cut of its own."""
-    kept = [_kept(*one) for one in queries]
-    right_kept = [sum(one.right[:count]) for (one, *_), count in zip(queries, kept, strict=True)]
-    right_there = [sum(one.right) for one, *_ in queries]
+    kept = [_kept(*query) for query in queries]
+    right_kept = [
+        sum(judged.right[:count]) for (judged, *_), count in zip(queries, kept, strict=True)
+    ]
+    right_there = [sum(judged.right) for judged, *_ in queries]
     answerable = sum(count > 0 for count in right_there)
-    candidates = sum(len(one.right) for one, *_ in queries)
+    candidates = sum(len(judged.right) for judged, *_ in queries)
     return Cut(
         top_k,
         threshold,
@@ -115,21 +117,25 @@ def _cut(
     )
 
 
-def _kept(one: Judged, top_k: int, threshold: float | None) -> int:
+def _kept(judged: Judged, top_k: int, threshold: float | None) -> int:
     """Return how many of a ranking are kept: scores fall, so they are the first."""
-    count = min(top_k, len(one.scores))
+    count = min(top_k, len(judged.scores))
     if threshold is None:
         return count
-    return sum(score >= threshold for score in one.scores[:count])
+    return sum(score >= threshold for score in judged.scores[:count])
 
 
 def _choose(queries: Mapping[str, Judged], keep: float) -> tuple[int, float]:
     """Return the smallest ``top_k`` and the highest threshold that together keep enough."""
-    answered = [one for one in queries.values() if True in one.right]
-    ranks = sorted(one.right.index(True) + 1 for one in answered)
+    answered = [judged for judged in queries.values() if True in judged.right]
+    ranks = sorted(judged.right.index(True) + 1 for judged in answered)
     top_k = ranks[_enough(len(ranks), (1 + keep) / 2) - 1]
     # The best right passage of a query is the last of its right ones to be dropped.
-    best = [one.scores[one.right.index(True)] for one in answered if True in one.right[:top_k]]
+    best = [
+        judged.scores[judged.right.index(True)]
+        for judged in answered
+        if True in judged.right[:top_k]
+    ]
     return top_k, _shortened(sorted(best, reverse=True)[_enough(len(ranks), keep) - 1])
 
 
@@ -153,12 +159,12 @@ def _enough(count: int, keep: float) -> int:
 
 def _unseen(queries: Mapping[str, Judged], keep: float, top_k: int, threshold: float) -> Cut | None:
     halves: tuple[dict[str, Judged], dict[str, Judged]] = ({}, {})
-    for query, one in queries.items():
-        halves[hashlib.sha256(query.encode()).digest()[0] % 2][query] = one
-    if not all(any(any(one.right) for one in half.values()) for half in halves):
+    for query, judged in queries.items():
+        halves[hashlib.sha256(query.encode()).digest()[0] % 2][query] = judged
+    if not all(any(any(judged.right) for judged in half.values()) for half in halves):
         return None
     cuts = []
     for chosen_on, measured_on in (halves, halves[::-1]):
         k, least = _choose(chosen_on, keep)
-        cuts += [(one, k, least) for one in measured_on.values()]
+        cuts += [(judged, k, least) for judged in measured_on.values()]
     return _cut(cuts, top_k, threshold)

@@ -17,7 +17,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True)
 class System:
-    """One way of ranking.
+    """A reranker with one instruction.
 
     Attributes:
         letter: What plots call it.
@@ -44,9 +44,9 @@ def systems_of(
     named = {name_of(rerankers): rerankers} if isinstance(rerankers, Reranker) else dict(rerankers)
     if not named or not instructions:
         raise ValueError("nothing to evaluate: expected at least one reranker and one instruction")
-    if len({str(one) for one in instructions}) < len(instructions):
+    if len({str(instruction) for instruction in instructions}) < len(instructions):
         raise ValueError("an instruction is there twice: give each once")
-    pairs = [(name, one, task) for name, one in named.items() for task in instructions]
+    pairs = [(name, reranker, task) for name, reranker in named.items() for task in instructions]
     if len(pairs) > len(LETTERS):
         raise ValueError(f"{len(pairs)} systems to compare: {len(LETTERS)} is the most")
     return [

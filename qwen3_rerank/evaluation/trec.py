@@ -18,7 +18,7 @@ _SPACE = re.compile(r"\s")
 
 @dataclass
 class Run:
-    """What a file holds.
+    """The contents of a run file.
 
     Attributes:
         ranked: Query id → document ids with scores, best first.
@@ -39,7 +39,9 @@ def escaped(name: str) -> str:
     >>> escaped("MED-10"), escaped("two words")
     ('MED-10', 'two%20words')
     """
-    return _SPACE.sub(lambda one: "".join(f"%{byte:02X}" for byte in one.group().encode()), name)
+    return _SPACE.sub(
+        lambda match: "".join(f"%{byte:02X}" for byte in match.group().encode()), name
+    )
 
 
 def falling(scores: Sequence[float]) -> list[float]:
@@ -54,11 +56,11 @@ def falling(scores: Sequence[float]) -> list[float]:
     written: list[float] = []
     last = np.float32(np.inf)
     for score in scores:
-        one = np.float32(score)
-        if one >= last:
-            one = np.nextafter(last, np.float32(-np.inf), dtype=np.float32)
-        written.append(float(one))
-        last = one
+        rounded = np.float32(score)
+        if rounded >= last:
+            rounded = np.nextafter(last, np.float32(-np.inf), dtype=np.float32)
+        written.append(float(rounded))
+        last = rounded
     return written
 
 
@@ -113,13 +115,13 @@ def read_run(path: Path, queries: Container[str], documents: Container[str]) -> 
                     run.example = run.example or document
                     continue
                 document = unquote(document)
-            known = lines.setdefault(query, {})
-            if document in known:
+            entries = lines.setdefault(query, {})
+            if document in entries:
                 raise InputError(f"{where}: document {document} is there twice for query {query}")
-            known[document] = (score, rank)
+            entries[document] = (score, rank)
     for query, found in lines.items():
-        order = sorted(found, key=lambda one: (-found[one][0], found[one][1]))
-        run.ranked[query] = [(one, found[one][0]) for one in order]
+        order = sorted(found, key=lambda document: (-found[document][0], found[document][1]))
+        run.ranked[query] = [(document, found[document][0]) for document in order]
     run.unknown_queries = len(passed_over)
     return run
 

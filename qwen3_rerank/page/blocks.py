@@ -1,4 +1,4 @@
-"""The page in Gradio: what is on it, and what happens when something is pressed."""
+"""The page in Gradio: its components and their events."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SCROLL = (
     "() => { if (innerWidth < 720) document.getElementById('%s').scrollIntoView("
     "{behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth'}); }"
 )
-# A file is a token here (kept.py): what Gradio takes for a path is never sent back to it.
+# A file is a token here (store.py): what Gradio takes for a path is never sent back to it.
 _PATH_OF = "(file) => file ? file.path : ''"
 # Nothing of the page is an API: the service has one. Events are answered at once: Gradio's queue
 # keeps messages until somebody fetches them.
@@ -64,8 +64,10 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
         with gr.Row(elem_classes="qr-examples"):
             examples_label = gr.HTML(_label("en"), js_on_load=None, elem_classes="qr-label")
             chips = {
-                key: gr.Button(one.names[0], size="sm", min_width=80, elem_id=f"qr-example-{key}")
-                for key, one in EXAMPLES.items()
+                key: gr.Button(
+                    example.names[0], size="sm", min_width=80, elem_id=f"qr-example-{key}"
+                )
+                for key, example in EXAMPLES.items()
             }
         with gr.Row(elem_classes="qr-main"):
             with gr.Column(scale=4, min_width=320):
@@ -153,19 +155,19 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
                     )
                     columns = _panel(note(say("empty_compare", "en")), "qr-comparison")
 
-        async def show_ranking(*given: Any) -> tuple[str, str]:
+        async def show_ranking(*inputs: Any) -> tuple[str, str]:
             async def single() -> tuple[Ranking, ...]:
-                return (await ranked(models, uploads, *given),)
+                return (await ranked(models, uploads, *inputs),)
 
-            return await shown(single(), given[-1], kept, _html)
+            return await shown(single(), inputs[-1], kept, _html)
 
-        async def show_comparison(other: str, *given: Any) -> tuple[str, str]:
+        async def show_comparison(other: str, *inputs: Any) -> tuple[str, str]:
             async def both() -> tuple[Ranking, ...]:
-                name, asked, mine, *rest = given
-                left = await ranked(models, uploads, name, asked, mine, *rest)
-                return left, await ranked(models, uploads, name, asked, other, *rest)
+                name, query, mine, *rest = inputs
+                left = await ranked(models, uploads, name, query, mine, *rest)
+                return left, await ranked(models, uploads, name, query, other, *rest)
 
-            return await shown(both(), given[-1], kept, _html)
+            return await shown(both(), inputs[-1], kept, _html)
 
         def fill(example: Example, tongue: Language) -> list[Any]:
             place = LANGUAGES.index(tongue)
@@ -223,15 +225,15 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
                 cards: again(last, tongue, "empty"),
                 columns: again(pair, tongue, "empty_compare"),
                 **{
-                    chips[key]: gr.update(value=one.names[LANGUAGES.index(tongue)])
-                    for key, one in EXAMPLES.items()
+                    chips[key]: gr.update(value=example.names[LANGUAGES.index(tongue)])
+                    for key, example in EXAMPLES.items()
                 },
             }
 
         def greet(request: gr.Request) -> str:
-            asked = request.query_params.get("lang", "")
+            language = request.query_params.get("lang", "")
             accepted = request.headers.get("accept-language")
-            return asked if asked in LANGUAGES else language_of(accepted)
+            return language if language in LANGUAGES else language_of(accepted)
 
         inputs = [
             chosen,
@@ -282,7 +284,7 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
             )
         for choice, sentence in ((task, instruction), (second_task, second_instruction)):
             choice.input(
-                lambda one: gr.skip() if one == OWN else one,
+                lambda choice: gr.skip() if choice == OWN else choice,
                 [choice],
                 [sentence],
                 show_progress="hidden",
@@ -299,7 +301,7 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
 
 @contextmanager
 def _environment_kept(name: str) -> Iterator[None]:
-    """Keep a variable of the process as it is: Gradio sets it for everybody."""
+    """Restore an environment variable that Gradio sets for the whole process."""
     before = os.environ.get(name)
     try:
         yield
@@ -333,4 +335,4 @@ def _label(language: Language) -> str:
 
 
 def _splits(language: Language) -> list[tuple[str, str]]:
-    return [(say(one, language), one) for one in ("lines", "paragraphs")]
+    return [(say(split, language), split) for split in ("lines", "paragraphs")]

@@ -15,7 +15,7 @@ from qwen3_rerank.page.texts import both
 
 @dataclass(frozen=True, slots=True)
 class PageLimits:
-    """How much the page takes at once.
+    """Limits on simultaneous requests of the page.
 
     Attributes:
         max_body_bytes: The most bytes of one request body.
@@ -31,7 +31,7 @@ class PageLimits:
 
     @property
     def most_bytes(self) -> int:
-        """The most bytes of all bodies that are held at the same time."""
+        """The limit on bytes of all bodies held at the same time."""
         return 4 * self.max_body_bytes
 
 

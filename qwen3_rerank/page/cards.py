@@ -1,4 +1,4 @@
-"""Rankings as HTML. Every text of a user's goes through `escape`; nothing else writes one."""
+"""Rankings as HTML. All text from users goes through `escape`."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def ranking_html(ranking: Ranking, language: Language) -> str:
 
 def comparison_html(first: Ranking, second: Ranking, language: Language) -> str:
     """Return two rankings of the same documents side by side; on a phone, one below the other."""
-    places = [_places(one.ranked) for one in (first, second)]
+    places = [_places(ranking.ranked) for ranking in (first, second)]
     differing = sum(
         places[0].get(index) != places[1].get(index) for index in {*places[0], *places[1]}
     )
     summary = say("differ", language, count=differing, all=first.count)
     columns = "".join(  # what moved is said of the second one alone: the first is the measure
         f'<section class="qr-column"><h3><span class="qr-letter">{letter}</span>'
-        f"{escape(one.instruction)}</h3>"
-        f"{_cards(one.ranked, language, moves, other)}</section>"
-        for letter, one, moves, other in (
+        f"{escape(ranking.instruction)}</h3>"
+        f"{_cards(ranking.ranked, language, moves, other)}</section>"
+        for letter, ranking, moves, other in (
             ("A", first, {}, places[1]),
             ("B", second, _moves_from(places[1], places[0]), places[0]),
         )
@@ -101,37 +101,37 @@ def _cards(
     other: Mapping[int, int] | None = None,
 ) -> str:
     cards = "".join(
-        _card(place, one, language, moves.get(one.index), other)
-        for place, one in enumerate(ranked, 1)
+        _card(place, result, language, moves.get(result.index), other)
+        for place, result in enumerate(ranked, 1)
     )
     return f'<ol class="qr-cards">{cards}</ol>'
 
 
 def _card(
     place: int,
-    one: RankedDocument,
+    result: RankedDocument,
     language: Language,
     move: int | None,
     other: Mapping[int, int] | None,
 ) -> str:
     facts = []
     if other is None:
-        facts.append(say("was", language, place=one.index + 1))
-    elif one.index in other:
-        facts.append(say("in_other", language, place=other[one.index]))
+        facts.append(say("was", language, place=result.index + 1))
+    elif result.index in other:
+        facts.append(say("in_other", language, place=other[result.index]))
     else:
         facts.append(say("not_in_other", language))
-    if one.n_tokens is not None:
-        facts.append(say("tokens", language, count=f"{one.n_tokens:,}"))
+    if result.n_tokens is not None:
+        facts.append(say("tokens", language, count=f"{result.n_tokens:,}"))
     spans = "".join(f"<span>{escape(fact)}</span>" for fact in facts)
-    if one.window is not None:
-        spans += f'<span class="qr-part">{escape(_part(one, language))}</span>'
-    if one.truncated:
+    if result.window is not None:
+        spans += f'<span class="qr-part">{escape(_part(result, language))}</span>'
+    if result.truncated:
         spans += f'<span class="qr-cut">✂ {escape(say("cut", language))}</span>'
     return (
         f'<li class="qr-card"><div class="qr-top"><span class="qr-place">{place}</span>'
-        f"{_bar(one.score, language)}{_move(move, language)}</div>"
-        f'{_text(one, language)}<div class="qr-facts">{spans}</div></li>'
+        f"{_bar(result.score, language)}{_move(move, language)}</div>"
+        f'{_text(result, language)}<div class="qr-facts">{spans}</div></li>'
     )
 
 
@@ -159,21 +159,21 @@ def _move(places: int | None, language: Language) -> str:
     )
 
 
-def _part(one: RankedDocument, language: Language) -> str:
+def _part(result: RankedDocument, language: Language) -> str:
     """Return where the best window of a document is."""
-    start, end = one.window or (0, 0)
-    values = {"start": start + 1, "end": end, "all": len(one.document)}
+    start, end = result.window or (0, 0)
+    values = {"start": start + 1, "end": end, "all": len(result.document)}
     return say("window", language, **{name: f"{value:,}" for name, value in values.items()})
 
 
-def _text(one: RankedDocument, language: Language) -> str:
+def _text(result: RankedDocument, language: Language) -> str:
     """Return the text, the best window marked; a long one shows where it begins, and the rest on
     request.
     """
-    document = one.document
-    start, end = one.window or (0, len(document))
+    document = result.document
+    start, end = result.window or (0, len(document))
     part = escape(document[start:end])
-    marked = part if one.window is None else f"<mark>{part}</mark>"
+    marked = part if result.window is None else f"<mark>{part}</mark>"
     text = f"{escape(document[:start])}{marked}{escape(document[end:])}"
     whole = f'<div class="qr-text" dir="auto">{text}</div>'
     if len(document) <= _LONG_CHARACTERS and document.count("\n") < _LONG_LINES:
@@ -189,11 +189,11 @@ def _text(one: RankedDocument, language: Language) -> str:
 
 def _places(ranked: Sequence[RankedDocument]) -> dict[int, int]:
     """Return the place of each document, by its position in the input."""
-    return {one.index: place for place, one in enumerate(ranked, 1)}
+    return {result.index: place for place, result in enumerate(ranked, 1)}
 
 
 def _moves_from_input(ranked: Sequence[RankedDocument]) -> dict[int, int]:
-    return {one.index: one.index + 1 - place for place, one in enumerate(ranked, 1)}
+    return {result.index: result.index + 1 - place for place, result in enumerate(ranked, 1)}
 
 
 def _moves_from(mine: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:

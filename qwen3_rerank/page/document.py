@@ -56,7 +56,7 @@ async def made(app: ASGIApp) -> Document:
     if reply.status_code != 200 or root not in reply.text:
         raise RuntimeError(f"Gradio's document is not as expected (HTTP {reply.status_code})")
     text = reply.text.replace(root, _ROOT_IN_BROWSER).replace(_MANIFEST, _ICON)
-    digests = [hashlib.sha256(one.encode()).digest() for one in _INLINE_SCRIPT.findall(text)]
+    digests = [hashlib.sha256(script.encode()).digest() for script in _INLINE_SCRIPT.findall(text)]
     scripts = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     content = text.encode()
     return Document(content, gzip.compress(content, mtime=0), _POLICY.format(scripts=scripts))

@@ -1,4 +1,4 @@
-"""A ranking as JSON and CSV, inside links: nothing is kept on the server."""
+"""Rankings as JSON and CSV, inside links; the server stores nothing."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def as_json(rankings: Sequence[Ranking]) -> str:
     """Return one ranking as a JSON object, several as a list of them."""
     objects = [
         {
-            "query": one.query,
-            "instruction": one.instruction,
-            "model": one.model,
+            "query": ranking.query,
+            "instruction": ranking.instruction,
+            "model": ranking.model,
             "results": [
                 {
                     "index": result.index,
@@ -54,10 +54,10 @@ def as_json(rankings: Sequence[Ranking]) -> str:
                     "truncated": result.truncated,
                     "window": result.window,
                 }
-                for result in one.ranked
+                for result in ranking.ranked
             ],
         }
-        for one in rankings
+        for ranking in rankings
     ]
     return json.dumps(objects[0] if len(objects) == 1 else objects, ensure_ascii=False, indent=2)
 
@@ -74,13 +74,13 @@ def as_csv(rankings: Sequence[Ranking]) -> str:
     table = io.StringIO(newline="")
     writer = csv.writer(table)
     writer.writerow(_COLUMNS)
-    for one in rankings:
-        for place, result in enumerate(one.ranked, 1):
+    for ranking in rankings:
+        for place, result in enumerate(ranking.ranked, 1):
             writer.writerow(
                 (
                     *(place, result.index, result.score, _cell(result.document)),
                     *(result.n_tokens, result.truncated, _span(result)),
-                    *map(_cell, (one.query, one.instruction, one.model)),
+                    *map(_cell, (ranking.query, ranking.instruction, ranking.model)),
                 )
             )
     return table.getvalue()

@@ -1,8 +1,8 @@
-"""What is let through to Gradio: the routes that the page uses, with bodies that were checked.
+"""Filter in front of Gradio: only routes that the page uses, with checked bodies.
 
 Gradio has some ninety routes, among them ones that serve files by path, fetch addresses and keep
 queues of messages. The page needs its document, its assets and its events. Files are added here
-(kept.py), and events are answered at once: nothing of a session stays on the server.
+(store.py), and events are answered at once: nothing of a session stays on the server.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Gate:
         return Response(self._document.compressed, headers=headers, media_type="text/html")
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let Gradio answer an event, without a session: there is nothing then that it keeps."""
+        """Let Gradio answer an event without a session, so that Gradio stores nothing."""
         most = self._limits.max_body_bytes
         async with self._bodies.read(scope, receive, "application/json", most) as body:
             if more_values_than(_MOST_VALUES, body):
@@ -185,7 +185,7 @@ async def _file_in(headers: Headers, body: bytes) -> Upload:
     except (MultiPartException, KeyError, ValueError):
         raise PageRefusedError(400, "one_file") from None
     try:
-        files = [one for one in form.getlist("files") if isinstance(one, UploadFile)]
+        files = [file for file in form.getlist("files") if isinstance(file, UploadFile)]
         if len(files) != 1:
             raise PageRefusedError(400, "one_file")
         name = (files[0].filename or "").replace("\\", "/").rpartition("/")[2]
@@ -222,7 +222,7 @@ def _without_cors(send: Send) -> Send:
 async def _unless_hung_up(
     app: ASGIApp, scope: Scope, body: bytes, receive: Receive, send: Send
 ) -> None:
-    """Let an application answer a request with this body; give up when nobody waits any more."""
+    """Let an application answer a request with this body; cancel it if the client hangs up."""
     unread = [body]
 
     async def replayed() -> Message:

@@ -20,7 +20,7 @@ FILE_TYPES = (".txt", ".md", ".jsonl", ".ndjson", ".csv")
 
 
 class PageError(Exception):
-    """What to tell the person at the page, in their language; not escaped."""
+    """An error to show on the page, in the user's language; not escaped."""
 
 
 def documents_of(text: str, split: Split, file: Upload | None, language: Language) -> list[str]:

@@ -1,4 +1,4 @@
-"""The choice of what is to be done with long documents, on the page."""
+"""Fields of the page for the handling of long documents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qwen3_rerank.page.texts import Language, say
 
 
 class LongChoice:
-    """Two fields: which way, and the length of a window, which is there when it matters."""
+    """Two fields: the way, and the length of a window, shown only where it matters."""
 
     def __init__(self, quiet: dict[str, Any]) -> None:
         """Put the fields where the page is being built.
@@ -46,7 +46,7 @@ class LongChoice:
 
     @property
     def fields(self) -> list[Any]:
-        """The fields, in the order that `Reranker.arerank` is told by them."""
+        """The fields, in the order of the arguments of `Reranker.arerank`."""
         return [self.way, self.tokens]
 
     def spoken(self, language: Language) -> dict[Any, Any]:

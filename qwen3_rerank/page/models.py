@@ -1,4 +1,4 @@
-"""What the page ranks with: one model, or several by name."""
+"""The models of the page: one, or several by name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RankRefusedError(RerankError):
 
 
 class Rank(Protocol):
-    """`Reranker.arerank`, or what stands in front of it."""
+    """Protocol of `Reranker.arerank`, or a wrapper of it."""
 
     async def __call__(
         self,
@@ -45,6 +45,6 @@ Models = Mapping[str, Rank]
 """How to rank with each model, by the name that the page shows; the first is chosen at first."""
 
 
-def models_of(given: Reranker | Models) -> Models:
+def models_of(ranker: Reranker | Models) -> Models:
     """Return the models of the page, given as one reranker or as they are."""
-    return {given.options.model: given.arerank} if isinstance(given, Reranker) else given
+    return {ranker.options.model: ranker.arerank} if isinstance(ranker, Reranker) else ranker

@@ -1,4 +1,4 @@
-"""The page inside another application; it is built when somebody first asks for it.
+"""The page mounted in another application; it is built at the first request.
 
 Gradio takes seconds to import and memory to hold. A service that is never looked at by people pays
 for neither.
@@ -74,7 +74,7 @@ class _WhenAsked:
         await self._page.gate({**scope, "path": path}, receive, send)
 
     async def end(self) -> None:
-        """Let go of what is running."""
+        """Stop the application."""
         self._ending.set()
         if self._living is not None:
             await self._living

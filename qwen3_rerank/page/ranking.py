@@ -65,7 +65,7 @@ async def ranked(
     Raises:
         PageError: Something is missing, or wrong.
     """
-    asked = query_of(query or "", language)
+    question = query_of(query or "", language)
     upload = uploads.get(file.partition("/")[0]) if file else None
     if file and upload is None:
         raise PageError(say("file_gone", language))
@@ -73,7 +73,7 @@ async def ranked(
     task = (instruction or "").strip() or TASKS["web"][2]
     started = time.perf_counter()
     found = await models[name](
-        asked,
+        question,
         texts,
         instruction=task,
         top_k=int(top_k) if top_k and top_k > 0 else None,
@@ -81,7 +81,7 @@ async def ranked(
         window_tokens=int(window_tokens) if window_tokens and way == "windows" else None,
     )
     seconds = time.perf_counter() - started
-    return Ranking(asked, task, name, len(texts), seconds, found)
+    return Ranking(question, task, name, len(texts), seconds, found)
 
 
 async def shown(
@@ -95,7 +95,7 @@ async def shown(
         rankings = await coming
     except (PageError, RerankError, ValueError) as error:
         return "", note(problem(error, language), "problem")
-    size = sum(len(one.document) for ranking in rankings for one in ranking.ranked)
+    size = sum(len(result.document) for ranking in rankings for result in ranking.ranked)
     return kept.add(rankings, size), show(rankings, language)
 
 

@@ -91,7 +91,7 @@ def serve_page(
 
 
 class _Announced(uvicorn.Server):
-    """Says where it is once it listens: with port 0 nobody else could."""
+    """A server that prints its address once it listens, since port 0 takes any port."""
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)

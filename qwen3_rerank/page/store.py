@@ -1,4 +1,4 @@
-"""A bounded store in memory for what the page needs again: added files, and the last rankings."""
+"""A bounded store in memory for uploaded files and the last rankings."""
 
 from __future__ import annotations
 

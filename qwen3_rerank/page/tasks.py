@@ -68,8 +68,8 @@ OWN = "own"
 def task_choices(language: Language) -> list[tuple[str, str]]:
     """Return name and instruction of every task, and `OWN`."""
     place = LANGUAGES.index(language)
-    known = [(task[place], task[2]) for task in TASKS.values()]
-    return [*known, (say("own_task", language), OWN)]
+    choices = [(task[place], task[2]) for task in TASKS.values()]
+    return [*choices, (say("own_task", language), OWN)]
 
 
 def task_of(instruction: str) -> str:

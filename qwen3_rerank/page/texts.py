@@ -1,4 +1,4 @@
-"""What the page says, in English and in Chinese."""
+"""Texts of the page, in English and Chinese."""
 
 from __future__ import annotations
 

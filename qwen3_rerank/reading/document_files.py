@@ -27,7 +27,7 @@ class InputError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class GivenDocument:
-    """A document as it came.
+    """A document as it was read.
 
     Attributes:
         text: What is judged.
@@ -193,7 +193,7 @@ def _csv_documents(text: str, name: str, field: str | None) -> Iterator[GivenDoc
         return
     header = [cell.strip() for cell in rows[0][1]]
     names = FIELDS if field is None else (field,)
-    column = next((header.index(one) for one in names if one in header), None)
+    column = next((header.index(name) for name in names if name in header), None)
     if column is None and (len(header) > 1 or field is not None):
         raise InputError(
             f"{name}, line 1: no column {' or '.join(names)} (there are: {', '.join(header)}); "

@@ -181,7 +181,7 @@ class OutputFolder:
                 self.path.rmdir()
 
     def is_in_place(self) -> bool:
-        """Whether the folder is still what its path stands for."""
+        """Return whether the path still leads to this folder."""
         if self._descriptor is None:
             return self.path.is_dir()
         try:
@@ -191,7 +191,7 @@ class OutputFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder. The system lets go of it when this process ends, however it does.
+        """Lock the folder. The system unlocks it when this process ends, also by a crash.
 
         Raises:
             LockedError: Another process, or another call of this one, holds it.

@@ -1,1 +1,1 @@
-"""The HTTP service: what `Reranker` does, for everything that speaks HTTP. Extra ``serve``."""
+"""The HTTP service around a `Reranker` (extra ``serve``)."""

@@ -1,4 +1,4 @@
-"""Requests that come together are scored together.
+"""Dynamic batching: requests that wait at the same time share a forward pass.
 
 One task hands batches to the model, each of about one forward's tokens. What arrives while one is
 being scored waits for the next; when nothing is, a request waits a few milliseconds for company. A
@@ -54,7 +54,7 @@ class Scheduler:
 
     Args:
         score: Scores several queries at once.
-        metrics: Are told of every batch.
+        metrics: Receives the size and duration of every batch.
         wait: Seconds that a job may wait for company while the model is idle.
         max_queue: The most submissions accepted and unanswered.
         max_documents: The most documents of them; a submission alone may have more.
@@ -94,7 +94,7 @@ class Scheduler:
         self._loop = asyncio.get_running_loop().create_task(self._run())
 
     async def stop(self) -> None:
-        """Score no more: what is still waiting fails."""
+        """Stop scoring; waiting requests fail."""
         tasks = [*self._batches, *([self._loop] if self._loop is not None else [])]
         for task in tasks:
             task.cancel()
@@ -314,17 +314,19 @@ class Scheduler:
         n_documents, n_bytes, n_tokens = 0, 0, 0
         for part, scored in zip(batch, answers, strict=True):
             lengths = part.job.document_bytes[part.start : part.stop]
-            for document_bytes, one in zip(lengths, scored, strict=True):
+            for document_bytes, document in zip(lengths, scored, strict=True):
                 n_documents += 1
-                if one.n_tokens is not None and not one.truncated:
+                if document.n_tokens is not None and not document.truncated:
                     n_bytes += part.job.prefix_bytes + document_bytes
-                    n_tokens += max(0, one.n_tokens - _HEAD_TOKENS - _SUFFIX_TOKENS)
+                    n_tokens += max(0, document.n_tokens - _HEAD_TOKENS - _SUFFIX_TOKENS)
         if n_bytes:
             measured = min(1.0, max(0.05, n_tokens / n_bytes))
             self._tokens_per_byte += 0.2 * (measured - self._tokens_per_byte)
         rate = n_documents / max(seconds, 1e-6) * self._parallel
-        known = self._documents_per_second
-        self._documents_per_second = rate if not known else known + 0.2 * (rate - known)
+        rate_before = self._documents_per_second
+        self._documents_per_second = (
+            rate if not rate_before else rate_before + 0.2 * (rate - rate_before)
+        )
 
 
 def _job(request: ScoreRequest, answer: asyncio.Future[list[Scored]], now: float) -> Job:

@@ -1,4 +1,4 @@
-"""Bounds on connections: how many there are, and how long one may wait for its client.
+"""Limits on connections: their number, and how long each may wait for its client.
 
 Without them some hundred half-open connections take all files that a process may open, and nobody
 else is answered.
@@ -31,7 +31,7 @@ _LEAST_READ_BYTES = 2**16
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What a connection may take.
+    """Limits of a connection.
 
     Attributes:
         most: Connections at once.
@@ -45,7 +45,7 @@ class ConnectionLimits:
 
 
 class BoundedConnection(H11Protocol):
-    """A connection that knows what it waits for, and since when.
+    """A connection that records what it waits for, and since when.
 
     Args:
         limits: Bounds.
@@ -63,7 +63,7 @@ class BoundedConnection(H11Protocol):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is under way, its head being read."""
+        """Whether a request, whose head was read, is under way."""
         return self.cycle is not None and not self.cycle.response_complete
 
     @property
@@ -75,13 +75,13 @@ class BoundedConnection(H11Protocol):
         """Take the connection; where there are too many, close the one that waits longest."""
         super().connection_made(transport)
         self.since = time.monotonic()
-        others = [one for one in _bounded(self.connections) if one is not self]
+        others = [connection for connection in _bounded(self.connections) if connection is not self]
         if len(others) < self._limits.most:
             return
-        waiting = [one for one in others if not one.is_busy]
-        slow = waiting or [one for one in others if one.owes_body]
+        waiting = [connection for connection in others if not connection.is_busy]
+        slow = waiting or [connection for connection in others if connection.owes_body]
         if slow:
-            min(slow, key=lambda one: one.since).close("crowded out")
+            min(slow, key=lambda connection: connection.since).close("crowded out")
         else:
             self.close("refused", b"503 Service Unavailable")
 
@@ -131,17 +131,17 @@ class BoundedConnection(H11Protocol):
 def _bounded(connections: Iterable[object]) -> list[BoundedConnection]:
     """Return those that are not about to close."""
     return [
-        one
-        for one in connections
-        if isinstance(one, BoundedConnection) and not one.transport.is_closing()
+        connection
+        for connection in connections
+        if isinstance(connection, BoundedConnection) and not connection.transport.is_closing()
     ]
 
 
 def look_at(connections: Iterable[object]) -> None:
     """Close those whose clients take too long. To be called every second."""
     now = time.monotonic()
-    for one in _bounded(connections):
-        one.look(now)
+    for connection in _bounded(connections):
+        connection.look(now)
 
 
 def fitting(most: int, open_files: int | None) -> int:

@@ -112,7 +112,7 @@ def _curl(path: str, method: str, needs_key: bool) -> str:
 
 def _type(field: Mapping[str, Any]) -> str:
     if "anyOf" in field:
-        kinds = dict.fromkeys(_type(one) for one in field["anyOf"])
+        kinds = dict.fromkeys(_type(option) for option in field["anyOf"])
         return " or ".join(kind for kind in kinds if kind and kind != "null")
     if field.get("type") == "array":
         return f"list of {_type(field.get('items', {})) or 'anything'}"

@@ -49,10 +49,10 @@ def endpoint(
                 )
                 body = await _finished(service, reading)
                 is_tei = model is RerankRequest and _has_texts(body)
-                asked = await service.parsed(model, body)
+                parsed = await service.parsed(model, body)
                 del body
                 reply = await _finished(
-                    service, answer(asked, request), hang_up(request), settings.request_timeout
+                    service, answer(parsed, request), hang_up(request), settings.request_timeout
                 )
         except RefusedError as refusal:
             return refused(request, refusal, shape="tei" if is_tei else None)

@@ -1,4 +1,4 @@
-"""How the service says no: one exception, and the body that the clients of each route expect."""
+"""HTTP errors: the service's exception, and its reply body in the format of each route."""
 
 from __future__ import annotations
 
@@ -97,12 +97,12 @@ def refusal_of(error: RerankError | ValueError | TypeError) -> RefusedError:
 def in_words(error: ValidationError) -> str:
     """Return what is wrong with a body, without repeating what was in it."""
     parts = error.errors(include_input=False, include_url=False, include_context=False)
-    words = []
+    messages = []
     for part in parts[:_MOST_ERRORS]:
         where = ".".join(str(step) for step in part["loc"]) or "body"
-        words.append(f"{where}: {part['msg'].removeprefix('Value error, ')}")
+        messages.append(f"{where}: {part['msg'].removeprefix('Value error, ')}")
         if "hex escape" in part["msg"]:
-            words.append("a lone surrogate such as \\ud800 is not Unicode text")
+            messages.append("a lone surrogate such as \\ud800 is not Unicode text")
     if len(parts) > _MOST_ERRORS:
-        words.append(f"and {len(parts) - _MOST_ERRORS} more")
-    return "; ".join(words)
+        messages.append(f"and {len(parts) - _MOST_ERRORS} more")
+    return "; ".join(messages)

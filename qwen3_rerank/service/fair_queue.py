@@ -96,7 +96,10 @@ class FairQueue:
         """Take jobs out."""
         dropped = set(map(id, jobs))
         for key, submissions in list(self._by_key.items()):
-            kept = [deque(job for job in one if id(job) not in dropped) for one in submissions]
+            kept = [
+                deque(job for job in submission if id(job) not in dropped)
+                for submission in submissions
+            ]
             self._by_key[key] = deque(submission for submission in kept if submission)
             if not self._by_key[key]:
                 del self._by_key[key]

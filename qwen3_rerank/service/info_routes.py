@@ -1,4 +1,4 @@
-"""The routes that tell: health, what is served, the numbers."""
+"""Routes for health, model information and metrics."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def info_routes(service: Service) -> APIRouter:
     @router.get("/health", responses={503: {"description": "Not ready."}})
     @router.get("/health/ready", responses={503: {"description": "Not ready."}})
     async def ready() -> JSONResponse:
-        """What this is, and whether it takes requests: 200 or 503."""
+        """The readiness of the service: 200 or 503."""
         return JSONResponse(identity(), 200 if service.state == "ready" else 503)
 
     @router.get("/health/live")
     async def live() -> dict[str, str]:
-        """Whether the process answers at all."""
+        """The liveness of the process."""
         return {"status": "alive"}
 
     @router.get("/version")
@@ -69,7 +69,7 @@ def info_routes(service: Service) -> APIRouter:
 
     @router.get("/info")
     async def info() -> dict[str, Any]:
-        """What Text Embeddings Inference says of itself."""
+        """The model information, as Text Embeddings Inference gives it."""
         labels = {"id2label": {"0": "yes"}, "label2id": {"yes": 0}}
         return {
             "model_id": service.model,
@@ -91,7 +91,7 @@ def info_routes(service: Service) -> APIRouter:
 
     @router.get("/metrics", response_class=Response)
     async def metrics() -> Response:
-        """The numbers, for Prometheus."""
+        """The metrics, for Prometheus."""
         return Response(service.metrics.text(), media_type=service.metrics.content_type)
 
     return router

@@ -29,7 +29,7 @@ class Keys:
         return len(self._digests)
 
     def replace(self, keys: Sequence[str]) -> None:
-        """Take these instead: from now on no other key lets a request in."""
+        """Replace all keys."""
         self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
 
     def number_of(self, headers: Headers) -> int | None:
@@ -41,8 +41,8 @@ class Keys:
         found = None
         for candidate in _candidates(headers):
             digest = hashlib.sha256(candidate.encode("utf-8", "surrogateescape")).digest()
-            for number, known in enumerate(self._digests, start=1):
-                if hmac.compare_digest(digest, known):
+            for number, accepted in enumerate(self._digests, start=1):
+                if hmac.compare_digest(digest, accepted):
                     found = number
         return found
 
@@ -51,8 +51,8 @@ def _candidates(headers: Headers) -> list[str]:
     candidates = []
     if "x-api-key" in headers:
         candidates.append(headers["x-api-key"].strip())
-    given = headers.get("authorization", "").strip()
-    scheme, _, rest = given.partition(" ")
+    header = headers.get("authorization", "").strip()
+    scheme, _, rest = header.partition(" ")
     if scheme.lower() == "bearer":
         candidates.append(rest.strip())
     elif scheme.lower() == "basic":
@@ -61,6 +61,6 @@ def _candidates(headers: Headers) -> list[str]:
         except (binascii.Error, UnicodeDecodeError):
             decoded = ""
         candidates.append(decoded.partition(":")[2])
-    elif given:
-        candidates.append(given)
+    elif header:
+        candidates.append(header)
     return candidates

@@ -1,4 +1,4 @@
-"""What is written down: one line per request, and one per scoring, without the texts.
+"""Logging: one line per request and one per scoring, without the texts.
 
 The standard logging, to standard error. ``qwen3_rerank.access`` has every HTTP request,
 ``qwen3_rerank.audit`` every scoring: who, how much, how long.

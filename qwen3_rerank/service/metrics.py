@@ -1,4 +1,4 @@
-"""What Prometheus is told. One registry per application, so that two can live in a process."""
+"""Metrics for Prometheus. One registry per application, so that two can live in a process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FILL = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0)
 
 
 class Metrics:
-    """All numbers of one service.
+    """The metrics of one service.
 
     Args:
         version: Of the software, for ``qwen3_rerank_info``.
@@ -118,8 +118,8 @@ class Metrics:
         """Add what was scored."""
         for scored in answers:
             self.documents.inc(len(scored))
-            self.tokens.inc(sum(one.n_tokens or 0 for one in scored))
-            self.truncated.inc(sum(bool(one.truncated) for one in scored))
+            self.tokens.inc(sum(document.n_tokens or 0 for document in scored))
+            self.truncated.inc(sum(bool(document.truncated) for document in scored))
 
     def text(self) -> bytes:
         """Return the exposition."""

@@ -1,4 +1,4 @@
-"""Around every request: its id, its outcome in log and metrics, its key, its one spelling.
+"""Middleware of every request: request id, log, metrics, API key, trailing slashes.
 
 Plain ASGI, so that a streamed body stays one and a client that hangs up is noticed.
 """
@@ -47,7 +47,7 @@ class OneSpelling:
 
 
 class Observed:
-    """Gives each request an id, and writes down what became of it.
+    """Gives each request an id, and logs its outcome.
 
     What goes wrong unforeseen is logged with its traceback and answered with 500 and the id.
     """
@@ -62,8 +62,8 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        received = Headers(scope=scope).get("x-request-id", "")
+        request_id = received if _REQUEST_ID.fullmatch(received) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         started = time.perf_counter()
         status = 0
@@ -121,7 +121,7 @@ class Observed:
 
 
 class Guarded:
-    """Lets a request in that brings one of the keys, and every one to the health routes."""
+    """Admits requests with a valid key, and all requests to the health routes."""
 
     def __init__(self, app: ASGIApp, keys: Keys) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""What is answered, in the form that the clients of each route read. Plain dictionaries."""
+"""Replies as plain dictionaries, in the format of the clients of each route."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from shared_core.scoring import Scored
 
 def n_tokens(scored: Sequence[Scored]) -> int | None:
     """Return the tokens of all prompts, also of windows; ``None`` if one is unknown."""
-    counts = [one.n_tokens if one.window is None else one.total_tokens for one in scored]
+    counts = [
+        result.n_tokens if result.window is None else result.total_tokens for result in scored
+    ]
     return None if None in counts else sum(count or 0 for count in counts)
 
 
@@ -34,9 +36,9 @@ def _row(ranked: RankedDocument, is_raw: bool) -> dict[str, Any]:
     }
 
 
-def _window(one: RankedDocument | Scored) -> dict[str, Any]:
+def _window(result: RankedDocument | Scored) -> dict[str, Any]:
     """Return the field ``window``; nothing for what was judged whole, as ever."""
-    return {} if one.window is None else {"window": list(one.window)}
+    return {} if result.window is None else {"window": list(result.window)}
 
 
 def plain(
@@ -51,10 +53,10 @@ def plain_rows(
 ) -> list[dict[str, Any]]:
     """Return the rows of `plain`."""
     return [
-        ({"index": one.index, "document": one.document} if echo else {})
-        | {"score": one.logit if is_raw else one.score}
-        | _row(one, is_raw)
-        for one in results
+        ({"index": result.index, "document": result.document} if echo else {})
+        | {"score": result.logit if is_raw else result.score}
+        | _row(result, is_raw)
+        for result in results
     ]
 
 
@@ -68,27 +70,27 @@ def compatible(
     is_raw: bool,
 ) -> dict[str, Any]:
     """Return what Jina, Cohere, vLLM and SiliconFlow return, each its own parts of it."""
-    known = {} if tokens is None else {"tokens": {"input_tokens": tokens, "output_tokens": 0}}
+    billed = {} if tokens is None else {"tokens": {"input_tokens": tokens, "output_tokens": 0}}
     return {
         "id": request_id,
         "object": "list",
         "model": model,
         "results": [
-            _row(one, is_raw) | ({"document": {"text": one.document}} if echo else {})
-            for one in results
+            _row(result, is_raw) | ({"document": {"text": result.document}} if echo else {})
+            for result in results
         ],
         **_usage(tokens),
-        "meta": {"api_version": {"version": "2"}, **known},
+        "meta": {"api_version": {"version": "2"}, **billed},
     }
 
 
 def tei(results: Sequence[RankedDocument], *, echo: bool, is_raw: bool) -> list[dict[str, Any]]:
     """Return Text Embeddings Inference's bare list."""
     return [
-        {"index": one.index, "score": one.logit if is_raw else one.score}
-        | ({"text": one.document} if echo else {})
-        | _window(one)
-        for one in results
+        {"index": result.index, "score": result.logit if is_raw else result.score}
+        | ({"text": result.document} if echo else {})
+        | _window(result)
+        for result in results
     ]
 
 
@@ -105,10 +107,10 @@ def scores(
             {
                 "index": index,
                 "object": "score",
-                "score": one.logit if is_raw else sigmoid(one.logit),
-                **_window(one),
+                "score": result.logit if is_raw else sigmoid(result.logit),
+                **_window(result),
             }
-            for index, one in enumerate(scored)
+            for index, result in enumerate(scored)
         ],
         **_usage(n_tokens(scored)),
     }
@@ -116,5 +118,7 @@ def scores(
 
 def predicted(results: Sequence[RankedDocument]) -> dict[str, Any]:
     """Return ``{result: [{document, score}]}``, best first."""
-    rows = [{"document": one.document, "score": one.score} | _window(one) for one in results]
+    rows = [
+        {"document": result.document, "score": result.score} | _window(result) for result in results
+    ]
     return {"result": rows}

@@ -1,4 +1,4 @@
-"""What may be asked: one model per kind of request, with the names of everybody's clients."""
+"""Pydantic models of the requests. Field names follow the clients of each route."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ TextLists = Annotated[
 
 
 class ScoringRequest(BaseModel):
-    """What all have. Unknown fields are left aside: every server's clients send some."""
+    """Fields of all requests. Unknown fields are ignored: clients of every server send some."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, protected_namespaces=())
 
@@ -87,18 +87,18 @@ class ScoringRequest(BaseModel):
 
     @property
     def task(self) -> str | None:
-        """The instruction, under whichever name."""
+        """The instruction, under either of its names."""
         return self.instruction if self.instruction is not None else self.instruct
 
     @model_validator(mode="after")
     def _one_instruction(self) -> ScoringRequest:
-        given = [self.instruction, self.instruct]
+        values = [self.instruction, self.instruct]
         for name in ("instruction", "instruct"):
             nested = (self.chat_template_kwargs or {}).get(name)
             if nested is not None and not isinstance(nested, str):
                 raise ValueError(f"chat_template_kwargs.{name} is not a string")
-            given.append(nested)
-        self.instruction = _agreed(given, "instruction and instruct differ: give one of them")
+            values.append(nested)
+        self.instruction = _agreed(values, "instruction and instruct differ: give one of them")
         return self
 
 
@@ -115,7 +115,7 @@ class _Ranking(ScoringRequest):
 
     @property
     def ranking(self) -> RankingOptions:
-        """What to keep, and in which form; no ``top_n`` is all."""
+        """Options of the ranking; without ``top_n``, all documents are kept."""
         return RankingOptions(
             top_k=self.top_n or self.top_k or None,
             score_threshold=self.score_threshold,
@@ -148,7 +148,7 @@ class RerankRequest(_Ranking):
 
     @property
     def is_raw(self) -> bool:
-        """Whether margins are wanted."""
+        """Whether the client wants logits."""
         return self.raw_scores or self.use_activation is False
 
     @property
@@ -230,7 +230,7 @@ def _first(*values: list[str] | None) -> list[str]:
 
 
 def _agreed(values: Sequence[Item | None], complaint: str) -> Item | None:
-    given = [value for value in values if value is not None]
-    if any(value != given[0] for value in given):
+    present = [value for value in values if value is not None]
+    if any(value != present[0] for value in present):
         raise ValueError(complaint)
-    return given[0] if given else None
+    return present[0] if present else None

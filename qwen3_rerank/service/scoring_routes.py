@@ -29,7 +29,7 @@ Answer = Callable[[Asked, "Call"], Awaitable[Any]]
 
 
 class Call:
-    """One HTTP request on its way: scores, and notes what the audit log is to say of it."""
+    """The scoring of one HTTP request, with its entry in the audit log."""
 
     def __init__(self, service: Service, request: Request) -> None:
         self.service = service
@@ -38,17 +38,17 @@ class Call:
         self._key = getattr(request.state, "key", None)
 
     async def score(
-        self, texts: Sequence[tuple[str, Sequence[str]]], asked: ScoringRequest
+        self, texts: Sequence[tuple[str, Sequence[str]]], body: ScoringRequest
     ) -> list[list[Scored]]:
         """Return one `Scored` per document of each query.
 
         Raises:
             RefusedError: The request cannot be, or not now.
         """
-        task = asked.task
+        task = body.task
         requests = [self.service.request(query, documents, task) for query, documents in texts]
         try:
-            windows = asked.windows(self.service.settings)
+            windows = body.windows(self.service.settings)
         except ValidationError as error:
             raise RefusedError(422, in_words(error)) from None
         started = time.perf_counter()
@@ -62,10 +62,14 @@ class Call:
         answers: Sequence[Sequence[Scored]],
         seconds: float,
     ) -> None:
-        scored = [one for answer in answers for one in answer]
+        scored = [document for answer in answers for document in answer]
         shown = [
-            {"query": one.query, "instruction": one.instruction, "documents": list(one.documents)}
-            for one in requests
+            {
+                "query": request.query,
+                "instruction": request.instruction,
+                "documents": list(request.documents),
+            }
+            for request in requests
         ]
         log_fields(
             audit_logger,
@@ -76,97 +80,97 @@ class Call:
             queries=len(requests),
             documents=len(scored),
             prompt_tokens=replies.n_tokens(scored),
-            truncated=sum(bool(one.truncated) for one in scored),
+            truncated=sum(bool(document.truncated) for document in scored),
             duration_ms=round(seconds * 1000, 1),
             texts=shown if self.service.settings.log_documents else None,
         )
 
 
-async def rerank_plain(asked: RerankRequest, call: Call) -> Any:
+async def rerank_plain(body: RerankRequest, call: Call) -> Any:
     """`/rerank`: the plain reply, or TEI's."""
-    results, scored = await _ranked(asked, call)
-    if asked.is_tei:
-        if asked.truncate is False and any(one.truncated for one in scored):
+    results, scored = await _ranked(body, call)
+    if body.is_tei:
+        if body.truncate is False and any(document.truncated for document in scored):
             length = call.service.settings.max_length
             raise RefusedError(
                 422, f"a text has more than {length} tokens with the prompt around it"
             )
-        echo = asked.return_text or bool(asked.return_documents)
-        return replies.tei(results, echo=echo, is_raw=asked.is_raw)
-    echo = asked.return_documents is not False
-    return replies.plain(results, replies.n_tokens(scored), echo=echo, is_raw=asked.is_raw)
+        echo = body.return_text or bool(body.return_documents)
+        return replies.tei(results, echo=echo, is_raw=body.is_raw)
+    echo = body.return_documents is not False
+    return replies.plain(results, replies.n_tokens(scored), echo=echo, is_raw=body.is_raw)
 
 
-async def rerank_v1(asked: RerankRequest, call: Call) -> Any:
+async def rerank_v1(body: RerankRequest, call: Call) -> Any:
     """`/v1/rerank`: what Jina and vLLM return; the texts too, unless asked not to."""
-    return await _compatible(asked, call, echo=asked.return_documents is not False)
+    return await _compatible(body, call, echo=body.return_documents is not False)
 
 
-async def rerank_v2(asked: RerankRequest, call: Call) -> Any:
+async def rerank_v2(body: RerankRequest, call: Call) -> Any:
     """`/v2/rerank`: what Cohere returns; the texts only if asked."""
-    return await _compatible(asked, call, echo=bool(asked.return_documents))
+    return await _compatible(body, call, echo=bool(body.return_documents))
 
 
-async def _compatible(asked: RerankRequest, call: Call, *, echo: bool) -> Any:
-    results, scored = await _ranked(asked, call)
+async def _compatible(body: RerankRequest, call: Call, *, echo: bool) -> Any:
+    results, scored = await _ranked(body, call)
     return replies.compatible(
         results,
         replies.n_tokens(scored),
         request_id=call.request_id,
         model=call.service.model,
         echo=echo,
-        is_raw=asked.is_raw,
+        is_raw=body.is_raw,
     )
 
 
-async def rerank_batch(asked: BatchRequest, call: Call) -> Any:
+async def rerank_batch(body: BatchRequest, call: Call) -> Any:
     """`/rerank/batch`: several queries; a list of rows for each."""
-    texts = list(zip(asked.queries, asked.documents_batch, strict=True))
-    answers = await call.score(texts, asked)
+    texts = list(zip(body.queries, body.documents_batch, strict=True))
+    answers = await call.score(texts, body)
     rows = [
         replies.plain_rows(
-            ranked_documents(documents, scored, asked.ranking),
-            echo=asked.return_documents is not False,
+            ranked_documents(documents, scored, body.ranking),
+            echo=body.return_documents is not False,
         )
         for (_, documents), scored in zip(texts, answers, strict=True)
     ]
-    tokens = replies.n_tokens([one for scored in answers for one in scored])
+    tokens = replies.n_tokens([document for scored in answers for document in scored])
     return replies.plain([], tokens, echo=False, is_raw=False) | {"results": rows}
 
 
-async def score_pairs(asked: ScorePairsRequest, call: Call) -> Any:
+async def score_pairs(body: ScorePairsRequest, call: Call) -> Any:
     """`/score`: a score per pair, in input order."""
     by_query: dict[str, list[tuple[int, str]]] = {}
-    for index, (query, document) in enumerate(asked.pairs):
+    for index, (query, document) in enumerate(body.pairs):
         by_query.setdefault(query, []).append((index, document))
     texts = [(query, [text for _, text in listed]) for query, listed in by_query.items()]
-    answers = await call.score(texts, asked)
+    answers = await call.score(texts, body)
     found = {
-        index: one
+        index: document
         for listed, scored in zip(by_query.values(), answers, strict=True)
-        for (index, _), one in zip(listed, scored, strict=True)
+        for (index, _), document in zip(listed, scored, strict=True)
     }
     in_order = [found[index] for index in range(len(found))]
     return replies.scores(
         in_order,
         request_id=call.request_id,
         model=call.service.model,
-        is_raw=asked.use_activation is False,
+        is_raw=body.use_activation is False,
     )
 
 
-async def predict(asked: PredictRequest, call: Call) -> Any:
+async def predict(body: PredictRequest, call: Call) -> Any:
     """`/api/predict`: ``{result: [{document, score}]}``."""
-    results, _ = await _ranked(asked, call)
+    results, _ = await _ranked(body, call)
     return replies.predicted(results)
 
 
 async def _ranked(
-    asked: RerankRequest | PredictRequest, call: Call
+    body: RerankRequest | PredictRequest, call: Call
 ) -> tuple[list[RankedDocument], list[Scored]]:
-    documents = asked.contents if isinstance(asked, RerankRequest) else asked.documents
-    (scored,) = await call.score([(asked.query, documents)], asked)
-    return ranked_documents(documents, scored, asked.ranking), scored
+    documents = body.contents if isinstance(body, RerankRequest) else body.documents
+    (scored,) = await call.score([(body.query, documents)], body)
+    return ranked_documents(documents, scored, body.ranking), scored
 
 
 _ROUTES: list[tuple[str, type[BaseModel], Answer[Any]]] = [
@@ -203,7 +207,7 @@ def scoring_routes(service: Service) -> APIRouter:
 def _answering(
     service: Service, answer: Answer[Any]
 ) -> Callable[[Any, Request], Coroutine[Any, Any, Any]]:
-    async def answering(asked: Any, request: Request) -> Any:
-        return await answer(asked, Call(service, request))
+    async def answering(body: Any, request: Request) -> Any:
+        return await answer(body, Call(service, request))
 
     return answering

@@ -1,4 +1,4 @@
-"""The process: it listens, and ends without losing what it accepted."""
+"""The server process, which finishes accepted requests before it ends."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Server(uvicorn.Server):
         service.on_failure = self._fail
 
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]  # sockets are passed on
-        """Listen, and say where."""
+        """Listen, and log the address."""
         self._running = asyncio.get_running_loop()
         if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
             self._running.add_signal_handler(signal.SIGHUP, self.reload)
@@ -77,7 +77,7 @@ class Server(uvicorn.Server):
                 logger.info("listening on %s port %d", *socket.getsockname()[:2])
 
     async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]  # as above
-        """Close the port first: who had just got through it is still told that it is too late."""
+        """Close the port first; a client that just connected still gets a reply, a refusal."""
         for server in self.servers:
             server.close()
         await asyncio.sleep(_LAST_REQUESTS_SECONDS)

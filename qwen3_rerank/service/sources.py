@@ -90,7 +90,7 @@ def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
         if near:
             raise ConfigurationError(
                 f"the environment variable {variable} is no option of the service: did you mean "
-                f"{' or '.join(ENVIRONMENT_PREFIX + one for one in near)}?"
+                f"{' or '.join(ENVIRONMENT_PREFIX + name for name in near)}?"
             )
         unknown.append(variable)
     return unknown
@@ -100,9 +100,9 @@ def _options_of(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the options among environment variables; an empty one is one that is not set."""
     unknown_variables(environment)
     options = {}
-    for given, name in _NAMES.items():
-        text = environment.get(ENVIRONMENT_PREFIX + given)
-        if text is None or name == _READ_BY_SCORER or _is_service_link(given, text):
+    for variable, name in _NAMES.items():
+        text = environment.get(ENVIRONMENT_PREFIX + variable)
+        if text is None or name == _READ_BY_SCORER or _is_service_link(variable, text):
             continue
         if text or name in _NEVER_EMPTY:
             options[name] = text

@@ -1,4 +1,4 @@
-"""What the service and the page have in common as HTTP servers: who may ask, and from where.
+"""Checks of hosts and origins, headers and path prefix, shared by the service and the page.
 
 Plain ASGI, which needs starlette alone.
 """

@@ -1,4 +1,4 @@
-"""Response headers that tell browsers to be strict."""
+"""Security headers of responses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DEFAULTS = {
 
 
 class Strict:
-    """Adds the headers where a reply does not have them."""
+    """Adds the security headers that a reply does not have."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""The names that a server answers to: a check of ``Host`` against DNS rebinding.
+"""A check of the ``Host`` header against DNS rebinding.
 
 A web page that somebody visits can give its own name the address of a server in their network, and
 then reads what that server answers. Such a request carries the page's name in ``Host``. An address
@@ -18,7 +18,7 @@ from qwen3_rerank.web.refusal import refuse
 
 
 class AllowedHosts:
-    """Answers 421 to requests for a name that is not this server's.
+    """Answers 421 to requests with a host name that is not allowed.
 
     Addresses, ``localhost`` and names below it are always allowed, and so is a request without a
     ``Host``, which no browser sends.

@@ -1,4 +1,4 @@
-"""Requests that another web page sends from a visitor's browser are refused.
+"""Refusal of requests that a browser sends for another web page.
 
 Browsers say where a request comes from, by ``Sec-Fetch-Site`` or ``Origin``, and no page can change
 that. Programs say neither.
@@ -69,7 +69,9 @@ class SameOrigin:
         if authority.removesuffix(default) == host.lower().removesuffix(default):
             return True
         name = name_of(authority)
-        return name is not None and is_named(name, [one for one in self._names if one != "*"])
+        return name is not None and is_named(
+            name, [allowed for allowed in self._names if allowed != "*"]
+        )
 
 
 def _has_key(scope: Scope, headers: Headers) -> bool:

@@ -12,7 +12,7 @@ from qwen3_rerank.web.names import checked_prefix
 
 
 class Prefixed:
-    """Makes paths what they are without the prefix, and notes it in ``state["prefix"]``.
+    """Strips the prefix from paths, and stores it in ``state["prefix"]``.
 
     Most proxies take the prefix off; one that leaves it there is understood, too, unless the server
     has routes of the same beginning.
@@ -54,11 +54,11 @@ class Prefixed:
 
     def _said(self, scope: Scope) -> str:
         """Return the prefix that a proxy says, if it is one that is believed."""
-        said = Headers(scope=scope).get("x-forwarded-prefix", "")
-        if not said or not self._believes(scope):
+        prefix = Headers(scope=scope).get("x-forwarded-prefix", "")
+        if not prefix or not self._believes(scope):
             return ""
         try:
-            return checked_prefix(said)
+            return checked_prefix(prefix)
         except ValueError:
             return ""
 

@@ -1,4 +1,4 @@
-"""A refusal below any framework, in a form that the clients of every route understand."""
+"""Error replies in plain ASGI, in a format that the clients of every route understand."""
 
 from __future__ import annotations
 
