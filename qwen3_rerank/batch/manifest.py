@@ -132,7 +132,7 @@ def write(
     Args:
         folder: The folder.
         identity: The options.
-        source: Where the rows are.
+        source: The rows of the input.
         files: The files of the input; ``None`` if those are the source's.
         is_copy: Whether the source's files are a copy of the input.
         blocks: The division. Going through it may tell more of the source's files.

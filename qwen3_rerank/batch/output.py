@@ -46,7 +46,7 @@ class BlockReport:
         errors: Entries in the error file.
         tokens: Prompt tokens of all pairs, a query's prefix counted for each; ``None`` if unknown.
         truncated: Documents that lost their end.
-        seconds: How long it took.
+        seconds: The duration.
     """
 
     number: int
@@ -62,7 +62,7 @@ class Output:
     """Writes and finds the files of a job.
 
     Args:
-        job: What is asked for.
+        job: The options of the batch.
         shape: What the input has.
     """
 

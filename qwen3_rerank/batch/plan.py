@@ -46,7 +46,7 @@ class BatchPlan:
     notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON can have it."""
+        """Return the fields as JSON values."""
         return asdict(self)
 
 

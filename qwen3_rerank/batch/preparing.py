@@ -32,7 +32,7 @@ class Prepared:
 
     Attributes:
         job: What is asked for, with the number that the folder has; without one in a plan alone.
-        source: Where the rows are.
+        source: The rows of the input.
         blocks: All of them.
         done: The numbers of those that are done.
         is_grouped: Whether rows of a query were brought together on disk.
@@ -57,8 +57,8 @@ def check(data: Given, job: Job, reranker: Reranker) -> None:
 
     Args:
         data: Files, folders, patterns, or a Ray dataset.
-        job: What is asked for.
-        reranker: What will score.
+        job: The options of the batch.
+        reranker: The backend that will score.
 
     Raises:
         BatchInputError: The input cannot be read.
@@ -82,8 +82,8 @@ def prepare(
 
     Args:
         data: Files, folders, patterns, or a Ray dataset.
-        job: What is asked for.
-        reranker: What will score.
+        job: The options of the batch.
+        reranker: The backend that will score.
         folder: Where to begin the job; ``None`` writes nothing, and neither copies nor groups.
 
     Raises:

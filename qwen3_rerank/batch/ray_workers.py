@@ -64,7 +64,7 @@ class Worker:
         self._is_checked = False
 
     def sample(self, blocks: Sequence[Block], scores: bool) -> Sample | Failure:
-        """Return what a sample of the job shows."""
+        """Return the measurements of a sample of the job."""
         try:
             reranker, source, _ = self._make()
             return take_sample(reranker, source, blocks, scores)
@@ -72,7 +72,7 @@ class Worker:
             return Failure(type(error).__name__, str(error))
 
     def scoring(self) -> Scoring | Failure:
-        """Return what scores."""
+        """Return the identity of the model that scores."""
         try:
             return scoring_of(self._make()[0])
         except Exception as error:  # noqa: BLE001  # raised again by the driver
@@ -101,9 +101,9 @@ class RayWorkers:
 
     Args:
         options: Where, how many, and what each is given.
-        reranker: What scores; every actor has a copy.
-        job: What is asked for.
-        source: Where the rows are.
+        reranker: The backend that scores; every actor has a copy.
+        job: The options of the batch.
+        source: The rows of the input.
         blocks: How many there are to do; no more actors are begun.
 
     Raises:
@@ -139,7 +139,7 @@ class RayWorkers:
         return found
 
     def sample(self, blocks: Sequence[Block], scores: bool) -> Sample:
-        """Return what a sample of the job shows, on the first actor."""
+        """Return the measurements of a sample of the job, on the first actor."""
         sample: Sample = self._by_the_first(lambda actor: actor.sample.remote(list(blocks), scores))
         return sample
 
@@ -157,7 +157,7 @@ class RayWorkers:
         raise BatchError(f"{self._options.max_deaths} workers died at the start: {death}")
 
     def run(self, blocks: Sequence[Block], on_chunk: OnChunk) -> Iterator[BlockReport]:
-        """Yield what became of each block.
+        """Yield the report of each block.
 
         Raises:
             BatchError: A worker failed for a reason that all would; or workers die one behind the

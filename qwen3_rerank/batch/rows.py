@@ -125,7 +125,7 @@ class RowError:
         index: The document's position in the row's list; ``None`` for the row as a whole.
         query_id, document_id: Their names, where they could be read.
         error: The kind of the error.
-        reason: What was wrong.
+        reason: The reason.
     """
 
     row: int

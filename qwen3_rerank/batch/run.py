@@ -78,7 +78,7 @@ class BatchSummary:
     deaths: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON can have it."""
+        """Return the fields as JSON values."""
         return asdict(self)
 
 
@@ -108,7 +108,7 @@ def run_batch(
         given: A file, a folder, a pattern or an address of parquet or JSON lines, several of
             them, or a Ray dataset.
         out: The folder, of this job alone. With Ray, every node has to reach it by this path.
-        reranker: What scores; with Ray, every worker has a copy of its own.
+        reranker: The backend that scores; with Ray, every worker has a copy of its own.
         output: ``"scores"`` writes a score for every pair; ``"ranked"`` a list for every query.
         format: ``"parquet"`` or ``"jsonl"``.
         top_k: Of ranked lists, how many documents to keep.
@@ -120,8 +120,8 @@ def run_batch(
             ``"never"``, or ``"auto"``, where ranked lists need it.
         ray: Where the workers are; ``None`` scores in this process.
         measure: Whether to score a sample first, for the plan's estimate of time.
-        on_plan: Is given the plan before anything is scored.
-        on_progress: Is told how far it is, now and then.
+        on_plan: Receives the plan before anything is scored.
+        on_progress: Receives the progress, now and then.
 
     Raises:
         BatchInputError: The input cannot be read, or has not the columns.

@@ -49,8 +49,8 @@ def take_sample(
     """Return what a few rows of blocks all over the job show.
 
     Args:
-        reranker: What will score.
-        source: Where the rows are.
+        reranker: The backend that will score.
+        source: The rows of the input.
         blocks: The job.
         scores: Whether to score some, which loads the model, or only to tokenise.
 

@@ -31,15 +31,15 @@ class Workers(Protocol):
     expected: Scoring | None
 
     def scoring(self) -> Scoring:
-        """Return what scores."""
+        """Return the identity of the model that scores."""
 
     def sample(self, blocks: Sequence[Block], scores: bool) -> Sample:
-        """Return what a sample of the job shows."""
+        """Return the measurements of a sample of the job."""
 
     def run(
         self, blocks: Sequence[Block], on_chunk: Callable[[int], None]
     ) -> Iterator[BlockReport]:
-        """Yield what became of each block, in the order in which they are done.
+        """Yield the report of each block, in the order in which they are done.
 
         ``on_chunk`` is told of pairs dealt with inside of a block, where that is known.
         """
@@ -52,9 +52,9 @@ class OneWorker:
     """Scores blocks in this process, one after another.
 
     Args:
-        reranker: What scores.
-        job: What is asked for.
-        source: Where the rows are.
+        reranker: The backend that scores.
+        job: The options of the batch.
+        source: The rows of the input.
     """
 
     count = 1
@@ -67,17 +67,17 @@ class OneWorker:
         self.expected: Scoring | None = None
 
     def scoring(self) -> Scoring:
-        """Return what scores."""
+        """Return the identity of the model that scores."""
         return scoring_of(self._reranker)
 
     def sample(self, blocks: Sequence[Block], scores: bool) -> Sample:
-        """Return what a sample of the job shows."""
+        """Return the measurements of a sample of the job."""
         return take_sample(self._reranker, self._source, blocks, scores)
 
     def run(
         self, blocks: Sequence[Block], on_chunk: Callable[[int], None]
     ) -> Iterator[BlockReport]:
-        """Yield what became of each block."""
+        """Yield the report of each block."""
         for block in blocks:
             yield self._scorer.run(block, on_chunk)
 

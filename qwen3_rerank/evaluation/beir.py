@@ -17,7 +17,7 @@ _DEFAULT_SPLIT = "test"
 
 
 def read_beir(folder: Path, split: str | None = None) -> Dataset:
-    """Return what a BEIR folder holds.
+    """Return the dataset in a BEIR folder.
 
     Args:
         folder: The folder.

@@ -17,8 +17,8 @@ class Place:
 
     Attributes:
         document: Its id.
-        text: It.
-        before, after: Where the first stage and the system have it.
+        text: Its text.
+        before, after: Its rank in the first stage and in the system.
         score: P(yes).
         is_right: Whether it is judged relevant.
     """
@@ -37,7 +37,7 @@ class Case:
 
     Attributes:
         query: Its id.
-        text: It.
+        text: Its text.
         before, after: Its values of the main measure.
         places: The right document that comes first, and what stands above it on the side that is
             worse.

@@ -14,7 +14,7 @@ class Dataset:
     """Queries with the documents that answer them.
 
     Attributes:
-        name: What reports call it.
+        name: The name in reports.
         documents: Id → text of every document, in the order of the file.
         queries: Id → text of every query that is evaluated.
         relevant: Query id → document id → grade; above 0 is relevant. Every query of ``queries``

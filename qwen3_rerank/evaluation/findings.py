@@ -74,7 +74,7 @@ class Comparison:
     """Two systems on the same queries.
 
     Attributes:
-        measure: What was compared.
+        measure: The measure that was compared.
         first, second: Letters, or ``"first stage"``.
         difference: How much better the second is.
         p_corrected: Its p after Holm's correction for all comparisons of this measure.
@@ -101,10 +101,10 @@ class Findings:
         before_figures: Measure → mean with its interval.
         ceiling: Measure → mean of the candidates in the best order.
         right: How many relevant documents there are, and how many are among the candidates.
-        systems: What was compared.
+        systems: The systems that were compared.
         comparisons: Every two of them, and each with the first stage, by every measure.
         environment: Versions.
-        command: What was typed; ``None`` from Python.
+        command: The command line; ``None`` from Python.
     """
 
     dataset: Dataset = field(repr=False)

@@ -26,7 +26,7 @@ class FirstStage:
     """The candidates of every query.
 
     Attributes:
-        name: What reports call it.
+        name: The name in reports.
         candidates: Query id → documents, best first; at most ``top_n``, each one in the corpus.
         notes: What is odd about them, in words.
     """

@@ -65,7 +65,7 @@ def evaluate(
         queries_at_once: More than one is faster with short lists, and leaves out latency.
         out: A folder for the report. Scores go there as they come, so that a run that was stopped
             does what is missing when it is started again. ``None`` writes nothing.
-        command: What was typed, for the report.
+        command: The command line, for the report.
         on_progress: Called as scores come.
 
     Raises:

@@ -22,7 +22,7 @@ class System:
     Attributes:
         letter: What plots call it.
         name: What tables call the reranker.
-        reranker: It.
+        reranker: The reranker itself.
         instruction: Its instruction; ``None`` is the one that the reranker was made with.
     """
 

@@ -33,7 +33,7 @@ def mount_page(
 
     Args:
         app: The application. Its lifespan runs as before, and its middleware guards the page.
-        given: What ranks, or several by the names that people choose from. They are not closed
+        given: The reranker, or several by the names that people choose from. They are not closed
             with the application.
         path: Where the page is.
         max_body_bytes: The most bytes of one request body.
@@ -62,7 +62,7 @@ def serve_page(
     """Serve the page alone until the process is asked to stop.
 
     Args:
-        given: What ranks, or several by the names that people choose from.
+        given: The reranker, or several by the names that people choose from.
         host: The address to listen on.
         port: The port; 0 is any free one.
         allowed_hosts: More names that requests may be addressed to, besides addresses, localhost

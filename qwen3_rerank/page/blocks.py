@@ -39,7 +39,7 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
     """Return the page over one model, or several to choose from.
 
     Args:
-        models: What ranks, by name.
+        models: The models, by name.
         uploads: The files that were added.
     """
     kept = Kept[tuple[Ranking, ...]](_KEPT_CHARACTERS)

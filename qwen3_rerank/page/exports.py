@@ -24,9 +24,9 @@ class Ranking:
     """One ranking, with what it was made from.
 
     Attributes:
-        query, instruction, model: What was asked, and of whom.
-        count: How many documents there were.
-        seconds: How long it took.
+        query, instruction, model: The question, its task and the model.
+        count: The number of documents.
+        seconds: The duration.
         ranked: Those kept, best first.
     """
 

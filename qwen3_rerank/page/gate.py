@@ -56,7 +56,7 @@ class Gate:
         app: Gradio's application, at the path ``/``.
         checks: The checks of every event's values.
         uploads: Where added files are kept.
-        limits: How much is taken at once.
+        limits: Limits on simultaneous requests.
     """
 
     def __init__(

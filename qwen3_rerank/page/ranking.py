@@ -58,7 +58,7 @@ async def ranked(
     """Return the ranking that was asked for.
 
     Args:
-        models: What ranks, by name.
+        models: The models, by name.
         uploads: The files that were added, of which ``file`` names one, if it is not empty.
         name, query, …: What was put into the page.
 

@@ -35,8 +35,8 @@ class Page:
     """The page as an application: Gradio's, behind the gate.
 
     Args:
-        models: What ranks, by name.
-        limits: How much is taken at once.
+        models: The models, by name.
+        limits: Limits on simultaneous requests.
 
     Attributes:
         gate: The ASGI application; paths are relative to the page.

@@ -101,6 +101,15 @@ class Example:
     documents: tuple[tuple[str, ...], tuple[str, ...]]
 
 
+_MERCURY = (
+    "Mercury is the smallest planet and the one closest to the Sun.",
+    "水星是太阳系中最小的行星。",
+    "The metal mercury is liquid at room temperature; it freezes at −39 °C.",
+    "Freddie Mercury was the singer of the band Queen.",
+    "汞俗称水银，凝固点约为零下 39 摄氏度。",
+    "Water freezes at 0 °C and boils at 100 °C.",
+)
+
 EXAMPLES: dict[str, Example] = {
     "support": Example(
         ("Customer service", "客户服务"),
@@ -190,22 +199,8 @@ EXAMPLES: dict[str, Example] = {
         "web",
         ("At what temperature does mercury freeze?", "水银在多少度凝固？"),
         (
-            (
-                "Mercury is the smallest planet and the one closest to the Sun.",
-                "水星是太阳系中最小的行星。",
-                "The metal mercury is liquid at room temperature; it freezes at −39 °C.",
-                "Freddie Mercury was the singer of the band Queen.",
-                "汞俗称水银，凝固点约为零下 39 摄氏度。",
-                "Water freezes at 0 °C and boils at 100 °C.",
-            ),
-            (
-                "Mercury is the smallest planet and the one closest to the Sun.",
-                "水星是太阳系中最小的行星。",
-                "The metal mercury is liquid at room temperature; it freezes at −39 °C.",
-                "Freddie Mercury was the singer of the band Queen.",
-                "汞俗称水银，凝固点约为零下 39 摄氏度。",
-                "Water freezes at 0 °C and boils at 100 °C.",
-            ),
+            _MERCURY,
+            _MERCURY,
         ),
     ),
 }

@@ -37,7 +37,7 @@ def create_app(
     """Return the application; any ASGI server can run it. ``app.state.service`` is what it uses.
 
     Args:
-        settings: What it is told; ``None`` is the defaults.
+        settings: The settings of the service; ``None`` is the defaults.
         reranker: A reranker to serve, which stays open when the application ends; ``None`` makes
             one of the settings.
     """

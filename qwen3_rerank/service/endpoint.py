@@ -32,7 +32,7 @@ def endpoint(
     """Return the handler of a route.
 
     Args:
-        service: What scores.
+        service: The service that scores.
         model: What the body asks for.
         answer: Returns the reply to that.
     """

@@ -48,7 +48,7 @@ class Service:
     """Scores for many at once, within limits.
 
     Args:
-        settings: What it is told.
+        settings: The settings of the service.
         reranker: A reranker to use; ``None`` makes one of the settings, and closes it.
     """
 

@@ -95,7 +95,7 @@ def refusal_of(error: RerankError | ValueError | TypeError) -> RefusedError:
 
 
 def in_words(error: ValidationError) -> str:
-    """Return what is wrong with a body, without repeating what was in it."""
+    """Return the errors of a body, without repeating what was in it."""
     parts = error.errors(include_input=False, include_url=False, include_context=False)
     messages = []
     for part in parts[:_MOST_ERRORS]:
