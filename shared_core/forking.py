@@ -34,7 +34,7 @@ class ForkGuard:
 
     Attributes:
         is_torn: Whether this process was forked in the middle of such work all the same, so that
-            the library may wait for locks that nobody will open.
+            the library may wait for locks that are never released.
     """
 
     def __init__(self) -> None:

@@ -69,14 +69,14 @@ def contestants(
         ours: More of ours, each ``NAME=option=value,…``.
         vllm_python: An interpreter that has vLLM; ``None`` looks for one.
         device: ``"cpu"`` or ``"cuda"``.
-        threads: ``OMP_NUM_THREADS`` of everybody; ``None`` leaves it to each.
+        threads: ``OMP_NUM_THREADS`` of all contestants; ``None`` leaves it as it is.
         batches: Batch sizes that the peers are tried with, instead of theirs.
         only: Names of those to keep, or, where nobody is called that, beginnings of names; empty
             keeps all.
         without: The same, for contestants to leave out.
 
     Raises:
-        ValueError: One of ``ours`` is malformed, or a name fits nobody.
+        ValueError: One of ``ours`` is malformed, or no contestant has such a name.
     """
     environment = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
     vllm_python, vllm_absent = _find_vllm(vllm_python)
@@ -143,7 +143,7 @@ def _matching(prefixes: Sequence[str], names: Sequence[str]) -> set[str]:
         exact = {name for name in names if name == prefix}
         fitting = exact or {name for name in names if name.lower().startswith(prefix.lower())}
         if not fitting:
-            raise ValueError(f"nobody is called {prefix!r}: there are {', '.join(names)}")
+            raise ValueError(f"no contestant is called {prefix!r}: there are {', '.join(names)}")
         found |= fitting
     return found
 

@@ -25,13 +25,13 @@ class Row(BaseModel):
 
     Attributes:
         name: The contestant, with the cache's state where it has one.
-        peer: Whether it is somebody else's.
+        peer: Whether it is an alternative, not this library.
         calls: Samples that the figures are made of.
         p50, p95: Seconds of one call. With few calls p95 is close to the slowest.
         over_weights: Bytes at the peak, less the process before loading, less the weights.
         share_of_peak: Matrix products that the workload needs (common prefixes once), at the
             measured peak, as a share of the time.
-        agrees: Whether the scores are right; ``None`` if nobody could tell.
+        agrees: Whether the scores are right; ``None`` if unknown.
         lossy: Whether it was asked to be inexact; then ``order``, Kendall's tau, is what counts.
     """
 

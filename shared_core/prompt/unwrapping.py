@@ -2,8 +2,8 @@
 
 A query in the published wrapping is taken out of it: the instruction in it counts, and the label
 and suffix of its documents go, too. A query that only resembles the wrapping is refused, since
-wrapped once more it would score everything alike. Documents alone are never looked at: whoever
-writes a document must gain nothing by it. Whoever writes a query sets its instruction at most.
+wrapped once more it would score everything alike. Documents alone are never examined, so that a
+document's author gains nothing by it; a query's author can set its instruction at most.
 
 Sources: the README of QwenLM/Qwen3-Embedding at f4ad0c4; vllm ``examples/offline_inference/
 qwen3_reranker.py`` and ``examples/pooling/score``; some of them have empty lines between the

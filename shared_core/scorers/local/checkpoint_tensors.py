@@ -1,7 +1,7 @@
 """Checks that a checkpoint's tensors are exactly those that the forward pass reads.
 
-Files are judged by their headers, before gigabytes are read. A tensor that the file has and nobody
-reads means that the model is another one than its config says: an adapter's, a bias, the scales of
+Files are judged by their headers, before gigabytes are read. An unread tensor of a file
+means that the model differs from its config: an adapter's, a bias, the scales of
 a quantised layer, more layers.
 """
 

@@ -81,7 +81,7 @@ _theirs: dict[int, Any] = {}
 
 def _needs(setting: _Setting) -> bool:
     value = setting.read()
-    # Without a wish of anybody's, float32 products are exact.
+    # If nothing is set, float32 products are exact.
     return bool(value != setting.ours and value != setting.inherited)
 
 
@@ -111,7 +111,7 @@ def own_settings() -> Iterator[None]:
             if not _under_way:
                 for place, value in _theirs.items():
                     setting = _settings()[place]
-                    if setting.read() == setting.ours:  # else somebody set it since
+                    if setting.read() == setting.ours:  # else another thread set it since
                         setting.give_back(value)
                 _theirs.clear()
 

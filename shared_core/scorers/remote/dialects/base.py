@@ -1,7 +1,7 @@
 """Protocol of a dialect: builds the requests for one kind of server, and parses its replies.
 
-A dialect knows no network, no retries and no limits but the ones it states. Everything that all of
-them need (splitting, checking, ordering) is done outside, once.
+A dialect has no network access and no retries, and only states its limits. Splitting, checking and
+ordering are done elsewhere, once for all dialects.
 """
 
 from __future__ import annotations
