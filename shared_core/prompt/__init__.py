@@ -38,7 +38,8 @@ def render_fields(instruction: str, query: str) -> str:
 def render_prompt(instruction: str, query: str, document: str) -> str:
     """Return the whole prompt as one string, for people to read and for servers that take text.
 
-    Nothing is escaped: a tokenizer reads ``<|im_end|>`` in a document as a control token. Local scoring goes through `shared_core.prompt.encoding` instead.
+    Nothing is escaped: a tokenizer reads ``<|im_end|>`` in a document as a control token. Local
+    scoring goes through `shared_core.prompt.encoding` instead.
 
     >>> print(render_prompt("Find the answer", "How hot is it?", "It is hot."))
     <|im_start|>system

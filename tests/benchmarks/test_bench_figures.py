@@ -198,7 +198,7 @@ def test_malformed_options_of_ours_are_refused(given: str) -> None:
 
 
 def test_names_that_fit_nobody_are_refused() -> None:
-    with pytest.raises(ValueError, match="nobody is called 'tei'"):
+    with pytest.raises(ValueError, match="no contestant is called 'tei'"):
         contestants([], "/nowhere", device="cpu", threads=None, only=["tei"])
 
 
