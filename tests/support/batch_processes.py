@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from support.batch_scorers import Quick, margin
 from qwen3_rerank.batch import run_batch
 from shared_core import Reranker
 
-PATIENCE = 120  # seconds
+PATIENCE = 280  # seconds
 STOP = "STOP-HERE"
 _STEP = 0.02
 
@@ -94,6 +95,7 @@ def run_command(*arguments: str | Path, code: str = "") -> subprocess.CompletedP
         text=True,
         check=False,
         timeout=PATIENCE,
+        env={**os.environ, "COLUMNS": "500"},  # no path is broken into lines
     )
 
 

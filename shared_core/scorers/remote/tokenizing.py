@@ -94,7 +94,9 @@ def read_tokenizer(path: Path) -> Tokenizer:
     merges = [(left, right) for left, right in pairs]
     empty = {"type": "BPE", "vocab": {}, "merges": []}
     found = Tokenizer.from_str(json.dumps({**content, "added_tokens": [], "model": empty}))
-    found.model = models.BPE(model["vocab"], merges, **options)
+    # An option that is not set is None in some files, and `BPE` takes no None for two of them.
+    given = {name: value for name, value in options.items() if value is not None}
+    found.model = models.BPE(model["vocab"], merges, **given)
     found.add_tokens(
         [
             AddedToken(**{name: token[name] for name in token if name != "id"})
