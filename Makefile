@@ -118,6 +118,8 @@ lint: $(BIN)/.dev
 	$(BIN)/ruff check . || status=1; \
 	$(BIN)/ruff format --check . || status=1; \
 	$(BIN)/mypy || status=1; \
+	$(BIN)/lint-imports || status=1; \
+	$(BIN)/python tools/options_table.py --check || status=1; \
 	exit $$status
 
 format: $(BIN)/.dev

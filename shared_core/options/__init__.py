@@ -132,7 +132,7 @@ class RerankerOptions(WindowOptions, RemoteOptions):
     on_error: OnError = option(
         "raise",
         'What happens when scoring fails: "raise", or "passthrough", which returns the input order '
-        "unscored, flagged and logged.",
+        "unscored, flagged and logged. A wrong model, key or option raises all the same.",
         About("Calls"),
     )
 
@@ -202,7 +202,10 @@ class RankingOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
     top_k: int | None = option(
-        None, "How many documents to keep; all by default.", About("Ranking"), ge=1
+        None,
+        "How many documents to keep; all by default, five in the adapters. Also top_n.",
+        About("Ranking"),
+        ge=1,
     )
     score_threshold: float | None = option(
         None, "Drop documents with a score below this, in [0, 1].", About("Ranking"), ge=0.0, le=1.0

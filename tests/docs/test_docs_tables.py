@@ -49,24 +49,19 @@ def rows_with_defaults(page: Path, first: str) -> list[tuple[str, str, str]]:
     return found
 
 
-README = rows_with_defaults(ROOT / "README.md", "option")
 SERVICE = rows_with_defaults(DOCS / "service.md", "option")
 WINDOWS = rows_with_defaults(DOCS / "long_documents.md", "option")
 
 
 @pytest.mark.parametrize(
     ("options", "rows"),
-    [(AdapterOptions, README), (ServiceSettings, SERVICE), (AdapterOptions, WINDOWS)],
-    ids=["README.md", "service.md", "long_documents.md"],
+    [(ServiceSettings, SERVICE), (AdapterOptions, WINDOWS)],
+    ids=["service.md", "long_documents.md"],
 )
 def test_defaults_are_those_of_the_code(options: Any, rows: list[tuple[str, str, str]]) -> None:
     real = defaults(options)
     assert rows
     for _, name, shown in rows:
-        if name == "top_k":
-            assert shown == "5 in adapters"
-            assert real["top_k"] == 5
-            continue
         assert name in real, f"there is no option {name}"
         expected = None if real[name] in ((), {}, "") else real[name]
         assert value_of(shown) == expected, name

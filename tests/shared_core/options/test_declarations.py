@@ -1,0 +1,53 @@
+"""Every option is declared once; what is derived from it, and what repeats it, agrees."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+from qwen3_rerank.service.settings import ServiceSettings
+from shared_core import RankingOptions, Reranker, RerankerOptions
+from shared_core.adapter import AdapterOptions
+from shared_core.options import about_options
+
+
+@pytest.mark.parametrize("model", [RerankerOptions, RankingOptions, ServiceSettings])
+def test_every_option_has_help_and_a_group(model: type[RerankerOptions]) -> None:
+    assert about_options(model).keys() == model.model_fields.keys()
+    for name, field in model.model_fields.items():
+        assert re.fullmatch(r"[A-Z\"*].*[.]", field.description or ""), name
+
+
+def test_a_reranker_takes_every_option_with_its_default() -> None:
+    taken = {
+        name: parameter.default
+        for name, parameter in inspect.signature(Reranker.__init__).parameters.items()
+        if name not in ("self", "scorer", "unknown")
+    }
+    assert taken.keys() == RerankerOptions.model_fields.keys()
+    for name, field in RerankerOptions.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        assert taken[name] == (default or None if default == {} else default), name
+
+
+def test_the_docstring_of_a_reranker_names_every_option() -> None:
+    named = re.findall(r"^ {8}([a-z_]+):", Reranker.__doc__ or "", re.M)
+    assert sorted(named) == sorted([*RerankerOptions.model_fields, "scorer"])
+
+
+def test_secrets_are_those_that_are_in_no_dump() -> None:
+    for model in (RerankerOptions, ServiceSettings):
+        secret = {name for name, about in about_options(model).items() if about.is_secret}
+        assert secret == {name for name, field in model.model_fields.items() if field.exclude}
+
+
+def test_an_adapter_has_all_of_them() -> None:
+    fields = AdapterOptions.model_fields.keys()
+    assert fields >= {*RerankerOptions.model_fields, *RankingOptions.model_fields}
+
+
+def test_the_json_schema_is_left_as_it_is() -> None:
+    field = RankingOptions.model_json_schema()["properties"]["min_docs"]
+    assert field.keys() == {"default", "description", "minimum", "title", "type"}
