@@ -1,4 +1,4 @@
-"""The work on one block: chunk by chunk, and around the pairs that cannot be scored."""
+"""Scoring of one block, chunk by chunk. Pairs that cannot be scored are set aside."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class BlockScorer:
     """Scores blocks and writes them. There is one in every worker.
 
     Args:
-        reranker: What scores.
-        job: What is asked for.
-        source: Where the rows are.
+        reranker: The backend that scores.
+        job: The options of the batch.
+        source: The rows of the input.
     """
 
     def __init__(self, reranker: Reranker, job: Job, source: Source) -> None:
@@ -45,11 +45,11 @@ class BlockScorer:
         self._output = Output(job, source.shape)
 
     def run(self, block: Block, on_chunk: Callable[[int], None] | None = None) -> BlockReport:
-        """Score a block and write what it gives, in one piece.
+        """Score a block and write its output as a whole.
 
         Args:
             block: Which rows.
-            on_chunk: Is told how many pairs were dealt with, now and then.
+            on_chunk: Receives the number of finished pairs, now and then.
 
         Raises:
             RerankError: The backend failed, and not because of a row.
@@ -102,7 +102,7 @@ class BlockScorer:
             raise BatchError(f"block {block.number} has {rows} rows and had {block.rows}")
 
     def _score(self, chunk: Sequence[Pair], judged: list[Judged], errors: list[RowError]) -> None:
-        """Score pairs; halve them around those that cannot be, which go to ``errors``."""
+        """Score pairs; pairs that cannot be scored are found by halving and go to ``errors``."""
         try:
             ranked = ranked_in_order(self._reranker, chunk)
         except Exception as error:
@@ -171,7 +171,7 @@ def ranked_in_order(reranker: Reranker, pairs: Sequence[Pair]) -> list[RankedDoc
 
 
 def may_be_a_row(error: Exception) -> bool:
-    """Whether a row may be what is wrong, and not the model, the server or this program."""
+    """Return whether the cause of an error may be a row, not the model, server or program."""
     if isinstance(error, _NEVER_A_ROW):
         return False
     if isinstance(error, ServerStatusError):
@@ -180,7 +180,7 @@ def may_be_a_row(error: Exception) -> bool:
 
 
 def _is_other_text(pair: Pair, last: Pair) -> bool:
-    """Whether two pairs have one query id and two queries."""
+    """Return whether two pairs have the same query id but different queries."""
     return pair.query_id is not None and pair.query_id == last.query_id and pair.query != last.query
 
 

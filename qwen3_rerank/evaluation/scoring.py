@@ -1,4 +1,4 @@
-"""Every system judges the candidates of every query; what is known already is not judged again."""
+"""Scoring of the candidates of every query by every system. Known scores are reused."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _WARM_UP = ("What is the capital of China?", ["The capital of China is Beijing."
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the scoring is.
+    """The progress of the scoring.
 
     Attributes:
         system: The letter of the system at work.
         done: Queries done, of all systems.
-        known: How many of them were known from a run before.
+        known: The number of those known from an earlier run.
         total: Queries of all systems.
     """
 
@@ -59,10 +59,10 @@ def score_all(
     """Return letter → query id → scores; queries without candidates are left out.
 
     Args:
-        systems: What is evaluated.
+        systems: The systems to evaluate.
         dataset: Queries and documents.
         first_stage: The candidates.
-        results: What is known, and where scores go as they come.
+        results: The file of known scores; new scores are added to it.
         at_once: Queries in one call. With more than one no latency is measured.
         on_progress: Called after every call.
 

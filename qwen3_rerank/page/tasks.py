@@ -198,9 +198,6 @@ EXAMPLES: dict[str, Example] = {
         "bilingual",
         "web",
         ("At what temperature does mercury freeze?", "水银在多少度凝固？"),
-        (
-            _MERCURY,
-            _MERCURY,
-        ),
+        (_MERCURY, _MERCURY),
     ),
 }

@@ -45,7 +45,7 @@ def software_version() -> str:
 
 
 class Service:
-    """Scores for many at once, within limits.
+    """Scores concurrent requests, within limits.
 
     Args:
         settings: The settings of the service.
@@ -123,7 +123,7 @@ class Service:
         return 4096 if device in ("cpu", "mps") else 16384 if device == "cuda" else 65536
 
     def drain(self) -> None:
-        """Say that the end is near; what was accepted is still finished."""
+        """Announce the shutdown; accepted requests are still finished."""
         self.state = "draining"
         self.metrics.ready.set(0)
 
@@ -144,14 +144,14 @@ class Service:
         await self._abandoned.wait()
 
     async def parsed(self, model: type[Asked], body: bytes) -> Asked:
-        """Return what a body asks for; a large one is parsed in a thread. Raises `RefusedError`."""
+        """Return a parsed body; a large body is parsed in a thread. Raises `RefusedError`."""
         parse = partial(parse_body, model, body, max_documents=self.settings.max_documents)
         if len(body) <= PARSED_ASIDE_BYTES:
             return parse()
         return await asyncio.get_running_loop().run_in_executor(self._parser, parse)
 
     async def stop(self) -> None:
-        """Free everything."""
+        """Free all resources."""
         self.drain()
         self.refuse()
         self.abandon()
