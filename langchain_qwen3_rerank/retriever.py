@@ -80,8 +80,8 @@ class Qwen3RerankRetriever(BaseRetriever):
             near = did_you_mean(name, CallOptions.__annotations__, _MISSPELT)
             if near:
                 raise TypeError(
-                    f"{name!r} is no option of a call.{near} If it is one of the base retriever, "
-                    "give it to that when it is made"
+                    f"{name!r} is not an option of a call.{near} If it belongs to the base "
+                    "retriever, set it when you make that retriever"
                 )
         if not names:
             return self.reranker, rest

@@ -53,7 +53,7 @@ def make_requests(
     if len(queries) != len(document_lists):
         raise ValueError(
             f"got {len(queries)} queries and {len(document_lists)} lists of documents; "
-            "expected as many"
+            "expected the same number"
         )
     return [
         make_request(query, documents, instruction, configured)

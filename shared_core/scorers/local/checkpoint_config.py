@@ -87,7 +87,7 @@ def _check_attention(config: Any, stated: Mapping[str, Any], name: str) -> None:
         )
     if stated.get("is_causal") is False or stated.get("use_bidirectional_attention"):
         raise UnsupportedModelError(
-            f"{name!r} says in its {CONFIG} that tokens see those after them; a Qwen3-Reranker is "
+            f"{name!r} says in its {CONFIG} that tokens attend to later ones; a Qwen3-Reranker is "
             "causal"
         )
 
@@ -108,7 +108,7 @@ def _check_rotary(config: Any, stated: Mapping[str, Any], name: str) -> None:
     }
     if len(bases) > 1:
         raise UnsupportedModelError(
-            f"{name!r} says two things on its rotary positions: rope_theta is "
+            f"{name!r} has contradictory rotary positions: rope_theta is "
             f"{' and '.join(f'{base:g}' for base in sorted(bases))} in its {CONFIG}"
         )
     shares = {
@@ -116,6 +116,6 @@ def _check_rotary(config: Any, stated: Mapping[str, Any], name: str) -> None:
     } - {None, 1}
     if shares:
         raise UnsupportedModelError(
-            f"{name!r} turns a part of each head alone (partial_rotary_factor={shares.pop()}); "
-            "Qwen3 turns all of it"
+            f"{name!r} rotates only a part of each head (partial_rotary_factor={shares.pop()}); "
+            "Qwen3 rotates all of it"
         )

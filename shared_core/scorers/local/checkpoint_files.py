@@ -67,8 +67,8 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
     """
     if (folder / "adapter_config.json").is_file():
         raise UnsupportedModelError(
-            f"{name!r} has an adapter_config.json in {folder}: an adapter (LoRA) that nobody would "
-            "apply. Merge it into its base model, with peft's "
+            f"{name!r} has an adapter_config.json in {folder}: an adapter (LoRA), which would not "
+            "be applied. Merge it into its base model, with peft's "
             "AutoPeftModelForCausalLM.from_pretrained(…).merge_and_unload().save_pretrained(…), "
             "and give the folder of the merged weights."
         )
@@ -138,8 +138,8 @@ def weight_files(folder: Path, name: str) -> tuple[list[Path], dict[str, str] | 
         raise UnsupportedModelError(
             f"{name!r} has several sets of weights in {folder}: "
             f"{', '.join(path.name for path in files[:4])}, and "
-            f"{', '.join(sorted(path.name for path in others)[:4])}. Which are meant cannot be "
-            "known, and not every reader takes the same: remove the others, with their index."
+            f"{', '.join(sorted(path.name for path in others)[:4])}. Which of them "
+            "the model has is ambiguous: remove the others, with their index."
         )
     return files, weight_map
 

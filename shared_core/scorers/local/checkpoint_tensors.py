@@ -74,8 +74,8 @@ class Tensors:
         if weight_map is not None and weight_map != places:
             wrong = sorted({tensor for tensor, _ in weight_map.items() ^ places.items()})
             raise UnsupportedModelError(
-                f"{name!r} has an index that says otherwise than its files where they have "
-                f"{_shown(wrong)}: not every reader would take the same. Download it again."
+                f"{name!r} has an index that contradicts its files on the place of "
+                f"{_shown(wrong)}: readers would take different weights. Download it again."
             )
         if not any(tensor.startswith("model.") for tensor in self.headers):
             # Saved without its head, as a part of another model: the same tensors by short names.

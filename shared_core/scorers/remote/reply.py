@@ -31,7 +31,7 @@ class Reply:
         """Return the decoded body.
 
         Raises:
-            InvalidReplyError: It is not JSON, or says two things of one name.
+            InvalidReplyError: It is not JSON, or has a name twice with different values.
         """
         try:
             return json.loads(self.body, object_pairs_hook=_unambiguous)
