@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared_core.prompt.encoding import EncodedDocument, EncodedGroup
@@ -30,6 +30,7 @@ def make_groups(shapes: list[tuple[int, list[int]]]) -> list[EncodedGroup]:
     ]
 
 
+@settings(deadline=None)
 @given(groups_strategy, st.integers(1, 400))
 def test_every_document_is_in_exactly_one_pack_within_the_budget(
     shapes: list[tuple[int, list[int]]], budget: int
@@ -43,6 +44,7 @@ def test_every_document_is_in_exactly_one_pack_within_the_budget(
         assert len(pack.ids) <= budget or len(documents) == 1
 
 
+@settings(deadline=None)
 @given(groups_strategy, st.integers(1, 400))
 def test_no_two_neighbouring_packs_would_fit_in_one(
     shapes: list[tuple[int, list[int]]], budget: int
@@ -54,6 +56,7 @@ def test_no_two_neighbouring_packs_would_fit_in_one(
         assert len(build_pack(groups, [*pack, following[0]]).ids) > budget
 
 
+@settings(deadline=None)
 @given(groups_strategy)
 def test_a_pack_is_laid_out_as_its_spans_say(shapes: list[tuple[int, list[int]]]) -> None:
     groups = make_groups(shapes)
@@ -86,6 +89,7 @@ def _prompt(pack: Pack, span: Span) -> list[int]:
     return [i for part in span.chain() for i in pack.ids[part.start : part.stop]]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=9), min_size=1, max_size=6),
     st.lists(st.integers(1, 9), min_size=1, max_size=3),
@@ -114,6 +118,7 @@ def test_what_prefixes_begin_with_is_in_a_pack_once(
     assert len(pack.ids) == n_shared + n_own + len(groups) * sum(document_lengths)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 9000), st.integers(0, 2)), max_size=60),
     st.lists(st.integers(1, 9000), min_size=3, max_size=3),
@@ -139,6 +144,7 @@ def test_attention_batches_hold_every_span_once_within_the_memory_bound(
         assert min(span.end_position for span in batch) >= 0.85 * most_keys - 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 60), st.booleans()), min_size=1, max_size=12))
 def test_every_position_attends_to_its_own_prompt_up_to_itself(
     shapes: list[tuple[int, bool]],
