@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -22,13 +23,17 @@ from qwen3_rerank.page.fields import checks_of
 from qwen3_rerank.page.gate import Gate
 from qwen3_rerank.page.models import Models
 from qwen3_rerank.page.store import Kept, Upload
+from qwen3_rerank.web.connections import BoundedServer, ConnectionLimits, bounded, fitting
 from qwen3_rerank.web.headers import Strict
 from qwen3_rerank.web.hosts import AllowedHosts
 from qwen3_rerank.web.names import name_of
 from qwen3_rerank.web.origins import SameOrigin
 from qwen3_rerank.web.prefix import Prefixed
+from qwen3_rerank.web.repeats import OncePerMinute
 
 _KEPT_FILE_BYTES = 64 * 2**20
+_MOST_CONNECTIONS = 768
+_HEAD_SECONDS = 10.0
 
 
 class Page:
@@ -64,7 +69,11 @@ def serve_page(
     models: Models, *, host: str, port: int, allowed_hosts: Sequence[str], root_path: str
 ) -> None:
     """Serve the page alone until the process is asked to stop."""
-    page = Page(models, PageLimits())
+    once = logging.StreamHandler()
+    once.addFilter(OncePerMinute())
+    logging.basicConfig(handlers=[once])
+    limits = PageLimits()
+    page = Page(models, limits)
     name = name_of(host)
     names = [*allowed_hosts] if name is None or ":" in name else [name, *allowed_hosts]
     app = Starlette(
@@ -78,19 +87,18 @@ def serve_page(
         ],
         lifespan=lambda _: page.lifespan,
     )
+    connections = ConnectionLimits(fitting(_MOST_CONNECTIONS), _HEAD_SECONDS, limits.body_timeout)
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
-        log_level="warning",
-        ws="none",
-        proxy_headers=False,
         timeout_graceful_shutdown=3,
+        **bounded(connections, lambda _: None),
     )
     _Announced(config).run()
 
 
-class _Announced(uvicorn.Server):
+class _Announced(BoundedServer):
     """A server that prints its address once it listens, since port 0 takes any port."""
 
     async def startup(self, sockets: Any = None) -> None:

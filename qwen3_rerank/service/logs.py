@@ -10,9 +10,10 @@ import json
 import logging
 import re
 import sys
-import time
 from datetime import datetime, timezone
 from typing import Any
+
+from qwen3_rerank.web.repeats import OncePerMinute
 
 access_logger = logging.getLogger("qwen3_rerank.access")
 audit_logger = logging.getLogger("qwen3_rerank.audit")
@@ -24,8 +25,6 @@ _SECRET_HEADER = re.compile(
     re.IGNORECASE,
 )
 _BEARER = re.compile(r"\bbearer\s+[^\s'\",;)]+", re.IGNORECASE)
-_REPEAT_SECONDS = 60
-_MOST_REMEMBERED = 1000
 
 
 class JsonFormatter(logging.Formatter):
@@ -57,35 +56,6 @@ class TextFormatter(logging.Formatter):
         """Return the line."""
         fields = " ".join(f"{name}={value!r}" for name, value in _fields(record).items())
         return f"{without_secrets(super().format(record))} {fields}".rstrip()
-
-
-class OncePerMinute(logging.Filter):
-    """Leaves out a library's warning or error that was written less than a minute ago.
-
-    The next one after that has the field ``repeated``: how many were left out.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._written: dict[tuple[object, ...], tuple[float, int]] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to write the record."""
-        if record.levelno < logging.WARNING or record.name == "qwen3_rerank.service":
-            return True
-        kind = record.exc_info[0] if record.exc_info else None
-        message = (record.name, record.levelno, record.getMessage()[:1000], kind)
-        now = time.monotonic()
-        since, repeated = self._written.get(message, (-float("inf"), 0))
-        if now - since < _REPEAT_SECONDS:
-            self._written[message] = since, repeated + 1
-            return False
-        if len(self._written) >= _MOST_REMEMBERED:
-            self._written.clear()
-        self._written[message] = now, 0
-        if repeated:
-            record.fields = {**_fields(record), "repeated": repeated}
-        return True
 
 
 def without_secrets(text: str) -> str:

@@ -8,38 +8,28 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
-from functools import partial
 from types import FrameType
 
 import uvicorn
 from pydantic import ValidationError
 
 from qwen3_rerank.service.app import create_app
-from qwen3_rerank.service.connections import (
-    BACKLOG,
-    BoundedConnection,
-    ConnectionLimits,
-    fitting,
-    look_at,
-)
 from qwen3_rerank.service.engine import Service
 from qwen3_rerank.service.failures import in_words
 from qwen3_rerank.service.settings import ServiceSettings
+from qwen3_rerank.web.connections import BoundedServer, ConnectionLimits, bounded, fitting
 from shared_core.errors import RerankError
 from shared_core.reranker import Reranker
 
 logger = logging.getLogger("qwen3_rerank.service")
 
-# Longer than clients (httpx: 5 s) and load balancers (mostly 60 s) keep an idle connection: the
-# sender must be the one to close it, or a request meets a connection that is just being closed.
-_KEEP_ALIVE_SECONDS = 75
 _LAST_REQUESTS_SECONDS = 0.2
 _LAST_REPLIES_SECONDS = 3.0
 _ANY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104  # a comparison
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-class Server(uvicorn.Server):
+class Server(BoundedServer):
     """uvicorn, which on SIGTERM and SIGINT finishes what was accepted while it refuses the rest.
 
     First readiness says 503 and requests are still taken (``shutdown_delay``); then new ones get
@@ -82,12 +72,6 @@ class Server(uvicorn.Server):
             server.close()
         await asyncio.sleep(_LAST_REQUESTS_SECONDS)
         await super().shutdown(sockets)  # type: ignore[arg-type]  # as above
-
-    async def on_tick(self, counter: int) -> bool:
-        """Look after the connections every second; ten ticks are one."""
-        if counter % 10 == 0:
-            look_at(self.server_state.connections)
-        return await super().on_tick(counter)
 
     def reload(self) -> None:
         """Read the settings again, and take their API keys; the others are for the next start."""
@@ -155,7 +139,7 @@ def make_server(
     app = create_app(settings, reranker=reranker)
     service: Service = app.state.service
     limits = ConnectionLimits(
-        fitting(settings.max_connections, _open_files()),
+        fitting(settings.max_connections),
         settings.head_timeout,
         settings.body_timeout,
     )
@@ -169,29 +153,10 @@ def make_server(
         app,
         host=settings.host,
         port=settings.port,
-        http=partial(BoundedConnection, limits, service.metrics),  # type: ignore[arg-type]  # called alone
-        backlog=BACKLOG,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        # Nothing here speaks it, and its handshake would be logged with its headers.
-        ws="none",
-        # Else uvicorn believes what everybody on this machine says; the application has its own.
-        proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=5,
+        **bounded(limits, lambda why: service.metrics.connections_closed.labels(why).inc()),
     )
     return Server(config, service, read_again)
-
-
-def _open_files() -> int | None:
-    """Return how many files the process may open; ``None`` where nothing says so."""
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return None
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return None if soft == resource.RLIM_INFINITY else soft
 
 
 def serve(

@@ -1,4 +1,4 @@
 """Checks of hosts and origins, headers and path prefix, shared by the service and the page.
 
-Plain ASGI, which needs starlette alone.
+Plain ASGI, which needs starlette alone; connections.py needs uvicorn.
 """

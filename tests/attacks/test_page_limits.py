@@ -202,6 +202,17 @@ def test_what_is_no_event_is_refused(server: PageServer, content: str) -> None:
     assert reply.status_code == 422
 
 
+@pytest.mark.parametrize("number", [10**400, -(10**400), 10**30, 10**10])
+def test_a_number_beyond_all_use_is_refused(server: PageServer, number: int) -> None:
+    body = ranking(server)
+    places = [place for place, value in enumerate(body["data"]) if isinstance(value, int)]
+    assert len(places) == 2  # how many to keep, tokens of a part
+    with server.client() as client:
+        for place in places:
+            data = [*body["data"][:place], number, *body["data"][place + 1 :]]
+            assert client.post(RUN, json={**body, "data": data}).status_code == 422
+
+
 def test_no_values_are_built_that_nobody_asked_for(server: PageServer) -> None:
     """A body within the limit of bytes, full of small values, in and beside the data."""
     before = server.memory()

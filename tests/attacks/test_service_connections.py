@@ -16,6 +16,7 @@ from support.services import Process
 GOOD = {"query": "q", "documents": ["a", "b"]}
 HEAD = b"POST /rerank HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 CONNECTIONS = 1100
+FEW = 10
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,19 @@ def process(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     yield process
     process.kill()
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture(scope="module")
+def few(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A service with few connections, whose clients have long to read."""
+    process = Process(
+        tmp_path_factory.mktemp("few") / "log",
+        *("--model", str(checkpoint), "--dtype", "float32", "--max-length", "300"),
+        *("--max-connections", str(FEW), "--body-timeout", "600"),
+    )
+    process.wait_until_ready()
+    yield process
+    process.kill()
 
 
 def connect(process: Process) -> socket.socket:
@@ -115,6 +129,31 @@ def test_a_reply_that_nobody_reads(process: Process) -> None:
         connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1200)
         until(lambda: closed(process, "slow reader") >= 1)
     assert ask(process) == 200
+
+
+def test_readers_that_do_not_read_make_room(few: Process) -> None:
+    """They take all connections, with replies under way; who comes then is answered."""
+    with ExitStack() as stack:
+        for _ in range(2 * FEW):
+            connection = stack.enter_context(connect(few))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 400)
+        until(lambda: httpx.get(f"{few.url}/health/live", timeout=20).status_code == 200)
+        assert [ask(few) for _ in range(3)] == [200] * 3
+
+
+def test_who_waits_longest_makes_room(few: Process) -> None:
+    """Half a body is no claim to a place over those who come after it."""
+    with ExitStack() as stack:
+        for _ in range(FEW):
+            connection = stack.enter_context(connect(few))
+            connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\n{")
+        time.sleep(0.5)  # all of them are being read
+        guests = [stack.enter_context(connect(few)) for _ in range(FEW // 2)]
+        time.sleep(0.5)
+        for guest in guests:
+            guest.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert [guest.recv(65536).startswith(b"HTTP/1.1 200") for guest in guests] == [True] * 5
 
 
 def test_a_connection_that_waits_is_kept(process: Process) -> None:

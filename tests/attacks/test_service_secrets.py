@@ -21,9 +21,10 @@ from typer.testing import CliRunner
 
 from qwen3_rerank.cli.app import app
 from qwen3_rerank.service.keys import Keys
-from qwen3_rerank.service.logs import JsonFormatter, OncePerMinute, TextFormatter
+from qwen3_rerank.service.logs import JsonFormatter, TextFormatter
 from qwen3_rerank.service.middleware import Guarded
 from qwen3_rerank.service.sources import load_settings, unknown_variables
+from qwen3_rerank.web.repeats import OncePerMinute
 
 OLD, NEW = "old-key-5ecret", "new-key-5ecret"
 BODY = {"query": "q", "documents": ["a", "b"]}

@@ -12,9 +12,9 @@ import yaml
 
 from qwen3_rerank.cli.app import app
 from qwen3_rerank.service.app import create_app
-from qwen3_rerank.service.connections import fitting
 from qwen3_rerank.service.settings import ServiceSettings
 from qwen3_rerank.service.sources import load_settings
+from qwen3_rerank.web.connections import fitting_into
 
 DEFAULTS = ServiceSettings()
 ROOT = Path(__file__).parents[3]
@@ -84,7 +84,7 @@ def test_compose() -> None:
         assert all("size=" in mount for mount in service["tmpfs"])
         assert service["mem_limit"]
         assert service["pids_limit"] > 0
-        assert fitting(DEFAULTS.max_connections, service["ulimits"]["nofile"]) == 768
+        assert fitting_into(DEFAULTS.max_connections, service["ulimits"]["nofile"]) == 768
 
 
 def test_the_image_is_made_of_what_the_build_may_see() -> None:
@@ -104,7 +104,7 @@ def test_the_unit_is_bounded() -> None:
     options = dict(re.findall(r"^(\w+)=(.*)$", unit, re.M))
     assert {"MemoryMax", "TasksMax"} <= set(options)
     assert options["UMask"] == "0077"
-    assert fitting(DEFAULTS.max_connections, int(options["LimitNOFILE"])) == 768
+    assert fitting_into(DEFAULTS.max_connections, int(options["LimitNOFILE"])) == 768
     assert int(options["TimeoutStopSec"]) > DEFAULTS.shutdown_grace + DEFAULTS.shutdown_delay + 5
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from qwen3_rerank.service.metrics import Metrics
-
-# A library's logger in the eyes of OncePerMinute (logs.py): a flood is written once a minute.
+# A library's logger in the eyes of OncePerMinute (repeats.py): a flood is written once a minute.
 logger = logging.getLogger("qwen3_rerank.connections")
 
 BACKLOG = 128
@@ -49,14 +49,16 @@ class BoundedConnection(H11Protocol):
 
     Args:
         limits: Bounds.
-        metrics: Counts those that are closed.
+        on_close: Called with the reason when it is closed.
         arguments: Of uvicorn.
     """
 
-    def __init__(self, limits: ConnectionLimits, metrics: Metrics, **arguments: Any) -> None:
+    def __init__(
+        self, limits: ConnectionLimits, on_close: Callable[[str], None], **arguments: Any
+    ) -> None:
         super().__init__(**arguments)
         self._limits = limits
-        self._metrics = metrics
+        self._on_close = on_close
         self._has_begun = True  # a new connection owes the head of a request
         self._unread: tuple[int, float] | None = None
         self.since = time.monotonic()
@@ -67,9 +69,13 @@ class BoundedConnection(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     @property
-    def owes_body(self) -> bool:
-        """Whether the rest of a body has to come."""
-        return self.is_busy and self.cycle.more_body
+    def waits_since(self) -> float | None:
+        """Since when its client owes a head or a body, or does not read; ``None`` if it does."""
+        if not self.is_busy or self.cycle.more_body:
+            return self.since
+        if self._unread is not None:
+            return self._unread[1]
+        return time.monotonic() if self.transport.get_write_buffer_size() else None
 
     def connection_made(self, transport: Any) -> None:
         """Take the connection; where there are too many, close the one that waits longest."""
@@ -78,10 +84,13 @@ class BoundedConnection(H11Protocol):
         others = [connection for connection in _bounded(self.connections) if connection is not self]
         if len(others) < self._limits.most:
             return
-        waiting = [connection for connection in others if not connection.is_busy]
-        slow = waiting or [connection for connection in others if connection.owes_body]
-        if slow:
-            min(slow, key=lambda connection: connection.since).close("crowded out")
+        waiting = [
+            (since, connection)
+            for connection in others
+            if (since := connection.waits_since) is not None
+        ]
+        if waiting:
+            min(waiting, key=lambda pair: pair[0])[1].close("crowded out")
         else:
             self.close("refused", b"503 Service Unavailable")
 
@@ -117,7 +126,7 @@ class BoundedConnection(H11Protocol):
 
     def close(self, why: str, status: bytes = b"") -> None:
         """Close it at once, if need be with a status."""
-        self._metrics.connections_closed.labels(why).inc()
+        self._on_close(why)
         logger.warning("a connection was closed: %s", why)
         if status:
             self.transport.write(
@@ -137,20 +146,51 @@ def _bounded(connections: Iterable[object]) -> list[BoundedConnection]:
     ]
 
 
-def look_at(connections: Iterable[object]) -> None:
-    """Close those whose clients take too long. To be called every second."""
-    now = time.monotonic()
-    for connection in _bounded(connections):
-        connection.look(now)
+class BoundedServer(uvicorn.Server):
+    """uvicorn, with an eye on its connections."""
+
+    async def on_tick(self, counter: int) -> bool:
+        """Close the connections whose clients take too long, every second; ten ticks are one."""
+        if counter % 10 == 0:
+            now = time.monotonic()
+            for connection in _bounded(self.server_state.connections):
+                connection.look(now)
+        return await super().on_tick(counter)
 
 
-def fitting(most: int, open_files: int | None) -> int:
-    """Return how many connections fit into the files that the process may open.
+def bounded(limits: ConnectionLimits, on_close: Callable[[str], None]) -> dict[str, Any]:
+    """Return the options of `uvicorn.Config` for connections within limits, and nothing unasked.
 
     Args:
-        most: The most that are wanted.
-        open_files: The limit; ``None`` is unknown.
+        limits: Bounds.
+        on_close: Called with the reason when a connection is closed.
     """
-    if open_files is None:
+    return {
+        "http": partial(BoundedConnection, limits, on_close),
+        "backlog": BACKLOG,
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        # Nothing here speaks it, and its handshake would be logged with its headers.
+        "ws": "none",
+        # Else uvicorn believes what everybody on this machine says; there is our own for it.
+        "proxy_headers": False,
+        # Longer than clients (httpx: 5 s) and load balancers (mostly 60 s) keep an idle connection:
+        # the sender must be the one to close it, or a request meets one that is just being closed.
+        "timeout_keep_alive": 75,
+    }
+
+
+def fitting(most: int) -> int:
+    """Return how many connections fit into the files that this process may open."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
         return most
+    open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most if open_files == resource.RLIM_INFINITY else fitting_into(most, open_files)
+
+
+def fitting_into(most: int, open_files: int) -> int:
+    """Return how many connections fit into a number of open files."""
     return max(1, min(most, open_files - BACKLOG - OTHER_FILES))
