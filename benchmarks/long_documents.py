@@ -115,7 +115,7 @@ def measure(model: str, way: Way, cases: Sequence[Case]) -> Found:
     if way.window_tokens is not None:
         options = {"long_documents": "windows", "window_tokens": way.window_tokens}
     with Reranker(model, dtype="float32", max_length=way.max_length) as reranker:
-        reranker.score("warm up", ["warm up"])
+        reranker.warm_up()
         began = time.perf_counter()
         for case in cases:
             documents = [*case.right.values(), *case.wrong]

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import model_validator
 
 from shared_core.adapter import RerankerHolder
-from shared_core.errors import ConfigurationError, ScoringError, TextEncodingError
+from shared_core.errors import ConfigurationError
 from shared_core.prompt import DEFAULT_INSTRUCTION
-from shared_core.prompt.encodable import check_pairs
 
 if TYPE_CHECKING:
     from langchain_core.cross_encoders import BaseCrossEncoder
@@ -61,25 +60,8 @@ class Qwen3CrossEncoder(RerankerHolder, BaseCrossEncoder):
             TypeError, ValueError: A text is not a string, or a query is blank.
             RerankError: Scoring failed, also where a shared reranker passes failures through.
         """
-        positions: dict[str, list[int]] = {}
-        for position, (query, _) in enumerate(text_pairs):
-            positions.setdefault(query, []).append(position)
-        if not positions:
-            return []
-        try:
-            rankings = self.reranker.rerank_many(
-                positions,
-                [[text_pairs[position][1] for position in group] for group in positions.values()],
-                instruction=DEFAULT_INSTRUCTION if self.instruction is None else self.instruction,
-                **self.window_options,
-            )
-        except TextEncodingError:
-            check_pairs(text_pairs)  # names the pair
-            raise
-        scores = [0.0] * len(text_pairs)
-        for group, ranking in zip(positions.values(), rankings, strict=True):
-            for ranked in ranking:
-                if ranked.score is None:
-                    raise ScoringError(f"a pair could not be scored: {ranked.error}")
-                scores[group[ranked.index]] = ranked.score
-        return scores
+        instruction = DEFAULT_INSTRUCTION if self.instruction is None else self.instruction
+        judged = self.reranker.score_pairs(
+            text_pairs, instruction=instruction, **self.window_options
+        )
+        return [one.score for one in judged]

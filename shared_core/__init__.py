@@ -22,24 +22,46 @@ from shared_core.errors import (
 from shared_core.options import DEFAULT_MODEL, RankingOptions, RerankerOptions
 from shared_core.prompt import DEFAULT_INSTRUCTION, render_prompt
 from shared_core.reranker import Reranker
-from shared_core.results import RankedDocument
-from shared_core.scoring import AsyncScorer, ManyScorer, Scored, Scorer, ScoreRequest
+from shared_core.results import Judged, RankedDocument
+from shared_core.scorers.remote.dialects.base import Batch, Dialect, Parsed, Row
+from shared_core.scoring import (
+    AsyncLoadingScorer,
+    AsyncScorer,
+    ClosingScorer,
+    LoadedScorer,
+    LoadingScorer,
+    ManyScorer,
+    Scored,
+    Scorer,
+    ScoreRequest,
+    TokenCounter,
+    UnloadingScorer,
+)
+from shared_core.windows.folding import TooManyWindowsError, WindowPlan
 
 __all__ = [
     "DEFAULT_INSTRUCTION",
     "DEFAULT_MODEL",
+    "AsyncLoadingScorer",
     "AsyncScorer",
+    "Batch",
     "CheckReport",
     "ClosedError",
+    "ClosingScorer",
     "ConfigurationError",
     "DeviceMemoryError",
+    "Dialect",
     "Finding",
     "ForkedProcessError",
     "HubUnreachableError",
     "InvalidReplyError",
+    "Judged",
+    "LoadedScorer",
+    "LoadingScorer",
     "ManyScorer",
     "MissingDependencyError",
     "ModelLoadError",
+    "Parsed",
     "QueryTooLongError",
     "RankedDocument",
     "RankingOptions",
@@ -47,6 +69,7 @@ __all__ = [
     "RerankError",
     "Reranker",
     "RerankerOptions",
+    "Row",
     "ScoreRequest",
     "Scored",
     "Scorer",
@@ -54,6 +77,10 @@ __all__ = [
     "ServerStatusError",
     "ServerUnreachableError",
     "TextEncodingError",
+    "TokenCounter",
+    "TooManyWindowsError",
+    "UnloadingScorer",
     "UnsupportedModelError",
+    "WindowPlan",
     "render_prompt",
 ]

@@ -14,7 +14,6 @@ from typing import Any
 from shared_core.options import TINY, RerankerOptions, about_options
 from shared_core.ranking import sigmoid
 from shared_core.reranker import Reranker
-from shared_core.scoring import Scorer
 
 NOT_SCORES = frozenset(
     name for name, about in about_options(RerankerOptions).items() if not about.changes_scores
@@ -28,12 +27,6 @@ _FLOAT32_ROUNDING = 0.01
 _SAME_SCORE = 2e-4
 
 
-def custom_scorer(reranker: Reranker) -> Scorer | None:
-    """Return the user's own scorer of a reranker, if any."""
-    scorer: Scorer | None = reranker.__getstate__()["scorer"]
-    return scorer
-
-
 def identity(reranker: Reranker) -> dict[str, Any]:
     """Return everything that scores depend on, except the instruction, without secrets.
 
@@ -43,7 +36,7 @@ def identity(reranker: Reranker) -> dict[str, Any]:
     Options that are at their default are left out, so that a new option changes nothing.
     """
     options = reranker.options
-    scorer = custom_scorer(reranker)
+    scorer = reranker.custom_scorer
     values = {
         name: shown(value)
         for name, value in options.model_dump(mode="python", exclude_defaults=True).items()
@@ -67,10 +60,29 @@ def identity(reranker: Reranker) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in _SERVER_ONLY}
 
 
+def as_found(reranker: Reranker) -> dict[str, Any]:
+    """Return what a server was found to be, asking it if need be; nothing of other backends."""
+    if reranker.custom_scorer is not None or not reranker.options.is_remote:
+        return {}
+    from shared_core.scorers.remote.dialects.base import trait
+    from shared_core.scorers.remote.scorer import RemoteScorer
+
+    scorer = reranker._runner.scorer
+    if not isinstance(scorer, RemoteScorer):
+        return {}
+    setup = scorer.load()
+    return {
+        "dialect": trait(setup.dialect, "name") or type(setup.dialect).__name__,
+        "template": setup.template,
+        "max_length": setup.max_length,
+        "sends_ids": setup.sends_ids,
+    }
+
+
 def device_kind(reranker: Reranker) -> str | None:
     """Return the device type of a local model, ``None`` for other backends."""
     options = reranker.options
-    if custom_scorer(reranker) is not None or options.is_remote:
+    if reranker.custom_scorer is not None or options.is_remote:
         return None
     if options.backend == "vllm":
         return options.device or "vllm"
@@ -82,7 +94,7 @@ def device_kind(reranker: Reranker) -> str | None:
 def is_known(reranker: Reranker) -> bool:
     """Whether `identity` is complete before loading: a hub model must be on this disk."""
     options = reranker.options
-    is_elsewhere = custom_scorer(reranker) is not None or options.is_remote
+    is_elsewhere = reranker.custom_scorer is not None or options.is_remote
     return is_elsewhere or _model_files(options) is not None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from shared_core.options import Instruction, resolve_instruction
 from shared_core.scoring import ScoreRequest
@@ -59,3 +59,54 @@ def make_requests(
         make_request(query, documents, instruction, configured)
         for query, documents in zip(queries, document_lists, strict=True)
     ]
+
+
+def checked_requests(
+    requests: Iterable[ScoreRequest], configured: Instruction | None
+) -> list[ScoreRequest]:
+    """Return a caller's own requests, checked as the texts of every other call are.
+
+    Raises:
+        TypeError: Something is no `ScoreRequest`, or as for `make_request`.
+        ValueError: As for `make_request`.
+    """
+    checked = []
+    for index, one in enumerate(requests):
+        if not isinstance(one, ScoreRequest):
+            raise TypeError(f"requests must be ScoreRequests, request {index} is {_kind(one)}")
+        checked.append(make_request(one.query, one.documents, one.instruction, configured))
+    return checked
+
+
+def checked_pairs(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return pairs as a list.
+
+    Raises:
+        TypeError: Something is no (query, document) pair of strings; names its place.
+    """
+    checked = []
+    for index, pair in enumerate(pairs):
+        if isinstance(pair, (str, bytes)) or not isinstance(pair, Sequence) or len(pair) != 2:
+            raise TypeError(f"pairs must be (query, document), pair {index} is {_kind(pair)}")
+        query, document = pair
+        for name, text in (("query", query), ("document", document)):
+            if not isinstance(text, str):
+                raise TypeError(f"the {name} of pair {index} must be a string, got {_kind(text)}")
+        checked.append((query, document))
+    return checked
+
+
+def grouped(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, list[int]]]:
+    """Return each query with the places of its pairs.
+
+    A query's documents go together, so that its prefix is computed once; those with the longest
+    document come first, so that the most memory is asked for at the start.
+    """
+    groups: dict[str, list[int]] = {}
+    for place, (query, _) in enumerate(pairs):
+        groups.setdefault(query, []).append(place)
+    return sorted(groups.items(), key=lambda group: -max(len(pairs[one][1]) for one in group[1]))
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__

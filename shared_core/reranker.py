@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shared_core.backend.calls import RankCall
 from shared_core.backend.running import Runner
-from shared_core.inputs import make_request, make_requests
+from shared_core.inputs import (
+    checked_pairs,
+    checked_requests,
+    grouped,
+    make_request,
+    make_requests,
+)
 from shared_core.options import (
     DEFAULT_MODEL,
     Backend,
@@ -19,13 +24,16 @@ from shared_core.options import (
     RankingOptions,
     RerankerOptions,
     ranking_of,
+    resolve_instruction,
 )
 from shared_core.options.neighbours import did_you_mean
 from shared_core.options.remote import TemplateOption
 from shared_core.options.windows import WINDOW_OPTIONS, LongDocuments, windows_of
+from shared_core.prompt.encodable import check_pairs
 from shared_core.ranking import sigmoid
-from shared_core.results import RankedDocument
-from shared_core.scoring import Scorer
+from shared_core.results import Judged, RankedDocument, judged
+from shared_core.scoring import Scored, Scorer, ScoreRequest
+from shared_core.windows.folding import WindowPlan
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -174,7 +182,6 @@ class Reranker:
             show_progress=show_progress,
             on_error=on_error,
         )
-        self._custom_scorer = scorer
         self._runner = Runner(self._options, scorer)
 
     @classmethod
@@ -187,6 +194,11 @@ class Reranker:
     def options(self) -> RerankerOptions:
         """The validated options, a copy."""
         return self._options.model_copy()
+
+    @property
+    def custom_scorer(self) -> Scorer | None:
+        """The backend of your own that it was given, if any."""
+        return self._runner.custom_scorer
 
     @property
     def is_loaded(self) -> bool:
@@ -235,7 +247,7 @@ class Reranker:
         )
         windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
         requests = [make_request(query, documents, instruction, self._options.instruction)]
-        return RankCall(self._runner, requests, ranking, windows).run()[0]
+        return self._runner.rank(requests, ranking, windows)[0]
 
     def rerank_many(
         self,
@@ -271,7 +283,7 @@ class Reranker:
         )
         windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
         requests = make_requests(queries, document_lists, instruction, self._options.instruction)
-        return RankCall(self._runner, requests, ranking, windows).run()
+        return self._runner.rank(requests, ranking, windows)
 
     def score(
         self,
@@ -288,7 +300,79 @@ class Reranker:
         _refuse_unknown("score", unknown)
         windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
         request = make_request(query, documents, instruction, self._options.instruction)
-        return [sigmoid(one.logit) for one in self._runner.run([request], windows)[0]]
+        return [sigmoid(one.logit) for one in self._runner.judge([request], windows)[0]]
+
+    def judge(
+        self,
+        query: str,
+        documents: Iterable[str],
+        *,
+        instruction: Instruction | None = None,
+        long_documents: LongDocuments | None = None,
+        window_tokens: int | None = None,
+        window_overlap: int | None = None,
+        **unknown: Never,
+    ) -> list[Judged]:
+        """Return one `Judged` per document, in input order. Always raises on failure.
+
+        Args:
+            query: What is asked.
+            documents: The texts to judge. They are not changed.
+            instruction: Overrides the reranker's for this call.
+            long_documents, window_tokens, window_overlap: Override the reranker's for this call.
+
+        Raises:
+            TypeError, ValueError: An argument is wrong; nothing was scored.
+            RerankError: Scoring failed, whatever ``on_error`` says.
+        """
+        _refuse_unknown("judge", unknown)
+        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
+        request = make_request(query, documents, instruction, self._options.instruction)
+        return judged((self._runner.judge([request], windows))[0])
+
+    def judge_many(
+        self,
+        requests: Iterable[ScoreRequest],
+        *,
+        long_documents: LongDocuments | None = None,
+        window_tokens: int | None = None,
+        window_overlap: int | None = None,
+        **unknown: Never,
+    ) -> list[list[Judged]]:
+        """Return what `judge` does for each request; queries share forwards.
+
+        Args:
+            requests: Queries with their documents, each with an instruction of its own.
+            long_documents, window_tokens, window_overlap: As for `judge`, for every request.
+        """
+        _refuse_unknown("judge_many", unknown)
+        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
+        checked = checked_requests(requests, self._options.instruction)
+        return [judged(one) for one in self._runner.judge(checked, windows)]
+
+    def score_pairs(
+        self,
+        pairs: Iterable[tuple[str, str]],
+        *,
+        instruction: Instruction | None = None,
+        long_documents: LongDocuments | None = None,
+        window_tokens: int | None = None,
+        window_overlap: int | None = None,
+        **unknown: Never,
+    ) -> list[Judged]:
+        """Return one `Judged` per (query, document) pair, in input order.
+
+        Pairs of the same query share its computation, and all pairs share forwards.
+
+        Args:
+            pairs: Queries, each with one document.
+            instruction, long_documents, window_tokens, window_overlap: As for `judge`, for every
+                pair.
+        """
+        _refuse_unknown("score_pairs", unknown)
+        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
+        requests, places = self._of_pairs(pairs, instruction)
+        return _in_places(self._runner.judge(requests, windows), places)
 
     async def arerank(
         self,
@@ -317,7 +401,7 @@ class Reranker:
         )
         windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
         requests = [make_request(query, documents, instruction, self._options.instruction)]
-        return (await RankCall(self._runner, requests, ranking, windows).arun())[0]
+        return (await self._runner.arank(requests, ranking, windows))[0]
 
     async def arerank_many(
         self,
@@ -346,7 +430,7 @@ class Reranker:
         )
         windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
         requests = make_requests(queries, document_lists, instruction, self._options.instruction)
-        return await RankCall(self._runner, requests, ranking, windows).arun()
+        return await self._runner.arank(requests, ranking, windows)
 
     async def ascore(
         self,
@@ -363,7 +447,86 @@ class Reranker:
         _refuse_unknown("ascore", unknown)
         windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
         request = make_request(query, documents, instruction, self._options.instruction)
-        return [sigmoid(one.logit) for one in (await self._runner.arun([request], windows))[0]]
+        return [sigmoid(one.logit) for one in (await self._runner.ajudge([request], windows))[0]]
+
+    async def ajudge(
+        self,
+        query: str,
+        documents: Iterable[str],
+        *,
+        instruction: Instruction | None = None,
+        long_documents: LongDocuments | None = None,
+        window_tokens: int | None = None,
+        window_overlap: int | None = None,
+        **unknown: Never,
+    ) -> list[Judged]:
+        """`judge` without blocking the event loop."""
+        _refuse_unknown("ajudge", unknown)
+        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
+        request = make_request(query, documents, instruction, self._options.instruction)
+        return judged((await self._runner.ajudge([request], windows))[0])
+
+    async def ajudge_many(
+        self,
+        requests: Iterable[ScoreRequest],
+        *,
+        long_documents: LongDocuments | None = None,
+        window_tokens: int | None = None,
+        window_overlap: int | None = None,
+        **unknown: Never,
+    ) -> list[list[Judged]]:
+        """`judge_many` without blocking the event loop."""
+        _refuse_unknown("ajudge_many", unknown)
+        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
+        checked = checked_requests(requests, self._options.instruction)
+        return [judged(one) for one in await self._runner.ajudge(checked, windows)]
+
+    async def ascore_pairs(
+        self,
+        pairs: Iterable[tuple[str, str]],
+        *,
+        instruction: Instruction | None = None,
+        long_documents: LongDocuments | None = None,
+        window_tokens: int | None = None,
+        window_overlap: int | None = None,
+        **unknown: Never,
+    ) -> list[Judged]:
+        """`score_pairs` without blocking the event loop."""
+        _refuse_unknown("ascore_pairs", unknown)
+        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
+        requests, places = self._of_pairs(pairs, instruction)
+        return _in_places(await self._runner.ajudge(requests, windows), places)
+
+    async def asplit(
+        self,
+        requests: Iterable[ScoreRequest],
+        *,
+        most: int | None = None,
+        long_documents: LongDocuments | None = None,
+        window_tokens: int | None = None,
+        window_overlap: int | None = None,
+        **unknown: Never,
+    ) -> WindowPlan:
+        """Return the requests with their long documents split into windows, without scoring them.
+
+        For those who queue work: `WindowPlan.requests` is what there is to score, with
+        ``long_documents="truncate"``, and `WindowPlan.fold` makes one judgement per document of it.
+
+        Args:
+            requests: Queries with their documents.
+            most: The most windows, where a document that is not split is one; ``None`` is no bound.
+            long_documents, window_tokens, window_overlap: Override the reranker's for this call.
+
+        Raises:
+            TooManyWindowsError: There are more than ``most``.
+            RerankError: The texts cannot be tokenised, or the backend cannot be used.
+        """
+        _refuse_unknown("asplit", unknown)
+        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
+        checked = checked_requests(requests, self._options.instruction)
+        if windows is None:
+            return WindowPlan(checked, [[None] * len(one.documents) for one in checked])
+        return await self._runner.aplan(checked, windows, most=most)
 
     def check(self) -> CheckReport:
         """Return whether the scores can be trusted, and what is wrong if they cannot.
@@ -374,11 +537,42 @@ class Reranker:
         """
         from shared_core.check.run import check
 
-        return check(self._runner)
+        return check(self)
+
+    def load(self) -> None:
+        """Load the model, or ask the server what it is, so that no call has to wait for it."""
+        self._runner.load()
+
+    async def aload(self) -> None:
+        """`load` without blocking the event loop."""
+        await self._runner.aload()
+
+    def warm_up(self, *, instruction: Instruction | None = None) -> None:
+        """Load, and score a few passages of typical length, so that the first user need not wait.
+
+        A server is asked about a single one.
+
+        Args:
+            instruction: Overrides the reranker's.
+
+        Raises:
+            RerankError: The model cannot be loaded, or does not score.
+        """
+        self.load()
+        self._runner.judge([self._warm_up_request(instruction)])
+
+    async def awarm_up(self, *, instruction: Instruction | None = None) -> None:
+        """`warm_up` without blocking the event loop."""
+        await self.aload()
+        await self._runner.ajudge([self._warm_up_request(instruction)])
 
     def unload(self) -> None:
         """Free model and cache, after the work in progress; the next call loads the model again."""
         self._runner.unload()
+
+    async def aunload(self) -> None:
+        """`unload` without blocking the event loop."""
+        await self._runner.aunload()
 
     def close(self) -> None:
         """Free everything. Later calls raise `ClosedError`; closing twice is fine."""
@@ -387,6 +581,28 @@ class Reranker:
     async def aclose(self) -> None:
         """`close` without blocking the event loop."""
         await self._runner.aclose()
+
+    def _of_pairs(
+        self, pairs: Iterable[tuple[str, str]], instruction: Instruction | None
+    ) -> tuple[list[ScoreRequest], list[list[int]]]:
+        """Return one request per query, and the places of its pairs."""
+        checked = checked_pairs(pairs)
+        if self.custom_scorer is None:
+            check_pairs(checked)
+        groups = grouped(checked)
+        requests = make_requests(
+            [query for query, _ in groups],
+            [[checked[place][1] for place in places] for _, places in groups],
+            instruction,
+            self._options.instruction,
+        )
+        return requests, [places for _, places in groups]
+
+    def _warm_up_request(self, instruction: Instruction | None) -> ScoreRequest:
+        query, passage = "What is the capital of China?", "Beijing is the capital of China. "
+        passages = [f"Passage {number}. {passage * 12}" for number in range(4)]
+        task = resolve_instruction(instruction, self._options.instruction, query)
+        return ScoreRequest(query, task, passages[:1] if self._options.is_remote else passages)
 
     def __enter__(self) -> Self:
         return self
@@ -417,19 +633,31 @@ class Reranker:
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the options only: the copy loads the model itself, on its first use."""
-        return {"options": self._options, "scorer": self._custom_scorer}
+        return {"options": self._options, "scorer": self.custom_scorer}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         fields = {name: getattr(state["options"], name) for name in RerankerOptions.model_fields}
         self.__init__(scorer=state["scorer"], **fields)  # type: ignore[misc]  # rebuilt on purpose
 
 
+def _in_places(answers: Sequence[Sequence[Scored]], places: Sequence[list[int]]) -> list[Judged]:
+    """Return the judgements of grouped pairs in the pairs' own order."""
+    found = {
+        place: one
+        for group, answer in zip(places, answers, strict=True)
+        for place, one in zip(group, judged(answer), strict=True)
+    }
+    return [found[place] for place in range(len(found))]
+
+
 _CALL_OPTIONS = WINDOW_OPTIONS | {"instruction"}
 _RANK_OPTIONS = _CALL_OPTIONS | {*RankingOptions.model_fields, "top_n"}
 _OPTIONS = {
     "Reranker": frozenset(RerankerOptions.model_fields) | {"scorer"},
-    "score": _CALL_OPTIONS,
-    "ascore": _CALL_OPTIONS,
+    **dict.fromkeys(("score", "ascore", "judge", "ajudge"), _CALL_OPTIONS),
+    **dict.fromkeys(("score_pairs", "ascore_pairs"), _CALL_OPTIONS),
+    **dict.fromkeys(("judge_many", "ajudge_many"), WINDOW_OPTIONS),
+    "asplit": WINDOW_OPTIONS | {"most"},
 }
 
 

@@ -3,11 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared_core.options import RankingOptions
 from shared_core.ranking import check_margins, rank, sigmoid
 from shared_core.scoring import Scored
+
+
+@dataclass(frozen=True, slots=True)
+class Judged(Scored):
+    """The judgement of one document, as `Reranker.judge` returns it.
+
+    Attributes:
+        logit: The margin ``logit(yes) − logit(no)``.
+        n_tokens: Tokens of the whole prompt it was judged in; ``None`` where that is unknown.
+        truncated: Whether its end was cut to fit ``max_length``; ``None`` where that is unknown.
+        window: Its best window, as the characters ``start … end``; ``None`` where it was judged
+            whole. ``score``, ``logit`` and ``n_tokens`` are those of this window.
+        total_tokens: Tokens of all prompts that its score took: those of every window, and
+            ``n_tokens`` where it was judged whole.
+        score: P(yes) in [0, 1], the sigmoid of ``logit``.
+    """
+
+    score: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "score", sigmoid(self.logit))
+
+
+def judged(scored: Sequence[Scored]) -> list[Judged]:
+    """Return what is told of judgements to callers."""
+    return [
+        Judged(
+            one.logit,
+            one.n_tokens,
+            one.truncated,
+            one.window,
+            one.n_tokens if one.window is None else one.total_tokens,
+        )
+        for one in scored
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,9 @@
-"""What a backend must do."""
+"""What a backend is: one method that it must have, and others that it may have.
+
+Each protocol but `Scorer` names one ability. An object that has the method is used for it, whatever
+its class, so that a backend of your own imports nothing of this package and inherits nothing. A
+base class with defaults would hide what a backend cannot do.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +22,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """One query with the documents to judge; ``documents`` are distinct."""
+    """One query with the documents to judge. Backends are given distinct documents."""
 
     query: str
     instruction: str
@@ -26,7 +31,7 @@ class ScoreRequest:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The judgement of one document.
+    """A backend's judgement of one document.
 
     Attributes:
         logit: The margin ``logit(yes) − logit(no)``.
@@ -44,36 +49,30 @@ class Scored:
     total_tokens: int | None = None
 
 
-@runtime_checkable
-class TokenCounter(Protocol):
-    """What a backend of your own may have, too, so that windows are measured, not estimated."""
+class TokenMeter(Protocol):
+    """What long documents are measured with."""
 
-    def count_tokens(self, texts: Sequence[str]) -> Sequence[int]:
+    def check(self, instruction: str, query: str, documents: Sequence[str]) -> None:
+        """Raise if one of the texts cannot be tokenised."""
+        ...
+
+    def count(self, texts: Sequence[str]) -> Sequence[int]:
         """Return the tokens that each text has as a document."""
+        ...
+
+    def room(self, instruction: str, query: str) -> int:
+        """Return how many tokens of a document fit into a prompt."""
         ...
 
 
 @runtime_checkable
-class PlacedScorer(Protocol):
-    """A backend that knows where and in what it computes."""
-
-    @property
-    def placement(self) -> str:
-        """Device and dtype in words, once the model is loaded."""
-
-
-@runtime_checkable
 class ManyScorer(Scorer, Protocol):
-    """A backend that also takes several queries at once and reports what it cut."""
+    """A backend that takes several queries at once and reports what it cut."""
 
     def score_many(
         self, requests: Sequence[ScoreRequest], *, show_progress: bool = False
     ) -> list[list[Scored]]:
         """Return one `Scored` per document of each request, in input order."""
-        ...
-
-    def unload(self) -> None:
-        """Free the model; the next call loads it again."""
         ...
 
 
@@ -89,3 +88,75 @@ class AsyncScorer(ManyScorer, Protocol):
     ) -> list[list[Scored]]:
         """Return what `score_many` does, without blocking the loop."""
         ...
+
+
+@runtime_checkable
+class LoadingScorer(Protocol):
+    """A backend that can get ready before the first call: read the model, or ask the server."""
+
+    def load(self) -> object:
+        """Return when it is ready, at once if it is."""
+        ...
+
+
+@runtime_checkable
+class AsyncLoadingScorer(LoadingScorer, Protocol):
+    """A backend whose `load` event loops await."""
+
+    async def aload(self) -> object:
+        """Do what `load` does, without blocking the loop."""
+        ...
+
+
+@runtime_checkable
+class LoadedScorer(Protocol):
+    """A backend that knows whether its model is in memory."""
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether a model is in this process's memory."""
+
+
+@runtime_checkable
+class UnloadingScorer(Protocol):
+    """A backend that can free its model."""
+
+    def unload(self) -> None:
+        """Free the model; the next call loads it again."""
+        ...
+
+
+@runtime_checkable
+class ClosingScorer(Protocol):
+    """A backend with something to end for good. One of your own is yours to close."""
+
+    def close(self) -> None:
+        """Free everything. Calls in progress may fail with `ClosedError`."""
+        ...
+
+
+@runtime_checkable
+class TokenCounter(Protocol):
+    """A backend that counts tokens, so that windows are measured, not estimated."""
+
+    def count_tokens(self, texts: Sequence[str]) -> Sequence[int]:
+        """Return the tokens that each text has as a document."""
+        ...
+
+
+@runtime_checkable
+class MeteringScorer(Protocol):
+    """A backend that also knows the room for a document, and the texts that it refuses."""
+
+    def token_meter(self) -> TokenMeter:
+        """Return what measures documents. May block to load; not for event loops."""
+        ...
+
+
+@runtime_checkable
+class PlacedScorer(Protocol):
+    """A backend that knows where and in what it computes."""
+
+    @property
+    def placement(self) -> str:
+        """Device and dtype in words, once the model is loaded."""

@@ -136,12 +136,10 @@ def in_one_step(call: Callable[[], Result]) -> Job[Result]:
 
 
 def run_here(job: Job[Result]) -> Result:
-    """Run a job to its end in this thread and return its result."""
-    results: list[Result] = []
-
-    def to_the_end() -> Job[None]:
-        results.append((yield from job))
-
-    for _ in to_the_end():
-        pass
-    return results[0]
+    """Return the result of a job that this thread runs to its end."""
+    try:
+        while True:
+            next(job)
+    except StopIteration as end:
+        result: Result = end.value
+        return result

@@ -23,7 +23,7 @@ def with_key(reranker: Reranker) -> Reranker:
     if key is None:
         return reranker
     options.api_key = SecretStr(key)
-    return type(reranker).from_options(options, scorer=reranker.__getstate__()["scorer"])
+    return type(reranker).from_options(options, scorer=reranker.custom_scorer)
 
 
 def _key(options: RerankerOptions) -> str | None:

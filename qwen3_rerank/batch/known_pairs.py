@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qwen3_rerank.batch.errors import ChangedJobError
-from shared_core.identity import agree, custom_scorer, differences, farthest_apart, identity
+from shared_core.identity import agree, as_found, differences, farthest_apart, identity
 from shared_core.reranker import Reranker
 
 NAME = "scoring.json"
@@ -72,10 +72,10 @@ def scoring_of(reranker: Reranker) -> Scoring:
             if document.logit is not None
         ]
     except Exception as error:
-        if custom_scorer(reranker) is None or not may_be_a_row(error):
+        if reranker.custom_scorer is None or not may_be_a_row(error):
             raise
         return Scoring(identity(reranker), None)
-    return Scoring(identity(reranker) | _as_found(reranker), logits)
+    return Scoring(identity(reranker) | as_found(reranker), logits)
 
 
 def check_same(before: Scoring, now: Scoring) -> None:
@@ -99,22 +99,3 @@ def check_same(before: Scoring, now: Scoring) -> None:
             f"margins that are up to {apart:.2f} off, though its name is the same. Make it what it "
             "was, or give another folder."
         )
-
-
-def _as_found(reranker: Reranker) -> dict[str, Any]:
-    """Return what a server was found to be, now that it was asked; nothing of others."""
-    if custom_scorer(reranker) is not None or not reranker.options.is_remote:
-        return {}
-    from shared_core.scorers.remote.scorer import RemoteScorer
-
-    scorer = reranker._runner.scorer
-    if not isinstance(scorer, RemoteScorer):
-        return {}
-    setup = scorer.run(scorer.prepared())
-    name = getattr(setup.dialect, "name", type(setup.dialect).__name__)
-    return {
-        "dialect": name,
-        "template": setup.template,
-        "max_length": setup.max_length,
-        "sends_ids": setup.sends_ids,
-    }

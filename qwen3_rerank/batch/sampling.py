@@ -103,7 +103,7 @@ def _tokens_per_pair(reranker: Reranker, pairs: Sequence[Pair]) -> float | None:
 
 def _measured(reranker: Reranker, pairs: Sequence[Pair]) -> tuple[int, float, int | None]:
     """Return pairs scored, the seconds it took, and their tokens: of the last and largest batch."""
-    from qwen3_rerank.batch.scoring import may_be_a_row, ranked_in_order
+    from qwen3_rerank.batch.scoring import may_be_a_row
 
     is_remote = reranker.options.is_remote
     pairs = pairs[:_SCORED_REMOTELY] if is_remote else pairs
@@ -113,17 +113,17 @@ def _measured(reranker: Reranker, pairs: Sequence[Pair]) -> tuple[int, float, in
         some = pairs[at : at + size]
         begun = time.monotonic()
         try:
-            ranked = ranked_in_order(reranker, some)
+            scored = reranker.score_pairs([(pair.query, pair.document) for pair in some])
         except (RerankError, ValueError, TypeError) as error:
             if not may_be_a_row(error):
                 raise
-            ranked = []
+            scored = []
         seconds = time.monotonic() - begun
-        counted = [document.total_tokens for document in ranked]
+        counted = [one.total_tokens for one in scored]
         tokens = None if None in counted else sum(filter(None, counted))
-        if at and len(ranked) >= best[0]:  # not the first, which loaded the model
-            best = len(ranked), seconds, tokens
-        if at and ranked and seconds >= _SECONDS:
+        if at and len(scored) >= best[0]:  # not the first, which loaded the model
+            best = len(scored), seconds, tokens
+        if at and scored and seconds >= _SECONDS:
             break
         at += size
         size = 8 if size == _WARM_UP else size * 2

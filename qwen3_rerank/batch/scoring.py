@@ -22,7 +22,6 @@ from shared_core.errors import (
     ServerUnreachableError,
 )
 from shared_core.reranker import Reranker
-from shared_core.results import RankedDocument
 
 _PROBE = ("What is the capital of France?", "Paris is the capital of France.")
 _ABOUT_THE_REQUEST = (400, 413, 422)  # HTTP statuses that a text can cause
@@ -104,7 +103,7 @@ class BlockScorer:
     def _score(self, chunk: Sequence[Pair], judged: list[Judged], errors: list[RowError]) -> None:
         """Score pairs; pairs that cannot be scored are found by halving and go to ``errors``."""
         try:
-            ranked = ranked_in_order(self._reranker, chunk)
+            scored = self._reranker.score_pairs([(pair.query, pair.document) for pair in chunk])
         except Exception as error:
             if not may_be_a_row(error):
                 raise
@@ -121,9 +120,7 @@ class BlockScorer:
                 errors += (_failed(pair, self._source.shape.layout, error) for pair in chunk)
             return
         keeps_query = self._source.shape.query_id is None and self._job.output == "ranked"
-        for pair, one in zip(chunk, ranked, strict=True):
-            if one.logit is None or one.score is None:
-                raise BatchError("the reranker passed a document through unscored")
+        for pair, one in zip(chunk, scored, strict=True):
             judged.append(
                 Judged(
                     pair.row,
@@ -145,29 +142,6 @@ class BlockScorer:
             self._reranker.score(_PROBE[0], [_PROBE[1]])
         except RerankError as other:
             raise error from other
-
-
-def ranked_in_order(reranker: Reranker, pairs: Sequence[Pair]) -> list[RankedDocument]:
-    """Return the judgement of every pair, in order; queries share forwards.
-
-    Documents of a query go together, so that its prefix is computed once; the longest come first,
-    so that the most memory is asked for at the start.
-    """
-    groups: dict[str, list[int]] = {}
-    for place, pair in enumerate(pairs):
-        groups.setdefault(pair.query, []).append(place)
-    order = sorted(
-        groups.items(),
-        key=lambda group: -max(len(pairs[place].document) for place in group[1]),
-    )
-    rankings = reranker.rerank_many(
-        [query for query, _ in order],
-        [[pairs[place].document for place in places] for _, places in order],
-    )
-    found: dict[int, RankedDocument] = {}
-    for (_, places), ranking in zip(order, rankings, strict=True):
-        found.update((places[one.index], one) for one in ranking)
-    return [found[place] for place in range(len(pairs))]
 
 
 def may_be_a_row(error: Exception) -> bool:

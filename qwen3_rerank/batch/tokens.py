@@ -14,7 +14,7 @@ def encoder_of(reranker: Reranker) -> PairEncoder | None:
         ModelLoadError: A model that is to be loaded here has none that can be read.
         ConfigurationError: The tokenizer that was asked for cannot be read.
     """
-    if reranker.__getstate__()["scorer"] is not None:
+    if reranker.custom_scorer is not None:
         return None
     options = reranker.options
     return _remote(options) if options.is_remote else _local(options)

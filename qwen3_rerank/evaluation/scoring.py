@@ -13,11 +13,11 @@ from qwen3_rerank.evaluation.systems import System, key_of
 from shared_core.errors import RerankError, ScoringError
 from shared_core.identity import agree, farthest_apart, identity, is_known
 from shared_core.options import resolve_instruction
-from shared_core.results import RankedDocument
+from shared_core.results import Judged
+from shared_core.scoring import ScoreRequest
 
 # So far from one another margins of one model may be: half precision in other packs.
 _ROUNDING = 0.5
-_WARM_UP = ("What is the capital of China?", ["The capital of China is Beijing."])
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class _Task:
     key: str
     query: str
     text: str
+    instruction: str
     texts: Sequence[str]
 
 
@@ -84,7 +85,7 @@ def score_all(
         done += len(tasks) - len(missing)
         show(Progress(system.letter, done, known, total))
         if missing:
-            _warm_up(system)
+            system.reranker.warm_up(instruction=system.instruction)
             _check_same(system, tasks, results)
         for chunk in _chunks(missing, at_once):
             results.add(_judged(system, chunk, is_timed=at_once == 1))
@@ -104,19 +105,14 @@ def _tasks(
     first_stage: FirstStage,
 ) -> Iterator[_Task]:
     if not is_known(system.reranker):
-        _warm_up(system)  # a hub model's commit is known once its files are here
-    model = identity(system.reranker)
+        # A hub model's commit is known once its files are here.
+        system.reranker.warm_up(instruction=system.instruction)
+    told = identity(system.reranker)
     configured = system.reranker.options.instruction
     for query, text in queries.items():
         texts = [documents[document] for document, _ in first_stage.candidates[query]]
         instruction = resolve_instruction(system.instruction, configured, text)
-        yield _Task(key_of(model, instruction, text, texts), query, text, texts)
-
-
-def _warm_up(system: System) -> None:
-    """Load the model, or ask the server what it is, so that no query's time has that in it."""
-    query, documents = _WARM_UP
-    system.reranker.score(query, documents, instruction=system.instruction)
+        yield _Task(key_of(told, instruction, text, texts), query, text, instruction, texts)
 
 
 def _check_same(system: System, tasks: Sequence[_Task], results: ResultsFile) -> None:
@@ -143,10 +139,8 @@ def _check_same(system: System, tasks: Sequence[_Task], results: ResultsFile) ->
 def _judged(system: System, tasks: Sequence[_Task], *, is_timed: bool) -> list[QueryScores]:
     began = time.perf_counter()
     try:
-        rankings = system.reranker.rerank_many(
-            [task.text for task in tasks],
-            [task.texts for task in tasks],
-            instruction=system.instruction,
+        answers = system.reranker.judge_many(
+            ScoreRequest(task.text, task.instruction, task.texts) for task in tasks
         )
     except RerankError as error:
         names = ", ".join(task.query for task in tasks[:3]) + (", …" if len(tasks) > 3 else "")
@@ -154,28 +148,20 @@ def _judged(system: System, tasks: Sequence[_Task], *, is_timed: bool) -> list[Q
         raise
     seconds = time.perf_counter() - began
     return [
-        _scores(task, ranked, seconds if is_timed else None)
-        for task, ranked in zip(tasks, rankings, strict=True)
+        _scores(task, judged, seconds if is_timed else None)
+        for task, judged in zip(tasks, answers, strict=True)
     ]
 
 
-def _scores(task: _Task, ranked: Sequence[RankedDocument], seconds: float | None) -> QueryScores:
-    logits: list[float] = [0.0] * len(task.texts)
-    for result in ranked:
-        if result.logit is None:
-            raise ScoringError(f"query {task.query} was passed through unscored: {result.error}")
-        logits[result.index] = result.logit
-    counts = [
-        result.n_tokens if result.total_tokens is None else result.total_tokens for result in ranked
-    ]
-    tokens = [count for count in counts if count is not None]
-    cut = [result.truncated for result in ranked if result.truncated is not None]
+def _scores(task: _Task, judged: Sequence[Judged], seconds: float | None) -> QueryScores:
+    tokens = [one.total_tokens for one in judged if one.total_tokens is not None]
+    cut = [one.truncated for one in judged if one.truncated is not None]
     return QueryScores(
         key=task.key,
         query=task.query,
-        logits=logits,
-        tokens=sum(tokens) if len(tokens) == len(ranked) else None,
-        truncated=sum(cut) if len(cut) == len(ranked) else None,
+        logits=[one.logit for one in judged],
+        tokens=sum(tokens) if len(tokens) == len(judged) else None,
+        truncated=sum(cut) if len(cut) == len(judged) else None,
         seconds=seconds,
     )
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared_core.identity import custom_scorer
 from shared_core.options import Instruction
 from shared_core.reranker import Reranker
 
@@ -58,7 +57,7 @@ def systems_of(
 def name_of(reranker: Reranker) -> str:
     """Return the model, and the server where one scores."""
     options = reranker.options
-    scorer = custom_scorer(reranker)
+    scorer = reranker.custom_scorer
     if scorer is not None:
         return type(scorer).__name__
     where = options.base_url or (options.dialect if isinstance(options.dialect, str) else None)

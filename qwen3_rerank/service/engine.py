@@ -19,6 +19,7 @@ from qwen3_rerank.service.keys import Keys
 from qwen3_rerank.service.metrics import Metrics
 from qwen3_rerank.service.settings import ServiceSettings
 from shared_core.errors import RerankError
+from shared_core.identity import device_kind
 from shared_core.options import RankingOptions, resolve_instruction
 from shared_core.options.windows import LongDocuments, Windows, windows_of
 from shared_core.prompt import DEFAULT_INSTRUCTION
@@ -64,9 +65,8 @@ class Service:
         self.reason = ""
         self.on_failure: Callable[[], None] | None = None
         self.started = int(time.time())
-        self._runner = self.reranker._runner
         self._scheduler = Scheduler(
-            self._runner.arun,
+            partial(self.reranker.ajudge_many, long_documents="truncate"),
             self.metrics,
             wait=settings.batch_wait_ms / 1000,
             max_queue=settings.max_queue,
@@ -97,9 +97,8 @@ class Service:
 
     async def _load(self) -> None:
         started = time.monotonic()
-        warm_up = ScoreRequest("warm-up", DEFAULT_INSTRUCTION, ["warm-up"])
         try:
-            await self._runner.arun([warm_up])
+            await self.reranker.awarm_up(instruction=DEFAULT_INSTRUCTION)
         except RerankError as error:
             self.reason = str(error)
             logger.error("the model cannot be used: %s", error)
@@ -118,8 +117,9 @@ class Service:
         """Return the tokens of one forward: the scorer's own default, by device."""
         if self.settings.max_batch_tokens is not None:
             return self.settings.max_batch_tokens
-        load = getattr(self._runner.scorer, "load", None)
-        device = getattr(getattr(load() if callable(load) else None, "device", None), "type", "")
+        if self.reranker.options.backend == "vllm":  # which batches what it is given
+            return 65536
+        device = device_kind(self.reranker)
         return 4096 if device in ("cpu", "mps") else 16384 if device == "cuda" else 65536
 
     def drain(self) -> None:
@@ -244,7 +244,13 @@ class Service:
         self._splitting += 1
         most = self.settings.max_documents
         try:
-            return await self._runner.aplan(requests, windows, most=most)
+            return await self.reranker.asplit(
+                requests,
+                most=most,
+                long_documents="windows",
+                window_tokens=windows.tokens,
+                window_overlap=windows.overlap,
+            )
         except TooManyWindowsError as error:
             raise RefusedError(
                 422,

@@ -1,25 +1,48 @@
-"""The life of a reranker: its backend is made on first use, once; its worker; its end."""
+"""What is between the facade and a backend: threads, duplicates, cache, passthrough, the end."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
-from shared_core.backend.judging import Judge
-from shared_core.errors import ClosedError, ForkedProcessError
+from shared_core.backend.answers import checked_answers, scored_of
+from shared_core.backend.score_cache import ScoreCache
+from shared_core.errors import ClosedError, ForkedProcessError, RerankError, ScoringError
 from shared_core.forking import ForkGuard
-from shared_core.options import RerankerOptions
+from shared_core.options import RankingOptions, RerankerOptions
 from shared_core.options.windows import Windows
 from shared_core.prompt.encodable import check_requests
+from shared_core.prompt.unwrapping import unwrapped
+from shared_core.results import RankedDocument, passed_through, ranked_documents
 from shared_core.scorers.choose import make_scorer
-from shared_core.scoring import Scored, Scorer, ScoreRequest
+from shared_core.scoring import (
+    AsyncLoadingScorer,
+    AsyncScorer,
+    ClosingScorer,
+    LoadedScorer,
+    LoadingScorer,
+    ManyScorer,
+    MeteringScorer,
+    Scored,
+    Scorer,
+    ScoreRequest,
+    UnloadingScorer,
+)
 from shared_core.windows.folding import WindowPlan, planning
+from shared_core.windows.meters import make_meter
 from shared_core.worker import Job, Worker, in_one_step, run_here
+
+logger = logging.getLogger("qwen3_rerank")
 
 
 class Runner:
-    """Runs requests on the backend of the options, from any thread and event loop.
+    """Runs requests on one backend, from any thread and event loop.
+
+    The backend is made on first use, once. Each distinct document of a request is scored once, and
+    one whose score is in the cache not at all.
 
     Args:
         options: Say which backend.
@@ -27,11 +50,12 @@ class Runner:
     """
 
     def __init__(self, options: RerankerOptions, scorer: Scorer | None) -> None:
-        self._options = options
-        self._custom_scorer = scorer
-        # Making the judge imports torch, which takes seconds and must not be forked in the middle.
+        self.options = options
+        self.custom_scorer = scorer
+        self._scorer: Scorer | None = None
+        self._cache = ScoreCache(options.cache_size) if options.cache_size else None
+        # Making it imports torch, which takes seconds and must not be forked in the middle.
         self._making = ForkGuard()
-        self._judge: Judge | None = None
         self._worker = Worker("qwen3-rerank")
         self._splitter = Worker("qwen3-rerank-split")
         self.is_closed = False
@@ -39,19 +63,55 @@ class Runner:
     @property
     def is_loaded(self) -> bool:
         """Whether a local model is in memory."""
-        return self._judge is not None and self._judge.is_loaded
-
-    @property
-    def options(self) -> RerankerOptions:
-        """The options that it was made with."""
-        return self._options
+        scorer = self._scorer
+        return not self.is_closed and isinstance(scorer, LoadedScorer) and bool(scorer.is_loaded)
 
     @property
     def scorer(self) -> Scorer:
         """The backend, made if need be."""
-        return self._get_judge().scorer
+        with self._making.held():
+            self._refuse_if_closed()
+            if self._scorer is None:
+                if self._making.is_torn:
+                    raise ForkedProcessError("its parent was importing the backend")
+                custom = self.custom_scorer
+                self._scorer = make_scorer(self.options) if custom is None else custom
+            return self._scorer
 
-    def run(
+    def rank(
+        self, requests: Sequence[ScoreRequest], ranking: RankingOptions, windows: Windows | None
+    ) -> list[list[RankedDocument]]:
+        """Return one ranking per request.
+
+        Raises:
+            RerankError: Scoring failed. With ``on_error="passthrough"`` it does not raise what may
+                pass, and a failing request spoils no other one.
+        """
+        try:
+            answers = run_here(self._judging(requests, windows))
+        except RerankError as error:
+            if not self._passes(error):
+                raise
+            if len(requests) > 1:
+                return [self.rank([request], ranking, windows)[0] for request in requests]
+            return [_passed(requests[0], error, ranking)]
+        return _ranked(requests, answers, ranking)
+
+    async def arank(
+        self, requests: Sequence[ScoreRequest], ranking: RankingOptions, windows: Windows | None
+    ) -> list[list[RankedDocument]]:
+        """`rank` without blocking the event loop."""
+        try:
+            answers = await self.ajudge(requests, windows)
+        except RerankError as error:
+            if not self._passes(error):
+                raise
+            if len(requests) > 1:
+                return [(await self.arank([one], ranking, windows))[0] for one in requests]
+            return [_passed(requests[0], error, ranking)]
+        return _ranked(requests, answers, ranking)
+
+    def judge(
         self, requests: Sequence[ScoreRequest], windows: Windows | None = None
     ) -> list[list[Scored]]:
         """Return one `Scored` per document of each request, in input order.
@@ -59,42 +119,71 @@ class Runner:
         Args:
             requests: Queries with their documents.
             windows: What to split long documents into; ``None`` leaves them to the backend.
-        """
-        self._refuse_if_closed()
-        if not any(request.documents for request in requests):
-            return [[] for _ in requests]
-        judge = self._get_judge()
-        self._check_texts(requests)
-        return run_here(self._running(judge, requests, windows))
 
-    async def arun(
+        Raises:
+            RerankError: Of the backend, translated if it was a foreign exception.
+        """
+        return run_here(self._judging(requests, windows))
+
+    async def ajudge(
         self, requests: Sequence[ScoreRequest], windows: Windows | None = None
     ) -> list[list[Scored]]:
-        """`run` without blocking the loop: awaits the backend if it can be, else uses a worker."""
+        """`judge` without blocking the loop: awaits an `AsyncScorer`, else uses a worker."""
         self._refuse_if_closed()
         if not any(request.documents for request in requests):
             return [[] for _ in requests]
-        judge = await self._aget_judge()
+        scorer = await self._ascorer()
+        if not isinstance(scorer, AsyncScorer):
+            return await self._worker.arun(self._judging(requests, windows))
         self._check_texts(requests)
-        if not judge.is_async:
-            return await self._worker.arun(self._running(judge, requests, windows))
-        if windows is None:
-            return await judge.ajudge(requests)
-        plan = await self.aplan(requests, windows)
-        return plan.fold(await judge.ajudge(plan.requests))
+        if windows is not None:
+            plan = await self.aplan(requests, windows)
+            return plan.fold(await self.ajudge(plan.requests))
+        requests = [unwrapped(request) for request in requests]
+        known, missing = self._split(requests)
+        answers: list[list[Scored]] = []
+        if missing:
+            asked = list(missing.values())
+            with self._asking(scorer, asyncio.CancelledError, GeneratorExit):
+                given = await scorer.ascore_many(asked, show_progress=self.options.show_progress)
+                answers = checked_answers(type(scorer).__name__, given, asked)
+        return self._join(requests, known, missing, answers)
 
-    def _running(
-        self, judge: Judge, requests: Sequence[ScoreRequest], windows: Windows | None
+    def _judging(
+        self, requests: Sequence[ScoreRequest], windows: Windows | None
     ) -> Job[list[list[Scored]]]:
-        if windows is None:
-            return (yield from judge.judging(requests))
-        plan = yield from planning(requests, windows, judge.meter())
-        return plan.fold((yield from judge.judging(plan.requests)))
+        """Return `judge` as a job, which a backend that takes one query at a time has steps in."""
+        self._refuse_if_closed()
+        if not any(request.documents for request in requests):
+            return [[] for _ in requests]
+        scorer = self.scorer
+        self._check_texts(requests)
+        if windows is not None:
+            plan = yield from planning(requests, windows, make_meter(scorer, self.options))
+            return plan.fold((yield from self._judging(plan.requests, None)))
+        requests = [unwrapped(request) for request in requests]
+        known, missing = self._split(requests)
+        answers: list[list[Scored]] = []
+        asked, name = list(missing.values()), type(scorer).__name__
+        if asked and isinstance(scorer, ManyScorer):
+            with self._asking(scorer):
+                given = scorer.score_many(asked, show_progress=self.options.show_progress)
+                answers = checked_answers(name, given, asked)
+        else:
+            for request in asked:
+                if answers:
+                    yield
+                with self._asking(scorer):
+                    margins = scorer.score(
+                        request.query, request.documents, instruction=request.instruction
+                    )
+                    answers.append(scored_of(name, margins, len(request.documents)))
+        return self._join(requests, known, missing, answers)
 
     async def aplan(
         self, requests: Sequence[ScoreRequest], windows: Windows, *, most: int | None = None
     ) -> WindowPlan:
-        """Return the requests with their long documents split, for `arun` and what is before it.
+        """Return the requests with their long documents split, for `ajudge` and what is before it.
 
         A thread of its own splits them, so that it need not wait for a forward in progress.
 
@@ -103,63 +192,175 @@ class Runner:
             windows: What to split long documents into.
             most: The most windows, as `plan_windows` has it.
         """
-        judge = await self._aget_judge()
-        await judge.aready()
+        scorer = await self._ascorer()
+        if isinstance(scorer, MeteringScorer):
+            await self.aload()
 
         def planned() -> Job[WindowPlan]:  # the meter may have to load a model: not on the loop
-            return (yield from planning(requests, windows, judge.meter(), most=most))
+            meter = make_meter(scorer, self.options)
+            return (yield from planning(requests, windows, meter, most=most))
 
         return await self._splitter.arun(planned())
 
+    def load(self) -> None:
+        """Have the backend load its model, or ask its server, if it can do so before a call."""
+        scorer = self.scorer
+        if isinstance(scorer, LoadingScorer):
+            with self._asking(scorer):
+                scorer.load()
+
+    async def aload(self) -> None:
+        """`load` without blocking the event loop."""
+        scorer = await self._ascorer()
+        if isinstance(scorer, AsyncLoadingScorer):
+            with self._asking(scorer, asyncio.CancelledError, GeneratorExit):
+                await scorer.aload()
+        else:
+            await self._worker.arun(in_one_step(self.load))
+
     def unload(self) -> None:
         """Free model and cache, after the work in progress; the next call loads the model again."""
-        if self._judge is not None:
-            self._judge.unload()
+        if isinstance(self._scorer, UnloadingScorer):
+            self._scorer.unload()
+        if self._cache is not None:
+            self._cache.clear()
+
+    async def aunload(self) -> None:
+        """`unload` without blocking the event loop."""
+        await _in_thread(self.unload)
 
     def close(self) -> None:
         """Free everything, after the forward in progress. Closing twice is fine.
 
-        Calls that are not done, and later ones, raise `ClosedError`.
+        Calls that are not done, and later ones, raise `ClosedError`. A scorer of the user's is
+        unloaded, and not closed.
         """
         self.is_closed = True
         self._worker.close()
         self._splitter.close()
         with self._making.held():
-            judge = self._judge
-        if judge is not None:
-            judge.close()
+            scorer = self._scorer
+        if scorer is None:
+            return
+        if self.custom_scorer is None and isinstance(scorer, ClosingScorer):
+            scorer.close()
+            if self._cache is not None:
+                self._cache.clear()
+        else:
+            self.unload()
 
     async def aclose(self) -> None:
         """`close` without blocking the event loop."""
-        closer = ThreadPoolExecutor(1, thread_name_prefix="qwen3-rerank-close")
-        try:
-            await asyncio.wrap_future(closer.submit(self.close))
-        finally:
-            closer.shutdown(wait=False)
+        await _in_thread(self.close)
 
-    def _get_judge(self) -> Judge:
-        with self._making.held():
-            self._refuse_if_closed()
-            if self._judge is None:
-                if self._making.is_torn:
-                    raise ForkedProcessError("its parent was importing the backend")
-                custom = self._custom_scorer
-                self._judge = Judge(
-                    self._options,
-                    make_scorer(self._options) if custom is None else custom,
-                    owns_scorer=custom is None,
-                )
-            return self._judge
-
-    async def _aget_judge(self) -> Judge:
-        judge = self._judge
-        return await self._worker.arun(in_one_step(self._get_judge)) if judge is None else judge
+    async def _ascorer(self) -> Scorer:
+        scorer = self._scorer
+        if scorer is not None:
+            return scorer
+        return await self._worker.arun(in_one_step(lambda: self.scorer))
 
     def _check_texts(self, requests: Sequence[ScoreRequest]) -> None:
         """Raise `TextEncodingError` if one is not Unicode; a scorer of one's own may take it."""
-        if self._custom_scorer is None:
+        if self.custom_scorer is None:
             check_requests(requests)
 
     def _refuse_if_closed(self) -> None:
         if self.is_closed:
             raise ClosedError("the reranker is closed; make a new one (unload() only frees)")
+
+    def _passes(self, error: RerankError) -> bool:
+        return self.options.on_error == "passthrough" and not error.is_permanent
+
+    @contextmanager
+    def _asking(self, scorer: Scorer, *passing: type[BaseException]) -> Iterator[None]:
+        """Translate what the backend raises; it keeps nothing of a call that a close overtakes.
+
+        Args:
+            scorer: The backend, for messages.
+            *passing: What is not translated, besides what ends a program.
+
+        Raises:
+            ClosedError: The reranker is closed.
+            RerankError: Of the backend.
+        """
+        self._refuse_if_closed()
+        try:
+            yield
+        except BaseException as error:
+            if isinstance(error, (RerankError, KeyboardInterrupt, SystemExit, *passing)):
+                raise
+            raise ScoringError(
+                f"{type(scorer).__name__} failed: {type(error).__name__}: {error}"
+            ) from error
+        finally:
+            if self.is_closed and self.custom_scorer is not None:
+                self.unload()
+
+    def _split(
+        self, requests: Sequence[ScoreRequest]
+    ) -> tuple[list[dict[str, Scored]], dict[int, ScoreRequest]]:
+        """Return what the cache knows of each request, and by index what is left to ask."""
+        known: list[dict[str, Scored]] = []
+        missing: dict[int, ScoreRequest] = {}
+        for index, request in enumerate(requests):
+            texts = list(dict.fromkeys(request.documents))
+            found: dict[str, Scored] = {}
+            if self._cache is not None:
+                cached = {text: self._cache.get(self._key(request, text)) for text in texts}
+                found = {text: scored for text, scored in cached.items() if scored is not None}
+                texts = [text for text in texts if text not in found]
+            known.append(found)
+            if texts:
+                missing[index] = ScoreRequest(request.query, request.instruction, texts)
+        return known, missing
+
+    def _join(
+        self,
+        requests: Sequence[ScoreRequest],
+        known: list[dict[str, Scored]],
+        missing: dict[int, ScoreRequest],
+        answers: Sequence[Sequence[Scored]],
+    ) -> list[list[Scored]]:
+        """Return the answers in input order, each distinct document's as often as it was given."""
+        for (index, request), answer in zip(missing.items(), answers, strict=True):
+            for document, scored in zip(request.documents, answer, strict=True):
+                known[index][document] = scored
+                if self._cache is not None:
+                    self._cache.put(self._key(request, document), scored)
+        return [
+            [found[document] for document in request.documents]
+            for request, found in zip(requests, known, strict=True)
+        ]
+
+    def _key(self, request: ScoreRequest, document: str) -> bytes:
+        options = self.options
+        return ScoreCache.key(
+            options.model, options.revision, request.instruction, request.query, document
+        )
+
+
+def _ranked(
+    requests: Sequence[ScoreRequest], answers: Sequence[Sequence[Scored]], ranking: RankingOptions
+) -> list[list[RankedDocument]]:
+    return [
+        ranked_documents(request.documents, scored, ranking)
+        for request, scored in zip(requests, answers, strict=True)
+    ]
+
+
+def _passed(
+    request: ScoreRequest, error: RerankError, ranking: RankingOptions
+) -> list[RankedDocument]:
+    logger.warning(
+        "reranking failed, passing %d documents through unscored: %s", len(request.documents), error
+    )
+    return passed_through(request.documents, error, ranking)
+
+
+async def _in_thread(call: Callable[[], None]) -> None:
+    """Run a call that blocks in a thread of its own, not in the event loop's shared ones."""
+    thread = ThreadPoolExecutor(1, thread_name_prefix="qwen3-rerank-close")
+    try:
+        await asyncio.wrap_future(thread.submit(call))
+    finally:
+        thread.shutdown(wait=False)

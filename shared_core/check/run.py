@@ -3,44 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from shared_core.check.report import CheckReport, Finding, Status
-from shared_core.check.scores import Logits, check_scores, measure_latency
+from shared_core.check.scores import check_scores, measure_latency
 from shared_core.errors import MissingDependencyError, RemoteError, RerankError, ScoringError
-from shared_core.scoring import PlacedScorer, ScoreRequest
+from shared_core.scoring import PlacedScorer
 
 if TYPE_CHECKING:
-    from shared_core.backend.running import Runner
+    from shared_core.reranker import Reranker
     from shared_core.scorers.remote.scorer import RemoteScorer
 
 
-def check(runner: Runner) -> CheckReport:
-    """Return a report on a runner's scores. Errors of the backend become findings.
+def check(reranker: Reranker) -> CheckReport:
+    """Return what is right and wrong with a reranker's scores. Never raises for what it looks for.
 
     A server is asked a few dozen short questions; a model is loaded.
 
     Raises:
         MissingDependencyError: What the backend needs is not installed.
     """
-    options = runner.options
+    options = reranker.options
     target = options.model + (f" at {options.base_url}" if options.base_url else "")
     findings: list[Finding] = []
     model = options.model
     latency: dict[int, float] = {}
 
     def logits(query: str, documents: Sequence[str], instruction: str) -> list[float]:
-        request = ScoreRequest(query, instruction, documents)
-        return [scored.logit for scored in runner.run([request])[0]]
+        found = reranker.judge(query, documents, instruction=instruction, long_documents="truncate")
+        return [one.logit for one in found]
 
     try:
         if options.is_remote:
-            found, served = _of_server(runner)
+            found, served = _of_server(reranker)
             findings += found
             model = served or model
         else:
-            findings += _of_model(runner, logits)
-        if not any(f.status == "unreachable" or f.name == "template" for f in findings):
+            findings += _of_model(reranker)
+        if not any(one.status == "unreachable" or one.name == "template" for one in findings):
             findings += check_scores(logits, model)
             latency = measure_latency(logits)
     except MissingDependencyError:
@@ -57,24 +57,24 @@ def _status_of(error: RerankError) -> Status:
     return "wrong" if isinstance(error, ScoringError) else "failed"
 
 
-def _of_server(runner: Runner) -> tuple[list[Finding], str | None]:
-    """Return the findings on the server and on the model that it really serves."""
+def _of_server(reranker: Reranker) -> tuple[list[Finding], str | None]:
+    """Return what the server is, and the model that it serves whatever one is asked for."""
     from shared_core.check.server import compare_with_exact_route, inspect_server
 
-    scorer: RemoteScorer = runner.scorer  # type: ignore[assignment]  # the options are remote
-    inspection = scorer.run(inspect_server(runner.options, scorer))
+    scorer = cast("RemoteScorer", reranker._runner.scorer)  # since the options are remote
+    inspection = scorer.run(inspect_server(reranker.options, scorer))
     if inspection.setup is None:
         return inspection.findings, None
-    exactness = compare_with_exact_route(runner.options, scorer, inspection.setup)
+    exactness = compare_with_exact_route(reranker.options, scorer, inspection.setup)
     served = inspection.setup.facts.models
-    only = served[0] if len(served) == 1 and runner.options.model not in served else None
+    only = served[0] if len(served) == 1 and reranker.options.model not in served else None
     return inspection.findings + scorer.run(exactness), only
 
 
-def _of_model(runner: Runner, logits: Logits) -> list[Finding]:
-    """Load the model by scoring with it, and describe it."""
-    logits("warm up", ["warm up"], "warm up")
-    options, scorer = runner.options, runner.scorer
+def _of_model(reranker: Reranker) -> list[Finding]:
+    """Load the model by scoring with it, and say what it is."""
+    reranker.warm_up()
+    options, scorer = reranker.options, reranker._runner.scorer
     where = f"device {options.device or 'auto'}, dtype {options.dtype}"
     if isinstance(scorer, PlacedScorer):
         where = scorer.placement

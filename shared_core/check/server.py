@@ -47,7 +47,7 @@ class Inspection:
 async def inspect_server(options: RerankerOptions, scorer: RemoteScorer) -> Inspection:
     """Return the findings on a server's software, routes and prompt."""
     try:
-        setup = await scorer.prepared()
+        setup = await scorer.aload()
     except RemoteError as error:
         return Inspection([_unreachable(error)], None)
     except RerankError as error:

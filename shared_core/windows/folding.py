@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from shared_core.options.windows import Windows
 from shared_core.prompt.unwrapping import cut_in_front, unwrapped
-from shared_core.scoring import Scored, ScoreRequest
-from shared_core.windows.meters import Count, TokenMeter
+from shared_core.scoring import Scored, ScoreRequest, TokenMeter
+from shared_core.windows.meters import Count
 from shared_core.windows.sentences import Span
 from shared_core.windows.windows import split_windows
 from shared_core.worker import Job, run_here

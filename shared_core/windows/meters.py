@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from shared_core.errors import QueryTooLongError, RerankError, ScoringError
 from shared_core.options import RerankerOptions
 from shared_core.prompt import HEAD, SUFFIX, render_fields
 from shared_core.prompt.encodable import check_encodable
-from shared_core.scoring import Scorer, TokenCounter
+from shared_core.scoring import MeteringScorer, Scorer, TokenCounter, TokenMeter
 
 if TYPE_CHECKING:
     from shared_core.prompt.encoding import PairEncoder
@@ -23,22 +23,6 @@ _LETTERS_AND_BLANKS = re.compile(r"[A-Za-z\s]+")
 _DEAR = re.compile(r"[\u0900-\u0dff\u0e80-\u1fff]")
 _PART = 2**16  # characters
 _BEYOND_16_BITS = re.compile(r"[\U00010000-\U0010ffff]")
-
-
-class TokenMeter(Protocol):
-    """Protocol of a token counter."""
-
-    def check(self, instruction: str, query: str, documents: Sequence[str]) -> None:
-        """Raise if one of the texts cannot be tokenised."""
-        ...
-
-    def count(self, texts: Sequence[str]) -> Sequence[int]:
-        """Return the number of tokens of each text as a document."""
-        ...
-
-    def room(self, instruction: str, query: str) -> int:
-        """Return the number of document tokens that fit into a prompt."""
-        ...
 
 
 class EncoderMeter:
@@ -124,11 +108,9 @@ def _estimate(text: str) -> int:
 
 
 def make_meter(scorer: Scorer, options: RerankerOptions) -> TokenMeter:
-    """Return the token counter of a backend: its own meter, its own count, or the estimate."""
-    own = getattr(scorer, "token_meter", None)
-    if callable(own):
-        meter: TokenMeter = own()
-        return meter
+    """Return what measures for a backend: its own meter, its own count, else the estimate."""
+    if isinstance(scorer, MeteringScorer):
+        return scorer.token_meter()
     if isinstance(scorer, TokenCounter):
         return CountingMeter(_checked(scorer), options.max_length, checks=False)
     return CountingMeter(estimate_tokens, options.max_length, checks=False)

@@ -145,9 +145,9 @@ def _storm(make: Callable[[], Reranker], rounds: int) -> list[Any]:
         while any(thread.is_alive() for thread in threads):
             states.append(reranker.is_loaded)
             time.sleep(0.0005)
-        states += [reranker.is_loaded, bool(getattr(reranker._runner._judge, "is_loaded", False))]
+        states += [reranker.is_loaded, bool(getattr(reranker._runner._scorer, "is_loaded", False))]
         raised += [state for state in states if state]
-        scorer = getattr(reranker._runner._judge, "scorer", None)
+        scorer = reranker._runner._scorer
         if getattr(scorer, "is_loaded", False):
             raised.append("the scorer is loaded")
     return raised

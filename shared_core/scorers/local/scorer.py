@@ -68,7 +68,7 @@ class TransformersScorer:
         loaded = self._loaded
         return self._worker.run(self._loading()) if loaded is None else loaded
 
-    async def prepared(self) -> LoadedModel:
+    async def aload(self) -> LoadedModel:
         """`load` without blocking the event loop."""
         loaded = self._loaded
         return await self._worker.arun(self._loading()) if loaded is None else loaded

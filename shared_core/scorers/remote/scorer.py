@@ -20,13 +20,8 @@ from shared_core.scorers.remote.loops import LoopThread
 from shared_core.scorers.remote.planning import Chunk, plan_chunks
 from shared_core.scorers.remote.reading import read_margins
 from shared_core.scorers.remote.setup import Setup, make_session, prepare
-from shared_core.scoring import Scored, ScoreRequest
-from shared_core.windows.meters import (
-    CountingMeter,
-    EncoderMeter,
-    TokenMeter,
-    estimate_tokens,
-)
+from shared_core.scoring import Scored, ScoreRequest, TokenMeter
+from shared_core.windows.meters import CountingMeter, EncoderMeter, estimate_tokens
 
 logger = logging.getLogger("qwen3_rerank")
 Result = TypeVar("Result")
@@ -92,7 +87,7 @@ class RemoteScorer:
             ServerUnreachableError, ServerStatusError, InvalidReplyError: A request failed; those
                 under way are cancelled.
         """
-        setup = await self.prepared()
+        setup = await self.aload()
         chunks = await self._planned(setup, requests)
         found: list[dict[int, Scored]] = [{} for _ in requests]
         total = sum(len(request.documents) for request in requests)
@@ -108,8 +103,12 @@ class RemoteScorer:
             for request, answers in zip(requests, found, strict=True)
         ]
 
-    async def prepared(self) -> Setup:
-        """Return the setup for the server, which is asked once per event loop."""
+    def load(self) -> Setup:
+        """`aload` for a thread without an event loop."""
+        return self._setup or self._thread.run(self.aload())
+
+    async def aload(self) -> Setup:
+        """Return how to speak to the server, asking it once per event loop at most."""
         if self._setup is not None:
             return self._setup
         loop = asyncio.get_running_loop()
@@ -125,9 +124,9 @@ class RemoteScorer:
     def token_meter(self) -> TokenMeter:
         """Return the token counter: the local tokenizer, else an estimate.
 
-        For threads without an event loop; on one, await `prepared` before.
+        For threads without an event loop; on one, await `aload` before.
         """
-        setup = self._setup or self.run(self.prepared())
+        setup = self.load()
         if setup.encoder is not None:
             return EncoderMeter(setup.encoder)
         return CountingMeter(estimate_tokens, setup.max_length, checks=True)

@@ -119,10 +119,26 @@ class VllmScorer:
         """Return what `score_many` does, from any event loop; cancelling it aborts its requests."""
         return await asyncio.wrap_future(self._submit(requests, show_progress))
 
-    def token_meter(self) -> EncoderMeter:
-        """Return the token counter, for any thread but the engine's."""
+    def load(self) -> LoadedEngine:
+        """Return the running engine, started if need be. From any thread but the engine's."""
         host = self._get_host()
-        return asyncio.run_coroutine_threadsafe(host.token_meter(), host.loop).result()
+        return asyncio.run_coroutine_threadsafe(host.load(), host.loop).result()
+
+    async def aload(self) -> LoadedEngine:
+        """`load` without blocking the event loop."""
+        host = self._get_host()
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(host.load(), host.loop))
+
+    def token_meter(self) -> EncoderMeter:
+        """Return what measures documents, from any thread but the engine's."""
+        return EncoderMeter(self.load().encoder)
+
+    def reset_prefix_cache(self) -> None:
+        """Forget the prefixes that were computed, as benchmarks of a cold start need."""
+        engine = self.load().engine
+        asyncio.run_coroutine_threadsafe(
+            engine.reset_prefix_cache(), self._get_host().loop
+        ).result()
 
     def unload(self) -> None:
         """End the engine, after the calls in progress; the next call starts another."""
@@ -220,11 +236,11 @@ class _Host:
         finally:
             self._leave()
 
-    async def token_meter(self) -> EncoderMeter:
-        """See `VllmScorer.token_meter`."""
+    async def load(self) -> LoadedEngine:
+        """See `VllmScorer.load`."""
         loaded = await self._enter()
         self._leave()
-        return EncoderMeter(loaded.encoder)
+        return loaded
 
     async def unload(self) -> None:
         """End the engine once no call uses it; calls that come meanwhile wait for the next one."""

@@ -31,7 +31,7 @@ class Gate:
     def score_many(
         self, requests: Sequence[ScoreRequest], *, show_progress: bool = False
     ) -> list[list[Scored]]:
-        if requests[0].query != "warm-up":
+        if requests[0].query != "What is the capital of China?":
             self.batches.append([(one.query, len(one.documents)) for one in requests])
             assert self.open.wait(20)
         if any("poison" in one.query for one in requests):
