@@ -21,7 +21,7 @@ from qwen3_rerank.service.metrics import Metrics
 from shared_core.errors import ClosedError
 from shared_core.scoring import Scored, ScoreRequest
 
-Score = Callable[[Sequence[ScoreRequest]], Awaitable[list[list[Scored]]]]
+Score = Callable[[Sequence[ScoreRequest]], Awaitable[Sequence[Sequence[Scored]]]]
 
 # Tokens of the fixed parts of the prompt before and after the document (prompt.py), about.
 _HEAD_TOKENS, _SUFFIX_TOKENS = 60, 10

@@ -179,7 +179,7 @@ def test_a_query_that_cannot_be_scored_is_named_and_never_counted(tmp_path: Path
         evaluate(Reranker(scorer=Refusing()), data, out=tmp_path)
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 1
     passing = Reranker(scorer=Refusing(), on_error="passthrough")
-    with pytest.raises(ScoringError, match="q2 was passed through unscored"):
+    with pytest.raises(ScoringError, match="query q2: Refusing failed: RuntimeError: no"):
         evaluate(passing, data)
 
 
