@@ -11,9 +11,10 @@ from qwen3_rerank.batch.rows import Pair, pairs_of
 from qwen3_rerank.batch.source import Source
 from qwen3_rerank.batch.tokens import encoder_of
 from shared_core.errors import RerankError
-from shared_core.inputs import make_request
+from shared_core.options import resolve_instruction
 from shared_core.prompt.unwrapping import unwrapped
 from shared_core.reranker import Reranker
+from shared_core.scoring import ScoreRequest
 
 PAIRS = 512
 _BLOCKS = 16
@@ -93,7 +94,8 @@ def _tokens_per_pair(reranker: Reranker, pairs: Sequence[Pair]) -> float | None:
     counts = []
     for pair in pairs:
         try:
-            request = unwrapped(make_request(pair.query, [pair.document], None, configured))
+            instruction = resolve_instruction(None, configured, pair.query)
+            request = unwrapped(ScoreRequest(pair.query, instruction, [pair.document]))
             group = encoder.encode(request.instruction, request.query, request.documents)
         except ValueError:  # a query that is too long, say; it will be in the error file
             continue
