@@ -87,7 +87,7 @@ test: $(BIN)/.dev
 	@log=$$(mktemp); status=0; \
 	trap 'kill $$main $$beside 2>/dev/null; rm -f "$$log"' EXIT; trap 'exit 143' INT TERM; \
 	$(SUBMAKE) -k lint $(if $(ROOMY),test-rest) >"$$log" 2>&1 & beside=$$!; \
-	$(TEST_ENV) $(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/with_vllm & main=$$!; \
+	$(TEST_ENV) $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --ignore tests/with_vllm & main=$$!; \
 	wait $$main || status=1; main=; \
 	wait $$beside || status=1; beside=; cat "$$log"; \
 	$(if $(ROOMY),,$(SUBMAKE) test-rest || status=1;) \

@@ -21,6 +21,21 @@ from shared_core import Reranker
 
 BUNDLED = Path(__file__).parent.parent / "shared_core" / "tiny"
 pytest_plugins = ["support.leftovers"]
+# What takes longest comes first, so that the workers end together.
+LONGEST = (
+    *("test_batch_ray.py", "test_bench_run.py", "test_set_up.py", "test_wheel.py"),
+    *("test_evaluation_process.py", "test_batch_cli.py", "test_cli_rank.py", "test_examples.py"),
+    *("test_docs_commands.py", "test_page_browser.py", "test_page_prefix.py", "test_fork.py"),
+    *("test_batch_restart.py", "test_batch_memory.py", "test_service_process.py"),
+    *("test_service_memory.py", "test_memory_after_loading.py", "test_out_of_memory.py"),
+    *("test_scores.py", "test_cli_check.py", "test_cli_rank_windows.py", "test_imports.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files in order; with `--no-loadscope-reorder`, workers that share them keep it."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+from support.prepared_command import end_prepared
 from support.watchdog import RUN, processes_of, start_watchdog
 
 PATIENCE = 10.0  # seconds that processes have to end after they were told to
@@ -49,6 +50,7 @@ def no_process_is_left() -> Iterator[None]:
     """Fail where processes that this worker's tests started are still there at the end."""
     name = os.environ[RUN] = f"{os.environ[RUN]}-{os.getpid()}-"
     yield
+    end_prepared()
     deadline = time.monotonic() + PATIENCE
     while (left := running(name)) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.checkpoints import BUNDLED, write_checkpoint
+from support.prepared_command import run_command
 from transformers import AutoTokenizer
 
 from shared_core.prompt import DEFAULT_INSTRUCTION, render_prompt
@@ -19,11 +20,7 @@ SECRET = "sk-do-not-print-me"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from qwen3_rerank.cli import main; main()", *arguments]
-    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment, timeout=120
-    )
+    return run_command(*arguments, environment={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"})
 
 
 def test_a_model_that_scores_rightly_exits_with_0_and_prints_a_table() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.prepared_command import run_command
 
 from shared_core import Reranker
 
@@ -39,18 +40,7 @@ def run(
     *arguments: str, given: str | bytes = b"", cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     raw = given.encode() if isinstance(given, str) else given
-    done = subprocess.run(
-        [*COMMAND, *TINY, *arguments],
-        input=raw,
-        capture_output=True,
-        check=False,
-        env=ENVIRONMENT,
-        timeout=300,
-        cwd=cwd,
-    )
-    return subprocess.CompletedProcess(
-        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
-    )
+    return run_command("rank", *TINY, *arguments, given=raw, cwd=cwd, environment=ENVIRONMENT)
 
 
 def lines(text: str) -> list[Any]:
@@ -76,7 +66,6 @@ def test_arguments_files_and_standard_input_give_one_result_per_line(
     done = run(QUERY, *DOCUMENTS)
     assert lines(done.stdout) == ranking
     assert done.returncode == 0
-    assert "%|" not in done.stderr, "no progress bars where nobody watches"
     text = "\n\n".join(DOCUMENTS)
     (tmp_path / "some.txt").write_text(text + "\n", "utf-8")
     (tmp_path / "query.txt").write_text(QUERY + "\n", "utf-8")
@@ -85,6 +74,13 @@ def test_arguments_files_and_standard_input_give_one_result_per_line(
     assert lines(done.stdout) == ranking
     assert lines(run("--query", QUERY, DOCUMENTS[0], "-f", "-", given="\n".join(DOCUMENTS[1:]))
                  .stdout) == ranking  # fmt: skip
+
+
+def test_there_are_no_progress_bars_where_nobody_watches() -> None:
+    with start(QUERY, *DOCUMENTS, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        printed, said = process.communicate(timeout=120)
+    assert len(lines(printed.decode())) == len(DOCUMENTS)
+    assert b"%|" not in said
 
 
 def test_objects_and_tables_come_out_as_they_came_in(tiny: Reranker, tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.prepared_command import run_command
 
 from shared_core import Reranker
 
@@ -18,20 +18,13 @@ FILLER = "Venus is hot, and its clouds are thick. " * 20
 LONG = f"{FILLER}Mars looks red. {FILLER}".strip()
 WINDOWS: dict[str, Any] = {"long_documents": "windows", "window_tokens": 64, "window_overlap": 8}
 FLAGS = ["--long-documents", "windows", "--window-tokens", "64", "--window-overlap", "8"]
-COMMAND = [sys.executable, "-c", "from qwen3_rerank.cli import main; main()", "rank"]
 TINY = ["--model", "tiny", "--device", "cpu", "--dtype", "float32"]
 
 
 def run(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *TINY, *arguments],
-        input=given,
-        capture_output=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"},
-        timeout=300,
-        encoding="utf-8",
-    )
+    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    arguments = ("rank", *TINY, *arguments)
+    return run_command(*arguments, given=given.encode(), environment=environment)
 
 
 def lines(done: subprocess.CompletedProcess[str]) -> list[Any]:

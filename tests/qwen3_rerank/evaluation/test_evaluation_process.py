@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.prepared_command import run_command
 from support.remote_oracle import Oracle
 from support.rerank_server import RerankServer
 from support.served_vllm import VllmPooling
@@ -29,14 +30,7 @@ SECRET = "sk-do-not-print-me"
 
 
 def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=ENVIRONMENT | environment,
-        timeout=300,
-    )
+    return run_command("evaluate", *arguments, environment=ENVIRONMENT | environment)
 
 
 def lines_of(path: Path) -> list[Any]:
