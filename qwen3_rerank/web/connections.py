@@ -25,6 +25,8 @@ BACKLOG = 128
 OTHER_FILES = 128
 """Open files that are left for everything but connections."""
 
+_LENGTHS = {b"content-length", b"transfer-encoding"}
+
 # A client that takes less than this of its reply within the time for it has stopped to read.
 _LEAST_READ_BYTES = 2**16
 
@@ -102,6 +104,12 @@ class BoundedConnection(H11Protocol):
         super().data_received(data)
         if self.is_busy and not was_busy:
             self._has_begun, self.since = False, time.monotonic()
+
+    def handle_events(self) -> None:
+        """Read on; a request that gives its length in two ways is the last one (RFC 9112, 6.1)."""
+        super().handle_events()
+        if self.is_busy and {name for name, _ in self.cycle.scope["headers"]} >= _LENGTHS:
+            self.cycle.keep_alive = False
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or begin it if it came already."""

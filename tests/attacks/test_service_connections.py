@@ -156,6 +156,19 @@ def test_who_waits_longest_makes_room(few: Process) -> None:
         assert [guest.recv(65536).startswith(b"HTTP/1.1 200") for guest in guests] == [True] * 5
 
 
+def test_a_request_with_two_lengths_is_the_last_of_its_connection(few: Process) -> None:
+    """A proxy that reads the other one takes what follows for a request of somebody else."""
+    second = b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for before, answers in ((b"", 1), (second, 2)):
+        with connect(few) as connection:
+            two = HEAD + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+            connection.sendall(before + two + second)
+            reply = b""
+            while received := connection.recv(65536):
+                reply += received
+        assert reply.count(b"HTTP/1.1 ") == answers
+
+
 def test_a_connection_that_waits_is_kept(process: Process) -> None:
     """One between two requests is not closed for the time of a head."""
     with httpx.Client(base_url=process.url, timeout=20) as client:
