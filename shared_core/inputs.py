@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from shared_core.options import Instruction, resolve_instruction
 from shared_core.scoring import ScoreRequest
@@ -17,7 +18,7 @@ def make_request(
     """Return a request with the unchanged texts and the effective instruction.
 
     Raises:
-        TypeError: Something is not a string, or ``documents`` is one.
+        TypeError: Something is not a string, or ``documents`` is one, a mapping or a set.
         ValueError: The query is blank, or it or the instruction resembles the model's prompt.
     """
     if not isinstance(query, str):
@@ -26,6 +27,11 @@ def make_request(
         raise ValueError(f"query is blank ({query!r}): there is nothing to judge against")
     if isinstance(documents, (str, bytes)):
         raise TypeError("documents must be a list of strings, got one string; wrap it in []")
+    if isinstance(documents, (Mapping, AbstractSet)):
+        raise TypeError(
+            f"documents must be a list of strings, got a {type(documents).__name__}, whose texts "
+            "have no place that a score could name; pass list(...) of them"
+        )
     documents = list(documents)
     for index, document in enumerate(documents):
         if not isinstance(document, str):

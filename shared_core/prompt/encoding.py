@@ -10,11 +10,11 @@ flagged special, and would still become control ids.)
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from tokenizers import Encoding, Tokenizer
+from tokenizers import AddedToken, Encoding, Tokenizer
 
 from shared_core.errors import QueryTooLongError, UnsupportedModelError
 from shared_core.prompt import HEAD, NO, SUFFIX, YES, render_fields
@@ -28,6 +28,11 @@ _LEAST_PIECE = 4096
 # Characters that are tokenised at once, unless one document has more: what the tokenizer makes of
 # them is some ten times as large.
 _BATCH_CHARACTERS = 2**19
+# What Qwen's tokenizer takes for a word; others differ in digits, newlines or white space.
+_WORDS = (
+    *("It", "'s", " ", " re", "-read", ":", " ", "2", "0", "2", "4", "\r\n\n", " the", " ﬁrst"),
+    *(" Ünit", "-第", "1", "2", "章", " !\n"),
+)
 _BOUNDARY_PROBES = ("", " ", "word", "  two spaces", "\nnewline", "(punctuation)", "7", "\u0301x")
 
 
@@ -64,7 +69,7 @@ class PairEncoder:
 
     Raises:
         UnsupportedModelError: "yes" or "no" is not one token; control tokens are missing; or the
-            tokenizer would encode the prompt differently in pieces than whole.
+            tokenizer reads text otherwise than Qwen's, or differently in pieces than whole.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
@@ -83,8 +88,9 @@ class PairEncoder:
         self.control_tokens: tuple[str, ...] = tuple(control_tokens.values())
         self.suffix_ids: list[int] = template.encode(SUFFIX, add_special_tokens=False).ids
         self._head_ids: list[int] = template.encode(HEAD, add_special_tokens=False).ids
-        self._check_control_tokens(control_tokens.values())
+        self._check_control_tokens({token.content: token for token in added.values()})
         self._check_boundary()
+        self._check_words()
 
     def single_token_id(self, word: str) -> int:
         """Return the id of a word that must be exactly one ordinary token.
@@ -178,13 +184,19 @@ class PairEncoder:
         texts = [f" {document}" for document in documents]
         return self._text.encode_batch_fast(texts, add_special_tokens=False)
 
-    def _check_control_tokens(self, control_tokens: Collection[str]) -> None:
+    def _check_control_tokens(self, control_tokens: Mapping[str, AddedToken]) -> None:
         """Raise unless the literals' control tokens are known here and impossible in user text."""
         for literal in ("<|im_start|>", "<|im_end|>", "<think>", "</think>"):
             if literal not in control_tokens:
                 raise UnsupportedModelError(
                     f"the tokenizer has no control token {literal}: the Qwen3-Reranker prompt "
                     "cannot be written with it. Is this the tokenizer of a Qwen3-Reranker?"
+                )
+            token = control_tokens[literal]
+            if token.lstrip or token.rstrip or token.single_word:
+                raise UnsupportedModelError(
+                    f"the tokenizer takes more or less than {literal} for this control token "
+                    "(lstrip, rstrip or single_word in tokenizer.json); Qwen's takes it alone"
                 )
         for literal in control_tokens:
             ids = self._text.encode(literal, add_special_tokens=False).ids
@@ -205,6 +217,20 @@ class PairEncoder:
                     "the tokenizer joins the fixed part of the prompt with the document "
                     f"{document!r}; a Qwen tokenizer does not. Is this a Qwen3-Reranker?"
                 )
+
+    def _check_words(self) -> None:
+        """Raise if letters are not read as they are, or not in the words of Qwen's tokenizer."""
+        text = "".join(_WORDS)
+        read = self._pieces.text(self._text.encode(text, add_special_tokens=False).ids)
+        divider = self._text.pre_tokenizer
+        spans = [] if divider is None else [span for _, span in divider.pre_tokenize_str(text)]
+        words = [text[slice(*span)] for span in spans]
+        if read != text or words != list(_WORDS):
+            raise UnsupportedModelError(
+                f"the tokenizer reads {text!r} as {read!r}, in the words {words}; Qwen's keeps "
+                f"every letter and takes {list(_WORDS)} (normalizer and pre_tokenizer in "
+                "tokenizer.json). Is this the tokenizer of a Qwen3-Reranker?"
+            )
 
 
 def _batches(texts: Sequence[str], longest: int) -> Iterator[list[str]]:

@@ -67,7 +67,8 @@ class PieceEncoder:
         size = piece
         while start < len(text):
             stop = _safe_cut(text, start + size)
-            rest += unicodedata.normalize("NFC", text[start:stop])
+            # Not by unicodedata, whose time grows with the square of a run of unlike marks.
+            rest += self._tokenizer.normalizer.normalize_str(text[start:stop])
             start = stop
             if start >= len(text):
                 break

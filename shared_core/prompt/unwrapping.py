@@ -20,7 +20,7 @@ from typing import NamedTuple
 from shared_core.prompt import HEAD
 from shared_core.scoring import ScoreRequest
 
-_TASK_LABEL = re.compile(r"<Instruct>:[ \t]*")
+_TASK_LABEL = re.compile(r"(?:<Instruct>|Instruct):[ \t]*")  # the latter is Qwen3-Embedding's
 _DOCUMENT_LABEL = "<Document>: "
 _WRAPPED = re.compile(
     rf"(?:{re.escape(HEAD)})?<Instruct>: (?P<instruction>.*?)\n\n?<Query>: (?P<query>.*?)\n{{0,2}}",
@@ -30,11 +30,12 @@ _SUFFIX = re.compile(
     r"(?:<\|im_end\|>\n){1,2}<\|im_start\|>assistant\n<think>\n\n</think>\n{0,3}\Z"
 )
 _LONGEST_SUFFIX = 100
-# What only a prompt has: its first or last turn, a field's label at the beginning of a line, or the
-# sentence of the system message.
+# What only a prompt has: its first or last turn, a field's label at the beginning of a line, the
+# sentence of the system message, or the wrapping of a query for Qwen3-Embedding.
 _SIGN = re.compile(
     r"\A\s*<\|im_start\|>\s*(?:system|user)\b"
     r"|^[ \t]*<(?:Instruct|Query|Document)>[ \t]*[:：]"
+    r"|\A\s*Instruct:[^\n]*\n\s*Query:"
     r"|<\|im_start\|>\s*assistant\s*(?:<think>\s*(?:</think>\s*)?)?\Z"
     r"|Judge whether the Document meets the requirements based on the Query and the Instruct",
     re.MULTILINE | re.IGNORECASE,

@@ -108,6 +108,8 @@ def test_the_callers_list_is_not_changed(reranker: Reranker) -> None:
         ("", ["a"], ValueError, "query is blank"),
         (" \n", ["a"], ValueError, "query is blank"),
         ("q", "a document", TypeError, "wrap it in"),
+        ("q", {"id": "a document"}, TypeError, "got a dict"),
+        ("q", {"a document"}, TypeError, "got a set"),
         ("q", ["a", None], TypeError, "document 1 is NoneType"),
         ("q", [{"text": "a"}], TypeError, "document 0 is dict"),
     ],

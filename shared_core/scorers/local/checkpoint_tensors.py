@@ -178,7 +178,8 @@ def check_tensors(
         reads_quantised: Whether what computes scales quantised linear layers itself.
 
     Raises:
-        UnsupportedModelError: Names tensors that are missing, unread, or of another shape or dtype.
+        UnsupportedModelError: Names tensors that are missing, unread, or of another shape or dtype,
+            or a head that tells "yes" from "no" by nothing.
     """
     expected = read_shapes(config, is_causal=is_causal)
     found = tensors.headers
@@ -208,6 +209,15 @@ def check_tensors(
             raise UnsupportedModelError(
                 f"{name!r} has {tensor} of shape {header.shape}, its config.json says {shape}: "
                 "they are of different models"
+            )
+    if is_causal and not reads_quantised:
+        head = HEAD if HEAD in expected else EMBEDDING
+        yes, no = tensors.rows(head, answer_ids)
+        if torch.equal(yes, no):
+            raise UnsupportedModelError(
+                f'{name!r} has the same numbers for "yes" as for "no" in {head}, so every score '
+                "would be 0.5: its head was not saved, or never loaded by what saved it. Download "
+                "it again."
             )
 
 

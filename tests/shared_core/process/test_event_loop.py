@@ -23,6 +23,7 @@ KINDS = {
     "rule": "=" * LENGTH,
     "chinese": "的一是在不了有和人这中大为上个国" * (LENGTH // 16),
     "emoji": "😀🎉" * (LENGTH // 4),
+    "marks out of order": "\u0300\u0323" * (LENGTH // 8),
     "words": "Mars is the red planet. " * (LENGTH // 24),
 }
 

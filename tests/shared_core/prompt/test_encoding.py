@@ -199,3 +199,33 @@ def test_a_tokenizer_that_joins_prompt_and_document_is_refused(small_tokenizer: 
 
     with pytest.raises(UnsupportedModelError, match="joins the fixed part"):
         PairEncoder(changed(small_tokenizer, strip), max_length=8192)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"normalizer": {"type": "Lowercase"}},
+        {"normalizer": {"type": "NFKC"}},
+        {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False}},
+        {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False}},
+        {"pre_tokenizer": None},
+    ],
+    ids=["lowercase", "nfkc", "words of GPT-2", "a space in front", "no words"],
+)
+def test_a_tokenizer_that_reads_text_otherwise_is_refused(
+    small_tokenizer: Any, part: dict[str, Any]
+) -> None:
+    with pytest.raises(UnsupportedModelError, match="Is this the tokenizer of a Qwen3-Reranker"):
+        PairEncoder(changed(small_tokenizer, lambda whole: whole.update(part)), max_length=8192)
+
+
+@pytest.mark.parametrize("flag", ["lstrip", "rstrip", "single_word"])
+def test_a_control_token_that_takes_its_neighbours_is_refused(
+    small_tokenizer: Any, flag: str
+) -> None:
+    def widen(specification: dict[str, Any]) -> None:
+        for token in specification["added_tokens"]:
+            token[flag] = True
+
+    with pytest.raises(UnsupportedModelError, match="for this control token"):
+        PairEncoder(changed(small_tokenizer, widen), max_length=8192)

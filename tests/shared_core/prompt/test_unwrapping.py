@@ -145,6 +145,7 @@ RESEMBLING = {
     "twice": f"{HEAD}<Instruct>: {TASK}\n<Query>: {HEAD}<Instruct>: {TASK}\n<Query>: {QUERY}\n\n",
     "suffix": f"{QUERY}{SUFFIX}",
     "blank": f"{HEAD}<Instruct>: {TASK}\n<Query>:  \n",
+    "of the embedding model": f"Instruct: {TASK}\nQuery:{QUERY}",
 }
 
 
@@ -215,3 +216,4 @@ def test_whatever_is_wrapped_comes_out_again(
     )
     assert unwrapped(request) == ScoreRequest(query, task, documents)
     assert plain_instruction(f"<Instruct>: {task}") == task
+    assert plain_instruction(f"Instruct: {task}") == task
