@@ -118,6 +118,14 @@ def test_another_shape_than_the_configs_is_refused(tmp_path: Path, checkpoint: P
     assert "(64, 64)" in refusal(folder)
 
 
+def test_a_head_that_says_yes_as_it_says_no_is_refused(tmp_path: Path, checkpoint: Path) -> None:
+    """An untied head that was never loaded is saved as zeros: every score would be 0.5."""
+    folder = with_weights(
+        tmp_path, checkpoint, lambda w: w.update({name: 0 * weight for name, weight in w.items()})
+    )
+    assert "every score would be 0.5" in refusal(folder)
+
+
 def test_a_head_beside_tied_embeddings_must_be_theirs(tmp_path: Path, checkpoint: Path) -> None:
     def with_head(factor: float) -> Path:
         return with_weights(
