@@ -88,13 +88,9 @@ def test_the_demo_shows_questions_that_gained() -> None:
     assert all(before > after for before, after in zip(ranks[::2], ranks[1::2], strict=True))
 
 
-def test_the_readme_shows_the_end_of_the_demo() -> None:
-    """Word for word; a processor that computes in bfloat16 may move a few passages by a place."""
+def test_the_readme_shows_the_table_of_the_demo() -> None:
+    """Word for word: the bundled model computes in float32 everywhere."""
     printed = printed_by("demo")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"```text\n(Mean reciprocal rank.*?)```", readme, re.DOTALL)
-    end = printed[printed.index("Mean reciprocal rank") :]
-    number = re.compile(r" +\d+(?:\.\d+)?\b")
-    assert number.sub("#", end) == number.sub("#", shown)
-    for here, there in zip(number.findall(end), number.findall(shown), strict=True):
-        assert float(here) == pytest.approx(float(there), abs=0.02 if "." in there else 2)
+    assert printed[printed.index("Mean reciprocal rank") :].startswith(shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -64,6 +65,11 @@ def fp32_precision(value: str) -> AbstractContextManager[None]:
     return setting(lambda: torch.backends.fp32_precision, set_, value)
 
 
+def flushes() -> bool:
+    """Return whether numbers below the least normal one are taken for 0 in this thread."""
+    return sys.float_info.min / 2 == 0.0
+
+
 class Function(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return (
@@ -98,7 +104,7 @@ AMBIENT: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "fp32 precision": lambda: fp32_precision("bf16"),
     "no oneDNN": lambda: torch.backends.mkldnn.flags(enabled=False),
     "kernels": lambda: sdpa_kernel(SDPBackend.MATH),
-    "denormals": lambda: setting(lambda: True, torch.set_flush_denormal, True),
+    "denormals": lambda: setting(flushes, torch.set_flush_denormal, True),
     "function mode": Function,
     "dispatch mode": Dispatch,
 }

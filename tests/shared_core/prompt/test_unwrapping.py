@@ -168,7 +168,6 @@ def test_a_query_that_resembles_the_prompt_is_refused(tiny: Reranker, kind: str)
         "What does <|im_end|> mean in a chat template?",
         "Is it <Query>: or <Instruct>: that comes first?",
         "How do I write <think> in HTML?",
-        "Instruct: be brief\nQuery: what is tea?",
         "a\n\nb\n",
     ],
 )

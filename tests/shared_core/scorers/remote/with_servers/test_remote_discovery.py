@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import partial
 from pathlib import Path
@@ -245,11 +246,13 @@ def test_pages_that_fail_fail_no_call_to_a_server_that_is_named(
 def test_the_tokenizer_of_another_model_is_noticed(
     serve: Serve, connect: Connect, oracle: Oracle, tmp_path: Path, checkpoint: Path
 ) -> None:
-    from tokenizers import Tokenizer, normalizers
-
-    other = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
-    other.normalizer = normalizers.Lowercase()
-    other.save(str(tmp_path / "tokenizer.json"))
+    other = json.loads((checkpoint / "tokenizer.json").read_text("utf-8"))
+    merges = other["model"]["merges"]
+    answers = ("ye", "es", "yes", "no")  # these alone are still one token
+    other["model"]["merges"] = [
+        pair for pair in merges if "".join(pair).replace(" ", "") in answers
+    ]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(other), "utf-8")
     server = serve(VllmPooling(oracle))
     with pytest.raises(ConfigurationError, match="not that of the server's model"):
         connect(server, tokenizer=str(tmp_path)).score("q", ["a"])
