@@ -36,8 +36,8 @@ help:
 	@echo "make test-real [MODEL=…]                    golden scores of the real 0.6B (needs its weights)"
 	@echo "make lint | format | clean"
 	@echo
-	@echo "On Linux, torch comes with gigabytes of CUDA. For the CPU's build, begin the first command with"
-	@echo "PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu"
+	@echo "On Linux, torch comes with gigabytes of CUDA. For the CPU's build, set PIP_EXTRA_INDEX_URL for the"
+	@echo "first command to the index that PyTorch's installation page names for the compute platform CPU."
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
