@@ -37,7 +37,6 @@ class About:
         is_secret: Whether its value must never be shown.
         backends: The backends that it concerns; empty is all of them.
         flag: Its name on command lines, if it is another one; a list is given one flag each.
-        from_environment: Whether the service reads ``QWEN3_RERANK_<NAME>``.
     """
 
     group: Group
@@ -45,7 +44,6 @@ class About:
     is_secret: bool = False
     backends: tuple[str, ...] = ()
     flag: str | None = None
-    from_environment: bool = True
 
     def __call__(self, schema: dict[str, Any]) -> None:
         """Leave the JSON schema of the field as it is; pydantic offers it to be changed."""

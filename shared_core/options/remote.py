@@ -54,14 +54,14 @@ class RemoteOptions(BaseModel):
         None,
         "The key for that server; better given by the environment, QWEN3_RERANK_API_KEY or the "
         "vendor's own variable.",
-        About("Server", is_secret=True, backends=REMOTE, from_environment=False),
+        About("Server", is_secret=True, backends=REMOTE),
         exclude=True,
         repr=False,
     )
     headers: dict[str, SecretStr] = option(
         dict,
         "More HTTP headers.",
-        About("Server", is_secret=True, backends=REMOTE, flag="header", from_environment=False),
+        About("Server", is_secret=True, backends=REMOTE, flag="header"),
         exclude=True,
         repr=False,
     )
