@@ -21,10 +21,10 @@ class Qwen3Rerank(RerankerComponent):
     never on the event loop or its default executor.
 
     Args:
-        model, backend, instruction, device, dtype, max_length, max_batch_tokens, threads, revision,
-            cache_dir, local_files_only, hub, engine_args, quantize, cache_size, show_progress: As
-            for `shared_core.Reranker`. The instruction may also be a `PromptTemplate` that contains
-            ``{query_str}``.
+        model, backend, instruction, device, dtype, max_length, max_batch_tokens, threads,
+            unload_after, revision, cache_dir, local_files_only, hub, engine_args, quantize,
+            cache_size, show_progress: As for `shared_core.Reranker`. The instruction may also be a
+            `PromptTemplate` that contains ``{query_str}``.
         base_url, dialect, template, tokenizer, timeout, connect_timeout, total_timeout,
             max_retries, max_concurrency, requests_per_second: A server instead of a model in this
             process, as for `shared_core.Reranker`; docs/servers.md has a line for each. A dialect

@@ -67,6 +67,8 @@ class Reranker:
         threads: CPU threads of one forward; ``None`` is as many as pay for the model's size, within
             torch's own setting and the CPUs that this process may use. Your own use of torch keeps
             its setting.
+        unload_after: Seconds without a call after which a local model's memory is given back to the
+            system; the next call loads it again. ``None`` keeps it.
         revision: The hub revision, a tag or a commit.
         cache_dir: Where the hub's files are kept; ``None`` is the hub library's default.
         local_files_only: Never ask the network.
@@ -121,6 +123,7 @@ class Reranker:
         max_length: int = 8192,
         max_batch_tokens: int | None = None,
         threads: int | None = None,
+        unload_after: float | None = None,
         revision: str | None = None,
         cache_dir: str | None = None,
         local_files_only: bool = False,
@@ -158,6 +161,7 @@ class Reranker:
             max_length=max_length,
             max_batch_tokens=max_batch_tokens,
             threads=threads,
+            unload_after=unload_after,
             revision=revision,
             cache_dir=cache_dir,
             local_files_only=local_files_only,

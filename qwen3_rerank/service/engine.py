@@ -61,6 +61,7 @@ class Service:
         self.version = software_version()
         self.model = settings.model_name
         self.metrics = Metrics(self.version, self.model)
+        self.metrics.loaded.set_function(lambda: self.reranker.is_loaded)
         self.state: State = "loading"
         self.reason = ""
         self.on_failure: Callable[[], None] | None = None

@@ -42,6 +42,11 @@ class Metrics:
         )
         info.labels(version, model).set(1)
         self.ready = Gauge("qwen3_rerank_ready", "1 when it takes requests.", registry=registry)
+        self.loaded = Gauge(
+            "qwen3_rerank_model_loaded",
+            "1 while a local model is in memory; it may be freed while ready (unload_after).",
+            registry=registry,
+        )
         self.requests = Counter(
             "qwen3_rerank_requests",
             "HTTP requests by outcome; 499 is a client that hung up.",

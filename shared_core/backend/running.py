@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from shared_core.backend.answers import checked_answers, scored_of
+from shared_core.backend.idle import IdleClock
 from shared_core.backend.score_cache import ScoreCache
 from shared_core.errors import ClosedError, ForkedProcessError, RerankError, ScoringError
 from shared_core.forking import ForkGuard
@@ -58,6 +59,9 @@ class Runner:
         self._making = ForkGuard()
         self._worker = Worker("qwen3-rerank")
         self._splitter = Worker("qwen3-rerank-split")
+        self._idle = IdleClock(
+            None if options.is_remote else options.unload_after, self._unload_idle
+        )
         self.is_closed = False
 
     @property
@@ -137,8 +141,9 @@ class Runner:
             return await self._worker.arun(self._judging(requests, windows))
         self._check_texts(requests)
         if windows is not None:
-            plan = await self.aplan(requests, windows)
-            return plan.fold(await self.ajudge(plan.requests))
+            with self._idle.used():
+                plan = await self.aplan(requests, windows)
+                return plan.fold(await self.ajudge(plan.requests))
         requests = [unwrapped(request) for request in requests]
         known, missing = self._split(requests)
         answers: list[list[Scored]] = []
@@ -159,8 +164,9 @@ class Runner:
         scorer = self.scorer
         self._check_texts(requests)
         if windows is not None:
-            plan = yield from planning(requests, windows, make_meter(scorer, self.options))
-            return plan.fold((yield from self._judging(plan.requests, None)))
+            with self._idle.used():
+                plan = yield from planning(requests, windows, make_meter(scorer, self.options))
+                return plan.fold((yield from self._judging(plan.requests, None)))
         requests = [unwrapped(request) for request in requests]
         known, missing = self._split(requests)
         answers: list[list[Scored]] = []
@@ -200,7 +206,8 @@ class Runner:
             meter = make_meter(scorer, self.options)
             return (yield from planning(requests, windows, meter, most=most))
 
-        return await self._splitter.arun(planned())
+        with self._idle.used():
+            return await self._splitter.arun(planned())
 
     def load(self) -> None:
         """Have the backend load its model, or ask its server, if it can do so before a call."""
@@ -225,6 +232,14 @@ class Runner:
         if self._cache is not None:
             self._cache.clear()
 
+    def _unload_idle(self) -> None:
+        """Free the model alone: the cache is small, and answers without it."""
+        if self.is_loaded and isinstance(self._scorer, UnloadingScorer):
+            self._scorer.unload()
+            logger.info(
+                "%s is unloaded: not used for %g s", self.options.model, self.options.unload_after
+            )
+
     async def aunload(self) -> None:
         """`unload` without blocking the event loop."""
         await _in_thread(self.unload)
@@ -236,6 +251,7 @@ class Runner:
         unloaded, and not closed.
         """
         self.is_closed = True
+        self._idle.stop()
         self._worker.close()
         self._splitter.close()
         with self._making.held():
@@ -285,7 +301,8 @@ class Runner:
         """
         self._refuse_if_closed()
         try:
-            yield
+            with self._idle.used():
+                yield
         except BaseException as error:
             if isinstance(error, (RerankError, KeyboardInterrupt, SystemExit, *passing)):
                 raise

@@ -120,6 +120,14 @@ class RerankerOptions(WindowOptions, RemoteOptions):
         About("Computing", backends=("transformers",)),
         ge=1,
     )
+    unload_after: float | None = option(
+        None,
+        "Seconds without a call after which a local model's memory is given back; the next call "
+        "loads it again. Never by default.",
+        About("Computing", backends=LOCAL),
+        gt=0,
+        allow_inf_nan=False,
+    )
     engine_args: dict[str, Any] = option(
         dict,
         "Arguments of vLLM's engine, such as {'tensor_parallel_size': 2}.",

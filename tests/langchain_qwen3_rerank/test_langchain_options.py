@@ -67,6 +67,7 @@ def test_every_option_reaches_the_reranker(tmp_path: Path) -> None:
         "max_length": 99,
         "max_batch_tokens": 77,
         "threads": 3,
+        "unload_after": 600.0,
         "revision": "main",
         "cache_dir": str(tmp_path),
         "local_files_only": True,

@@ -39,6 +39,7 @@ OPTIONS: dict[str, Any] = {
     "max_length": 500,
     "max_batch_tokens": 4000,
     "threads": 3,
+    "unload_after": 600.0,
     "revision": "main",
     "cache_dir": "somewhere",
     "local_files_only": True,

@@ -16,6 +16,7 @@ from shared_core.prompt import render_fields
 from shared_core.prompt.encodable import check_encodable
 from shared_core.prompt.encoding import EncodedGroup, PairEncoder
 from shared_core.scorers.local.loading import LoadedModel, load_model
+from shared_core.scorers.local.memory import give_back
 from shared_core.scorers.local.packing import Pack, build_pack, plan_packs
 from shared_core.scorers.local.process_settings import computed, own_settings
 from shared_core.scorers.local.threads import choose_threads, computing_with
@@ -183,9 +184,11 @@ class TransformersScorer:
     def _free(self) -> None:
         loaded, self._loaded = self._loaded, None
         self._max_batch_tokens = self._options.max_batch_tokens
-        if loaded is not None and loaded.device.type == "cuda":
+        if loaded is not None:
+            device = loaded.device
             del loaded
-            torch.cuda.empty_cache()
+            _empty_cache(device)
+            give_back()
 
     def _running_packs(
         self, loaded: LoadedModel, groups: Sequence[EncodedGroup], show_progress: bool
@@ -246,10 +249,7 @@ class TransformersScorer:
     def _halve_budget(self, loaded: LoadedModel, pack_tokens: int) -> int:
         """Return half of the budget that did not fit; later packs use it too."""
         budget = self._max_batch_tokens = max(1, pack_tokens // 2)
-        if loaded.device.type == "cuda":
-            torch.cuda.empty_cache()
-        elif loaded.device.type == "mps":
-            torch.mps.empty_cache()
+        _empty_cache(loaded.device)
         logger.warning(
             "out of memory on %s with %d tokens in a pack: halved, and max_batch_tokens=%d from "
             "now on",
@@ -278,6 +278,14 @@ def _is_in_bad_fork(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda._is_in_bad_fork()
     return device.type == "mps" and torch.mps._is_in_bad_fork()
+
+
+def _empty_cache(device: torch.device) -> None:
+    """Give torch's unused memory of a device back."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
 
 
 def _placement(loaded: LoadedModel) -> str:

@@ -6,10 +6,12 @@ import json
 import logging
 import re
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from support.services import Run
 
 from qwen3_rerank.page import is_installed
 from shared_core import Reranker
@@ -256,6 +258,19 @@ def test_metrics_count(client: httpx.Client) -> None:
     assert value("qwen3_rerank_queue_requests") == 0
     client.get("/no/such/route")
     assert 'route="/no' not in client.get("/metrics").text
+
+
+def test_it_is_ready_without_its_model_in_memory(checkpoint: Path, run: Run) -> None:
+    """As after `unload_after`; the metrics tell, and the next request loads it."""
+    reranker = Reranker(str(checkpoint), dtype="float32", device="cpu")
+    with httpx.Client(base_url=run(reranker).url, timeout=30) as client:
+        assert "qwen3_rerank_model_loaded 1.0" in client.get("/metrics").text
+        reranker.unload()
+        assert "qwen3_rerank_model_loaded 0.0" in client.get("/metrics").text
+        assert client.get("/health/ready").json()["status"] == "ready"
+        assert post(client, "/rerank", query=QUERY, documents=["one"])["results"]
+        assert "qwen3_rerank_model_loaded 1.0" in client.get("/metrics").text
+    reranker.close()
 
 
 def test_the_audit_log_counts(client: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
