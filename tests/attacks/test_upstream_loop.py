@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import json
+import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.checkpoints import BUNDLED
+from support.loop_work import tokenizer_calls_on_the_loop
 from support.upstreams import Request, Upstream, reply
 from tokenizers import Tokenizer
 
 from shared_core import Reranker
+from shared_core.scorers.remote.dialects.base import Batch, Parsed
+from shared_core.scorers.remote.dialects.vllm import VllmClassify
 from shared_core.scorers.remote.tokenizing import read_tokenizer
 
-TICK = 0.005  # seconds between two looks at the clock
+LARGEST = 10_000  # token ids of a request, or bytes of a reply, that the loop may take itself
 
 
 @pytest.fixture(scope="session")
@@ -36,30 +41,27 @@ def classify(request: Request) -> None:
     request.send(reply(b'{"data": [%s]}' % rows) if is_known else reply(b"{}", status="404 No"))
 
 
-async def longest_gap(work: Awaitable[Any]) -> float:
-    """Return the longest time without a turn of the loop, in seconds.
+class Watched(VllmClassify):
+    """A dialect that notes what it does on the loop's thread, and how large that is."""
 
-    By the clock or by this process's own work, whichever is less: other processes take time of the
-    clock, and the server, which is in this process, takes time of its work.
-    """
-    task = asyncio.ensure_future(work)
-    longest, last = 0.0, (time.perf_counter(), time.process_time())
-    while not task.done():
-        await asyncio.sleep(TICK)
-        now = (time.perf_counter(), time.process_time())
-        longest, last = max(longest, min(now[0] - last[0], now[1] - last[1])), now
-    await task
-    return longest
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = threading.get_ident()
+        self.n_calls = 0
+        self.sizes_on_loop: list[int] = []
 
+    def note(self, size: int) -> None:
+        self.n_calls += 1
+        if threading.get_ident() == self.loop:
+            self.sizes_on_loop.append(size)
 
-def gap(upstream: Upstream, tokenizer: Path, work: Callable[[Reranker], Awaitable[Any]]) -> float:
-    async def run() -> float:
-        options = {"dialect": "vllm-classify", "template": "prompt", "timeout": 60.0}
-        async with upstream.client(tokenizer=tokenizer, **options) as reranker:
-            await reranker.ascore("q", ["the tokenizer is read, and the server is known"])
-            return await longest_gap(work(reranker))
+    def build(self, batch: Batch) -> dict[str, Any]:
+        self.note(len(batch.prefix) + sum(map(len, batch.rests)))
+        return super().build(batch)
 
-    return asyncio.run(run())
+    def parse(self, reply: Any, batch: Batch) -> Parsed:
+        self.note(len(json.dumps(reply)))
+        return super().parse(reply, batch)
 
 
 def test_a_tokenizer_read_in_steps_is_the_same(real_file: Path, checkpoint: Path) -> None:
@@ -85,6 +87,17 @@ def many_long(reranker: Reranker) -> Awaitable[Any]:
 def test_no_work_of_a_client_holds_its_loop(
     work: Callable[[Reranker], Awaitable[Any]], checkpoint: Path
 ) -> None:
-    """Tried up to three times, since a busy machine may take the whole process its turns."""
+    """Texts are encoded on a worker, and large requests and replies are made and read there."""
+    dialect = Watched()
+
+    async def run(upstream: Upstream) -> Counter[str]:
+        options = {"dialect": dialect, "template": "prompt", "timeout": 60.0}
+        async with upstream.client(tokenizer=checkpoint, **options) as reranker:
+            await reranker.ascore("q", ["the tokenizer is read, and the server is known"])
+            return await tokenizer_calls_on_the_loop(lambda: work(reranker))
+
     with Upstream(classify) as upstream:
-        assert any(gap(upstream, checkpoint, work) < 0.5 for _ in range(3))
+        assert not asyncio.run(run(upstream))
+        n_requests = sum(request.method == "POST" for request in upstream.seen)
+    assert dialect.n_calls >= 2 * n_requests > 2
+    assert max(dialect.sizes_on_loop) <= LARGEST
