@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 
 import pytest
 from support.upstreams import Request, Upstream, ranking, reply
 
-from shared_core import InvalidReplyError, RerankError, ServerStatusError, ServerUnreachableError
+from shared_core import InvalidReplyError, ServerStatusError, ServerUnreachableError
 
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -41,25 +40,22 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_what_never_ends_is_given_up_and_blocks_no_loop(name: str) -> None:
-    async def run(upstream: Upstream) -> tuple[RerankError, float]:
-        reranker = upstream.client(timeout=3.0, max_retries=0)
-        call = asyncio.ensure_future(reranker.ascore("q", ["a"]))
-        longest, last = 0.0, time.perf_counter()
-        while not call.done():
-            await asyncio.sleep(0.005)
-            now = time.perf_counter()
-            longest, last = max(longest, now - last), now
-        await reranker.aclose()
+def test_what_never_ends_is_given_up(name: str) -> None:
+    async def run(upstream: Upstream) -> int:
+        """Return the number of turns that the loop had meanwhile."""
+        n_turns = 0
+        async with upstream.client(timeout=3.0, max_retries=0) as reranker:
+            call = asyncio.ensure_future(reranker.ascore("q", ["a"]))
+            while not call.done():
+                await asyncio.sleep(0)
+                n_turns += 1
         error = call.exception()
-        assert isinstance(error, RerankError)
-        return error, longest
+        assert isinstance(error, (InvalidReplyError, ServerUnreachableError, ServerStatusError))
+        assert len(str(error)) < 2000
+        return n_turns
 
     with Upstream(ENDLESS[name]) as upstream:
-        error, longest = asyncio.run(run(upstream))
-    assert isinstance(error, (InvalidReplyError, ServerUnreachableError, ServerStatusError))
-    assert len(str(error)) < 2000
-    assert longest < 0.5
+        assert asyncio.run(run(upstream)) > 10
 
 
 @pytest.mark.parametrize("status", ["301 M", "302 F", "303 S", "307 T", "308 P"])

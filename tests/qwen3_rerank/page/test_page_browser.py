@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,9 +47,7 @@ def url() -> Iterator[str]:
             assert process.stdout is not None
             yield process.stdout.readline().strip()
             process.send_signal(signal.SIGTERM)
-            began = time.monotonic()
-            process.wait(30)
-            assert time.monotonic() - began < 20
+            process.wait(60)
         finally:
             process.kill()
 

@@ -291,10 +291,8 @@ def test_the_reply_to_a_large_body_is_read_by_its_sender(client: httpx.Client) -
 
 
 def test_a_slow_body(guarded: Running) -> None:
-    started = time.monotonic()
     reply = raw(guarded, HEAD + b"Content-Length: 100\r\n\r\n{", pause=0.1)
     assert b" 408 " in reply.splitlines()[0]
-    assert time.monotonic() - started < 8
 
 
 def test_half_a_body_and_gone(guarded: Running, client: httpx.Client) -> None:
