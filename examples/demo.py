@@ -1,70 +1,87 @@
 """What a reranker changes, on real text: ``make demo``.
 
 Retrieves 20 passages for each question with a local embedding, through LangChain's and LlamaIndex's
-own classes, reranks them, and prints the order before and after for the questions that gained most,
-then the gains and the losses of all. The bundled model is for wiring:
-``make demo MODEL=Qwen/Qwen3-Reranker-0.6B`` shows the real one.
+own classes, and reranks them. Shown are the questions that gained most, before and after, then the
+gains and the losses of all. ``make demo MODEL=Qwen/Qwen3-Reranker-0.6B`` shows the real model.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterable
 
-import huggingface_hub.utils
-import transformers
 from corpus import Question, load_passages, load_questions
-from langchain_store import make_store
-from llama_index_store import make_index
-from rank_bm25 import BM25Okapi
 
-from langchain_qwen3_rerank import Qwen3Rerank as LangChainRerank
-from llama_index_qwen3_rerank import Qwen3Rerank as LlamaIndexRerank
 from shared_core import Reranker
 
 CANDIDATES = 20
 LANGUAGES = {"English": "en", "中文": "zh"}
-SHOWN = (("LangChain", "en"), ("LlamaIndex", "en"), ("LangChain", "zh"))
+SHOWN = ("en", "en", "zh")
+COLUMN = 46  # letters of a list of passages; a Chinese character takes the room of two
 Ranking = list[tuple[str, float]]
+Rankings = dict[str, Ranking]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="tiny", help="a hub name, a folder, or tiny")
     model = parser.parse_args().model
-
-    # A checkpoint is read in a moment: no bar for that, only for a download.
-    transformers.utils.logging.disable_progress_bar()
-    huggingface_hub.utils.enable_progress_bars()
     questions = [question for question in load_questions() if not question.cross_lingual]
-    print(f"Reranking {CANDIDATES} passages for each of {len(questions)} questions with {model}")
+    print(f"{len(questions)} questions: {CANDIDATES} passages retrieved by a small embedding,")
+    print(f"and reranked with {model}, in LangChain and in LlamaIndex.", flush=True)
+
     # The two frameworks ask for the same pairs: with a cache, each is scored once.
     with Reranker(model, cache_size=10_000) as reranker:
-        pipelines = {
-            "LangChain": langchain_pipeline(reranker),
-            "LlamaIndex": llama_index_pipeline(reranker),
-        }
-        rankings = {
-            name: {question.id: run(question.text) for question in questions}
-            for name, run in pipelines.items()
-        }
-    print("\nShown are the questions whose right passage (→) gained most reciprocal rank, two")
-    print("English, one Chinese. The gains and the losses of all are counted at the end.")
-    left = list(questions)
-    for name, language in SHOWN:
-        among = [question for question in left if question.language == language]
-        question = max(among, key=lambda q: gain(q, *rankings[name][q.id]))
-        left.remove(question)
-        show(name, question, *rankings[name][question.id])
-    report(questions, rankings)
-    count(questions, rankings)
+        load(reranker)
+        before, after = run("LangChain", langchain_pipeline(reranker), questions)
+        _, in_llama_index = run("LlamaIndex", llama_index_pipeline(reranker), questions)
+
+    print("\nBefore and after (→ is the passage that answers): the questions that gained most.")
+    for question in most_gained(questions, before, after):
+        show(question, before[question.id], after[question.id])
+    rows = {
+        "BM25 over all passages": bm25_rankings(questions),
+        "embedding": before,
+        "embedding + reranker": after,
+    }
+    report(questions, rows, before)
+    alike = sum(order(after[q.id]) == order(in_llama_index[q.id]) for q in questions)
+    print(f"LangChain and LlamaIndex: the same order for {alike} of {len(questions)} questions.")
+
+
+# The frameworks and the model's libraries take seconds to import: first something is printed.
+def load(reranker: Reranker) -> None:
+    """Load the model; a bar is shown for a download, and none for reading the checkpoint."""
+    import huggingface_hub.utils
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    huggingface_hub.utils.enable_progress_bars()
+    reranker.load()
+
+
+def run(
+    name: str, pipeline: Callable[[str], tuple[Ranking, Ranking]], questions: list[Question]
+) -> tuple[Rankings, Rankings]:
+    """Return the rankings before and after reranking, by question; a bar shows how far it is."""
+    from tqdm import tqdm
+
+    before, after = {}, {}
+    for question in tqdm(questions, desc=name, unit="question", leave=False, disable=None):
+        before[question.id], after[question.id] = pipeline(question.text)
+    return before, after
 
 
 def langchain_pipeline(reranker: Reranker) -> Callable[[str], tuple[Ranking, Ranking]]:
     """Return a function from a question to the passages before and after reranking."""
+    from langchain_store import make_store
+
+    from langchain_qwen3_rerank import Qwen3Rerank
+
     store = make_store()
-    compressor = LangChainRerank(reranker=reranker, top_k=None)
+    compressor = Qwen3Rerank(reranker=reranker, top_k=None)
 
     def run(question: str) -> tuple[Ranking, Ranking]:
         found = store.similarity_search_with_score(question, k=CANDIDATES)
@@ -78,8 +95,12 @@ def langchain_pipeline(reranker: Reranker) -> Callable[[str], tuple[Ranking, Ran
 
 def llama_index_pipeline(reranker: Reranker) -> Callable[[str], tuple[Ranking, Ranking]]:
     """The same through LlamaIndex."""
+    from llama_index_store import make_index
+
+    from llama_index_qwen3_rerank import Qwen3Rerank
+
     retriever = make_index().as_retriever(similarity_top_k=CANDIDATES)
-    postprocessor = LlamaIndexRerank(reranker=reranker, top_k=None)
+    postprocessor = Qwen3Rerank(reranker=reranker, top_k=None)
 
     def run(question: str) -> tuple[Ranking, Ranking]:
         found = retriever.retrieve(question)
@@ -92,69 +113,78 @@ def llama_index_pipeline(reranker: Reranker) -> Callable[[str], tuple[Ranking, R
     return run
 
 
+def most_gained(questions: list[Question], before: Rankings, after: Rankings) -> Iterable[Question]:
+    """Yield the questions whose right passage gained most reciprocal rank, by language."""
+    left = list(questions)
+    for language in SHOWN:
+        among = [question for question in left if question.language == language]
+        question = max(among, key=lambda q: gain(q, before[q.id], after[q.id]))
+        left.remove(question)
+        yield question
+
+
 def gain(question: Question, before: Ranking, after: Ranking) -> float:
     """Return by how much the right passage's reciprocal rank grew, from −1 to 1."""
     return reciprocal_rank(question, after) - reciprocal_rank(question, before)
 
 
-def show(name: str, question: Question, before: Ranking, after: Ranking) -> None:
-    """Print the first four passages and the right one, with their ranks, before and after."""
+def show(question: Question, before: Ranking, after: Ranking) -> None:
+    """Print the first three passages and the right one, before and after, side by side."""
+    print(f"\n{question.text}")
+    left, right = (shown(question, ranking) for ranking in (before, after))
+    left += [""] * (len(right) - len(left))
+    for cells in zip(["  retrieved", *left], ["  reranked", *right, ""], strict=False):
+        print("".join(map(padded, cells)).rstrip())
+
+
+def shown(question: Question, ranking: Ranking) -> list[str]:
     titles = {passage.id: passage.title for passage in load_passages()}
-    print(f"\n{question.text}   ({name})")
-    for heading, ranking in (("retrieved", before), ("reranked", after)):
-        print(f"  {heading}")
-        for rank, (passage_id, score) in enumerate(ranking, 1):
-            is_right = passage_id == question.relevant
-            if rank <= 4 or is_right:
-                print(f"  {'→' if is_right else ' '} {rank:2}  {score:6.3f}  {titles[passage_id]}")
+    return [
+        f"{'→' if passage_id == question.relevant else ' '} {rank:2} {titles[passage_id]}"
+        for rank, passage_id in enumerate(order(ranking), 1)
+        if rank <= 3 or passage_id == question.relevant
+    ]
 
 
-def report(
-    questions: list[Question], rankings: dict[str, dict[str, tuple[Ranking, Ranking]]]
-) -> None:
-    """Print the mean reciprocal rank of the right passage, before and after, by language."""
-    print(
-        f"\nMean reciprocal rank of the right passage in {CANDIDATES}, {len(questions)} questions"
-    )
-    print(f"  {'':34}" + "".join(f"{language:>10}" for language in LANGUAGES))
-    rows = {"BM25 over all passages": bm25_rankings(questions)}
-    for name, by_question in rankings.items():
-        rows[f"{name}: embedding"] = {key: pair[0] for key, pair in by_question.items()}
-        rows[f"{name}: embedding + reranker"] = {key: pair[1] for key, pair in by_question.items()}
-    for label, by_question in rows.items():
-        values = [
-            mean([reciprocal_rank(q, by_question[q.id]) for q in questions if q.language == code])
-            for code in LANGUAGES.values()
-        ]
-        print(f"  {label:34}" + "".join(f"{value:10.3f}" for value in values))
+def padded(text: str, room: int = COLUMN) -> str:
+    """Return a text with spaces up to a width, or cut to it."""
+    kept, wide = "", 0
+    for character in text:
+        wide += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if wide > room - 2:
+            return f"{kept}… "
+        kept += character
+    return kept + " " * (room - wide)
 
 
-def count(
-    questions: list[Question], rankings: dict[str, dict[str, tuple[Ranking, Ranking]]]
-) -> None:
-    """Print for how many questions the right passage rose, stayed and fell, by language."""
-    headings = ("rose", "kept its place", "fell", "not retrieved")
-    print("\nQuestions by what became of the right passage")
-    print(f"  {'':22}" + "".join(f"{heading:>16}" for heading in headings))
-    for name, by_question in rankings.items():
-        for language, code in LANGUAGES.items():
-            asked = [question for question in questions if question.language == code]
-            found = [q for q in asked if reciprocal_rank(q, by_question[q.id][0])]
-            gains = [gain(question, *by_question[question.id]) for question in found]
-            rose, fell = sum(one > 0 for one in gains), sum(one < 0 for one in gains)
-            counts = (rose, len(gains) - rose - fell, fell, len(asked) - len(found))
-            print(f"  {f'{name}, {language}':22}" + "".join(f"{number:16}" for number in counts))
+def report(questions: list[Question], rows: dict[str, Rankings], before: Rankings) -> None:
+    """Print the mean reciprocal rank of the right passage, and how many questions rose and fell."""
+    print("\nMean reciprocal rank of the passage that answers; rose, fell: against the embedding")
+    asked = {name: [q for q in questions if q.language == code] for name, code in LANGUAGES.items()}
+    heads = [padded(f"{name} ({len(found)})", 15) + "rose  fell" for name, found in asked.items()]
+    print(f"{'':27}{'     '.join(heads)}")
+    for label, rankings in rows.items():
+        cells = f"  {label:25}"
+        for found in asked.values():
+            mean = sum(reciprocal_rank(q, rankings[q.id]) for q in found) / len(found)
+            gains = [gain(q, before[q.id], rankings[q.id]) for q in found]
+            rose, fell = sum(change > 0 for change in gains), sum(change < 0 for change in gains)
+            moved = "" if rankings is before else f"{rose:4}{fell:6}"
+            cells += f"{mean:<15.3f}{moved:15}"
+        print(cells.rstrip())
 
 
-def bm25_rankings(questions: list[Question]) -> dict[str, Ranking]:
+def bm25_rankings(questions: list[Question]) -> Rankings:
     """Return BM25's best passages, for comparison; Chinese by characters and pairs of them."""
+    from rank_bm25 import BM25Okapi
+
     passages = load_passages()
     index = BM25Okapi([tokens(passage.text) for passage in passages])
     rankings = {}
     for question in questions:
         scores = index.get_scores(tokens(question.text))
-        order = sorted(range(len(passages)), key=lambda i: -scores[i])[:CANDIDATES]
-        rankings[question.id] = [(passages[i].id, float(scores[i])) for i in order]
+        best = sorted(range(len(passages)), key=lambda i: -scores[i])[:CANDIDATES]
+        rankings[question.id] = [(passages[i].id, float(scores[i])) for i in best]
     return rankings
 
 
@@ -168,13 +198,13 @@ def tokens(text: str) -> list[str]:
     return found
 
 
+def order(ranking: Ranking) -> list[str]:
+    return [passage_id for passage_id, _ in ranking]
+
+
 def reciprocal_rank(question: Question, ranking: Ranking) -> float:
-    ids = [passage_id for passage_id, _ in ranking]
+    ids = order(ranking)
     return 1 / (ids.index(question.relevant) + 1) if question.relevant in ids else 0.0
-
-
-def mean(values: list[float]) -> float:
-    return sum(values) / len(values)
 
 
 if __name__ == "__main__":

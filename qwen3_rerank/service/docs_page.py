@@ -89,7 +89,8 @@ def _operation(path: str, method: str, operation: Mapping[str, Any], needs_key: 
     content = operation.get("requestBody", {}).get("content", {})
     schema = content.get("application/json", {}).get("schema")
     is_open = path in OPEN_PATHS
-    parts.append(f"<pre>{escape(_curl(path, method, needs_key and not is_open))}</pre>")
+    body = None if schema is None else _EXAMPLES.get(path) or _example(schema)
+    parts.append(f"<pre>{escape(_curl(path, body, needs_key and not is_open))}</pre>")
     if schema is not None:
         required = schema.get("required", [])
         rows = [
@@ -101,13 +102,26 @@ def _operation(path: str, method: str, operation: Mapping[str, Any], needs_key: 
     return "".join(parts)
 
 
-def _curl(path: str, method: str, needs_key: bool) -> str:
+def _curl(path: str, body: object, needs_key: bool) -> str:
     key = " -H 'Authorization: Bearer KEY'" if needs_key else ""
     head = f"curl http://localhost:8000{path}{key}"
-    if method == "get":
+    if body is None:
         return head
-    body = json.dumps(_EXAMPLES[path], ensure_ascii=False)
-    return f"{head} \\\n  -H 'Content-Type: application/json' -d '{body}'"
+    text = json.dumps(body, ensure_ascii=False)
+    return f"{head} \\\n  -H 'Content-Type: application/json' -d '{text}'"
+
+
+def _example(schema: Mapping[str, Any]) -> object:
+    """Return the least that fits a schema: what is required, filled in by type."""
+    kind = schema.get("type")
+    if kind == "object":
+        fields = schema.get("properties", {})
+        return {name: _example(fields.get(name, {})) for name in schema.get("required", [])}
+    if kind == "array":
+        return [_example(schema.get("items", {}))]
+    if "anyOf" in schema:
+        return _example(schema["anyOf"][0])
+    return {"integer": 1, "number": 0.5, "boolean": True}.get(str(kind), "…")
 
 
 def _type(field: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ import pytest
 from support.services import Run
 
 from qwen3_rerank.page import is_installed
+from qwen3_rerank.service.docs_page import docs_page
 from shared_core import Reranker
 from shared_core.ranking import sigmoid
 
@@ -215,6 +216,13 @@ def test_the_docs_need_nothing_from_elsewhere(client: httpx.Client) -> None:
         elif path != "/ui":  # the tests of the page ask for it
             assert client.get(path).status_code == 200
     assert sum(body is not None for body in asked.values()) == 7
+    # A route that has no example yet gets one that its schema takes.
+    document = client.get("/openapi.json").json()
+    document["paths"] = {"/new": document["paths"]["/rerank"]}
+    page = docs_page(document, needs_key=False, has_page=False)
+    example = re.search(r"/new .*?-d &#x27;(.*?)&#x27;", page, re.S)
+    assert example
+    assert post(client, "/rerank", **json.loads(unescape(example[1])))
 
 
 def test_the_root_leads_to_what_there_is(client: httpx.Client) -> None:
