@@ -23,12 +23,19 @@ from shared_core.options import (
     Quantize,
     RankingOptions,
     RerankerOptions,
-    ranking_of,
     resolve_instruction,
 )
-from shared_core.options.neighbours import did_you_mean
+from shared_core.options.calls import (
+    CallOptions,
+    RankCallOptions,
+    SplitOptions,
+    WindowCallOptions,
+    ranking_of,
+    refuse_unknown,
+    takes,
+)
 from shared_core.options.remote import TemplateOption
-from shared_core.options.windows import WINDOW_OPTIONS, LongDocuments, windows_of
+from shared_core.options.windows import LongDocuments, Windows, windows_of
 from shared_core.prompt.encodable import check_pairs
 from shared_core.ranking import sigmoid
 from shared_core.results import Judged, RankedDocument, judged
@@ -39,7 +46,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pydantic import SecretStr
-    from typing_extensions import Never, Self
+    from typing_extensions import Never, Self, Unpack
 
     from shared_core.check.report import CheckReport
 
@@ -150,41 +157,10 @@ class Reranker:
         on_error: OnError = "raise",
         **unknown: Never,
     ) -> None:
-        _refuse_unknown("Reranker", unknown)
+        given = locals()
+        refuse_unknown("Reranker", unknown)
         self._options = RerankerOptions(
-            model=model,
-            backend=backend,
-            instruction=instruction,
-            device=device,
-            dtype=dtype,
-            quantize=quantize,
-            max_length=max_length,
-            max_batch_tokens=max_batch_tokens,
-            threads=threads,
-            unload_after=unload_after,
-            revision=revision,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            hub=hub,
-            engine_args=dict(engine_args or {}),
-            base_url=base_url,
-            api_key=api_key,
-            dialect=dialect,
-            template=template,
-            tokenizer=tokenizer,
-            timeout=timeout,
-            connect_timeout=connect_timeout,
-            total_timeout=total_timeout,
-            max_retries=max_retries,
-            max_concurrency=max_concurrency,
-            requests_per_second=requests_per_second,
-            headers=dict(headers or {}),
-            long_documents=long_documents,
-            window_tokens=window_tokens,
-            window_overlap=window_overlap,
-            cache_size=cache_size,
-            show_progress=show_progress,
-            on_error=on_error,
+            **{name: given[name] for name in RerankerOptions.model_fields}
         )
         self._runner = Runner(self._options, scorer)
 
@@ -209,21 +185,9 @@ class Reranker:
         """Whether a local model is in memory."""
         return self._runner.is_loaded
 
+    @takes(RankCallOptions)
     def rerank(
-        self,
-        query: str,
-        documents: Iterable[str],
-        *,
-        top_k: int | None = None,
-        top_n: int | None = None,
-        instruction: Instruction | None = None,
-        score_threshold: float | None = None,
-        min_docs: int = 0,
-        return_window: bool = False,
-        long_documents: LongDocuments | None = None,
-        window_tokens: int | None = None,
-        window_overlap: int | None = None,
-        **unknown: Never,
+        self, query: str, documents: Iterable[str], **options: Unpack[RankCallOptions]
     ) -> list[RankedDocument]:
         """Return the documents that matter to the query, best first; ties keep the input order.
 
@@ -241,81 +205,69 @@ class Reranker:
             TypeError, ValueError: An argument is wrong; nothing was scored.
             RerankError: Scoring failed, unless ``on_error="passthrough"``.
         """
-        _refuse_unknown("rerank", unknown)
-        ranking = ranking_of(
-            top_k=top_k,
-            top_n=top_n,
-            score_threshold=score_threshold,
-            min_docs=min_docs,
-            return_window=return_window,
-        )
-        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
-        requests = [make_request(query, documents, instruction, self._options.instruction)]
-        return self._runner.rank(requests, ranking, windows)[0]
+        ranking, windows = self._checked("rerank", options)
+        return self._runner.rank([self._request(query, documents, options)], ranking, windows)[0]
 
+    @takes(RankCallOptions)
+    async def arerank(
+        self, query: str, documents: Iterable[str], **options: Unpack[RankCallOptions]
+    ) -> list[RankedDocument]:
+        """`rerank` without blocking the event loop."""
+        ranking, windows = self._checked("arerank", options)
+        requests = [self._request(query, documents, options)]
+        return (await self._runner.arank(requests, ranking, windows))[0]
+
+    @takes(RankCallOptions)
     def rerank_many(
         self,
         queries: Iterable[str],
         document_lists: Iterable[Iterable[str]],
-        *,
-        top_k: int | None = None,
-        top_n: int | None = None,
-        instruction: Instruction | None = None,
-        score_threshold: float | None = None,
-        min_docs: int = 0,
-        return_window: bool = False,
-        long_documents: LongDocuments | None = None,
-        window_tokens: int | None = None,
-        window_overlap: int | None = None,
-        **unknown: Never,
+        **options: Unpack[RankCallOptions],
     ) -> list[list[RankedDocument]]:
         """Return one ranking per query, as `rerank` would; queries share forwards.
 
         Args:
             queries: The queries.
             document_lists: The documents of each query, as many lists as queries.
-            top_k, top_n, instruction, score_threshold, min_docs, return_window, long_documents,
-                window_tokens, window_overlap: As for `rerank`, for every query.
+            **options: As for `rerank`, for every query.
         """
-        _refuse_unknown("rerank_many", unknown)
-        ranking = ranking_of(
-            top_k=top_k,
-            top_n=top_n,
-            score_threshold=score_threshold,
-            min_docs=min_docs,
-            return_window=return_window,
-        )
-        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
-        requests = make_requests(queries, document_lists, instruction, self._options.instruction)
-        return self._runner.rank(requests, ranking, windows)
+        ranking, windows = self._checked("rerank_many", options)
+        return self._runner.rank(self._requests(queries, document_lists, options), ranking, windows)
 
-    def score(
+    @takes(RankCallOptions)
+    async def arerank_many(
         self,
-        query: str,
-        documents: Iterable[str],
-        *,
-        instruction: Instruction | None = None,
-        long_documents: LongDocuments | None = None,
-        window_tokens: int | None = None,
-        window_overlap: int | None = None,
-        **unknown: Never,
+        queries: Iterable[str],
+        document_lists: Iterable[Iterable[str]],
+        **options: Unpack[RankCallOptions],
+    ) -> list[list[RankedDocument]]:
+        """`rerank_many` without blocking the event loop."""
+        ranking, windows = self._checked("arerank_many", options)
+        return await self._runner.arank(
+            self._requests(queries, document_lists, options), ranking, windows
+        )
+
+    @takes(CallOptions)
+    def score(
+        self, query: str, documents: Iterable[str], **options: Unpack[CallOptions]
     ) -> list[float]:
         """Return P(yes) of every document, in input order. Always raises on failure."""
-        _refuse_unknown("score", unknown)
-        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
-        request = make_request(query, documents, instruction, self._options.instruction)
-        return [sigmoid(one.logit) for one in self._runner.judge([request], windows)[0]]
+        _, windows = self._checked("score", options)
+        request = self._request(query, documents, options)
+        return [sigmoid(scored.logit) for scored in self._runner.judge([request], windows)[0]]
 
+    @takes(CallOptions)
+    async def ascore(
+        self, query: str, documents: Iterable[str], **options: Unpack[CallOptions]
+    ) -> list[float]:
+        """`score` without blocking the event loop."""
+        _, windows = self._checked("ascore", options)
+        (answer,) = await self._runner.ajudge([self._request(query, documents, options)], windows)
+        return [sigmoid(scored.logit) for scored in answer]
+
+    @takes(CallOptions)
     def judge(
-        self,
-        query: str,
-        documents: Iterable[str],
-        *,
-        instruction: Instruction | None = None,
-        long_documents: LongDocuments | None = None,
-        window_tokens: int | None = None,
-        window_overlap: int | None = None,
-        **unknown: Never,
+        self, query: str, documents: Iterable[str], **options: Unpack[CallOptions]
     ) -> list[Judged]:
         """Return one `Judged` per document, in input order. Always raises on failure.
 
@@ -329,40 +281,45 @@ class Reranker:
             TypeError, ValueError: An argument is wrong; nothing was scored.
             RerankError: Scoring failed, whatever ``on_error`` says.
         """
-        _refuse_unknown("judge", unknown)
-        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
-        request = make_request(query, documents, instruction, self._options.instruction)
-        return judged((self._runner.judge([request], windows))[0])
+        _, windows = self._checked("judge", options)
+        (answer,) = self._runner.judge([self._request(query, documents, options)], windows)
+        return judged(answer)
 
+    @takes(CallOptions)
+    async def ajudge(
+        self, query: str, documents: Iterable[str], **options: Unpack[CallOptions]
+    ) -> list[Judged]:
+        """`judge` without blocking the event loop."""
+        _, windows = self._checked("ajudge", options)
+        (answer,) = await self._runner.ajudge([self._request(query, documents, options)], windows)
+        return judged(answer)
+
+    @takes(WindowCallOptions)
     def judge_many(
-        self,
-        requests: Iterable[ScoreRequest],
-        *,
-        long_documents: LongDocuments | None = None,
-        window_tokens: int | None = None,
-        window_overlap: int | None = None,
-        **unknown: Never,
+        self, requests: Iterable[ScoreRequest], **options: Unpack[WindowCallOptions]
     ) -> list[list[Judged]]:
         """Return what `judge` does for each request; queries share forwards.
 
         Args:
             requests: Queries with their documents, each with an instruction of its own.
-            long_documents, window_tokens, window_overlap: As for `judge`, for every request.
+            **options: ``long_documents``, ``window_tokens`` and ``window_overlap``, as for `judge`.
         """
-        _refuse_unknown("judge_many", unknown)
-        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
+        _, windows = self._checked("judge_many", options)
         checked = checked_requests(requests, self._options.instruction)
-        return [judged(one) for one in self._runner.judge(checked, windows)]
+        return list(map(judged, self._runner.judge(checked, windows)))
 
+    @takes(WindowCallOptions)
+    async def ajudge_many(
+        self, requests: Iterable[ScoreRequest], **options: Unpack[WindowCallOptions]
+    ) -> list[list[Judged]]:
+        """`judge_many` without blocking the event loop."""
+        _, windows = self._checked("ajudge_many", options)
+        checked = checked_requests(requests, self._options.instruction)
+        return list(map(judged, await self._runner.ajudge(checked, windows)))
+
+    @takes(CallOptions)
     def score_pairs(
-        self,
-        pairs: Iterable[tuple[str, str]],
-        *,
-        instruction: Instruction | None = None,
-        long_documents: LongDocuments | None = None,
-        window_tokens: int | None = None,
-        window_overlap: int | None = None,
-        **unknown: Never,
+        self, pairs: Iterable[tuple[str, str]], **options: Unpack[CallOptions]
     ) -> list[Judged]:
         """Return one `Judged` per (query, document) pair, in input order.
 
@@ -370,146 +327,24 @@ class Reranker:
 
         Args:
             pairs: Queries, each with one document.
-            instruction, long_documents, window_tokens, window_overlap: As for `judge`, for every
-                pair.
+            **options: As for `judge`, for every pair.
         """
-        _refuse_unknown("score_pairs", unknown)
-        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
-        requests, places = self._of_pairs(pairs, instruction)
+        _, windows = self._checked("score_pairs", options)
+        requests, places = self._of_pairs(pairs, options)
         return _in_places(self._runner.judge(requests, windows), places)
 
-    async def arerank(
-        self,
-        query: str,
-        documents: Iterable[str],
-        *,
-        top_k: int | None = None,
-        top_n: int | None = None,
-        instruction: Instruction | None = None,
-        score_threshold: float | None = None,
-        min_docs: int = 0,
-        return_window: bool = False,
-        long_documents: LongDocuments | None = None,
-        window_tokens: int | None = None,
-        window_overlap: int | None = None,
-        **unknown: Never,
-    ) -> list[RankedDocument]:
-        """`rerank` without blocking the event loop."""
-        _refuse_unknown("arerank", unknown)
-        ranking = ranking_of(
-            top_k=top_k,
-            top_n=top_n,
-            score_threshold=score_threshold,
-            min_docs=min_docs,
-            return_window=return_window,
-        )
-        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
-        requests = [make_request(query, documents, instruction, self._options.instruction)]
-        return (await self._runner.arank(requests, ranking, windows))[0]
-
-    async def arerank_many(
-        self,
-        queries: Iterable[str],
-        document_lists: Iterable[Iterable[str]],
-        *,
-        top_k: int | None = None,
-        top_n: int | None = None,
-        instruction: Instruction | None = None,
-        score_threshold: float | None = None,
-        min_docs: int = 0,
-        return_window: bool = False,
-        long_documents: LongDocuments | None = None,
-        window_tokens: int | None = None,
-        window_overlap: int | None = None,
-        **unknown: Never,
-    ) -> list[list[RankedDocument]]:
-        """`rerank_many` without blocking the event loop."""
-        _refuse_unknown("arerank_many", unknown)
-        ranking = ranking_of(
-            top_k=top_k,
-            top_n=top_n,
-            score_threshold=score_threshold,
-            min_docs=min_docs,
-            return_window=return_window,
-        )
-        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
-        requests = make_requests(queries, document_lists, instruction, self._options.instruction)
-        return await self._runner.arank(requests, ranking, windows)
-
-    async def ascore(
-        self,
-        query: str,
-        documents: Iterable[str],
-        *,
-        instruction: Instruction | None = None,
-        long_documents: LongDocuments | None = None,
-        window_tokens: int | None = None,
-        window_overlap: int | None = None,
-        **unknown: Never,
-    ) -> list[float]:
-        """`score` without blocking the event loop."""
-        _refuse_unknown("ascore", unknown)
-        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
-        request = make_request(query, documents, instruction, self._options.instruction)
-        return [sigmoid(one.logit) for one in (await self._runner.ajudge([request], windows))[0]]
-
-    async def ajudge(
-        self,
-        query: str,
-        documents: Iterable[str],
-        *,
-        instruction: Instruction | None = None,
-        long_documents: LongDocuments | None = None,
-        window_tokens: int | None = None,
-        window_overlap: int | None = None,
-        **unknown: Never,
-    ) -> list[Judged]:
-        """`judge` without blocking the event loop."""
-        _refuse_unknown("ajudge", unknown)
-        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
-        request = make_request(query, documents, instruction, self._options.instruction)
-        return judged((await self._runner.ajudge([request], windows))[0])
-
-    async def ajudge_many(
-        self,
-        requests: Iterable[ScoreRequest],
-        *,
-        long_documents: LongDocuments | None = None,
-        window_tokens: int | None = None,
-        window_overlap: int | None = None,
-        **unknown: Never,
-    ) -> list[list[Judged]]:
-        """`judge_many` without blocking the event loop."""
-        _refuse_unknown("ajudge_many", unknown)
-        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
-        checked = checked_requests(requests, self._options.instruction)
-        return [judged(one) for one in await self._runner.ajudge(checked, windows)]
-
+    @takes(CallOptions)
     async def ascore_pairs(
-        self,
-        pairs: Iterable[tuple[str, str]],
-        *,
-        instruction: Instruction | None = None,
-        long_documents: LongDocuments | None = None,
-        window_tokens: int | None = None,
-        window_overlap: int | None = None,
-        **unknown: Never,
+        self, pairs: Iterable[tuple[str, str]], **options: Unpack[CallOptions]
     ) -> list[Judged]:
         """`score_pairs` without blocking the event loop."""
-        _refuse_unknown("ascore_pairs", unknown)
-        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
-        requests, places = self._of_pairs(pairs, instruction)
+        _, windows = self._checked("ascore_pairs", options)
+        requests, places = self._of_pairs(pairs, options)
         return _in_places(await self._runner.ajudge(requests, windows), places)
 
+    @takes(SplitOptions)
     async def asplit(
-        self,
-        requests: Iterable[ScoreRequest],
-        *,
-        most: int | None = None,
-        long_documents: LongDocuments | None = None,
-        window_tokens: int | None = None,
-        window_overlap: int | None = None,
-        **unknown: Never,
+        self, requests: Iterable[ScoreRequest], **options: Unpack[SplitOptions]
     ) -> WindowPlan:
         """Return the requests with their long documents split into windows, without scoring them.
 
@@ -525,12 +360,11 @@ class Reranker:
             TooManyWindowsError: There are more than ``most``.
             RerankError: The texts cannot be tokenised, or the backend cannot be used.
         """
-        _refuse_unknown("asplit", unknown)
-        windows = windows_of(self._options, long_documents, window_tokens, window_overlap)
+        _, windows = self._checked("asplit", options)
         checked = checked_requests(requests, self._options.instruction)
         if windows is None:
-            return WindowPlan(checked, [[None] * len(one.documents) for one in checked])
-        return await self._runner.aplan(checked, windows, most=most)
+            return WindowPlan(checked, [[None] * len(request.documents) for request in checked])
+        return await self._runner.aplan(checked, windows, most=options.get("most"))
 
     def check(self) -> CheckReport:
         """Return whether the scores can be trusted, and what is wrong if they cannot.
@@ -586,21 +420,39 @@ class Reranker:
         """`close` without blocking the event loop."""
         await self._runner.aclose()
 
+    def _checked(
+        self, verb: str, options: Mapping[str, Any]
+    ) -> tuple[RankingOptions, Windows | None]:
+        """Return what a call's options say of its ranking, and of its long documents."""
+        refuse_unknown(verb, options)
+        return ranking_of(options), windows_of(self._options, options)
+
+    def _request(
+        self, query: str, documents: Iterable[str], options: Mapping[str, Any]
+    ) -> ScoreRequest:
+        instruction = options.get("instruction")
+        return make_request(query, documents, instruction, self._options.instruction)
+
+    def _requests(
+        self,
+        queries: Iterable[str],
+        document_lists: Iterable[Iterable[str]],
+        options: Mapping[str, Any],
+    ) -> list[ScoreRequest]:
+        instruction = options.get("instruction")
+        return make_requests(queries, document_lists, instruction, self._options.instruction)
+
     def _of_pairs(
-        self, pairs: Iterable[tuple[str, str]], instruction: Instruction | None
+        self, pairs: Iterable[tuple[str, str]], options: Mapping[str, Any]
     ) -> tuple[list[ScoreRequest], list[list[int]]]:
         """Return one request per query, and the places of its pairs."""
         checked = checked_pairs(pairs)
         if self.custom_scorer is None:
             check_pairs(checked)
         groups = grouped(checked)
-        requests = make_requests(
-            [query for query, _ in groups],
-            [[checked[place][1] for place in places] for _, places in groups],
-            instruction,
-            self._options.instruction,
-        )
-        return requests, [places for _, places in groups]
+        queries = [query for query, _ in groups]
+        lists = [[checked[place][1] for place in places] for _, places in groups]
+        return self._requests(queries, lists, options), [places for _, places in groups]
 
     def _warm_up_request(self, instruction: Instruction | None) -> ScoreRequest:
         query, passage = "What is the capital of China?", "Beijing is the capital of China. "
@@ -652,32 +504,3 @@ def _in_places(answers: Sequence[Sequence[Scored]], places: Sequence[list[int]])
         for place, one in zip(group, judged(answer), strict=True)
     }
     return [found[place] for place in range(len(found))]
-
-
-_CALL_OPTIONS = WINDOW_OPTIONS | {"instruction"}
-_RANK_OPTIONS = _CALL_OPTIONS | {*RankingOptions.model_fields, "top_n"}
-_OPTIONS = {
-    "Reranker": frozenset(RerankerOptions.model_fields) | {"scorer"},
-    **dict.fromkeys(("score", "ascore", "judge", "ajudge"), _CALL_OPTIONS),
-    **dict.fromkeys(("score_pairs", "ascore_pairs"), _CALL_OPTIONS),
-    **dict.fromkeys(("judge_many", "ajudge_many"), WINDOW_OPTIONS),
-    "asplit": WINDOW_OPTIONS | {"most"},
-}
-
-
-def _refuse_unknown(owner: str, unknown: Mapping[str, object]) -> None:
-    """Raise for keyword arguments that the owner does not have.
-
-    Raises:
-        TypeError: Says who has it, or what was probably meant.
-    """
-    for name in unknown:
-        if owner != "Reranker" and name in _OPTIONS["Reranker"]:
-            hint = " It belongs to the model: give it to Reranker(...)."
-        elif name in _RANK_OPTIONS:
-            hint = f" It belongs to each call: rerank(query, documents, {name}=...)."
-        else:
-            near = _OPTIONS["Reranker"] | _RANK_OPTIONS
-            hint = did_you_mean(name, sorted(_OPTIONS.get(owner, _RANK_OPTIONS)))
-            hint = hint or did_you_mean(name, sorted(near))
-        raise TypeError(f"{owner}() has no option {name!r}.{hint}")

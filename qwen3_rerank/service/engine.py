@@ -274,7 +274,8 @@ class Service:
     ) -> list[RankedDocument]:
         """Return what `Reranker.rerank` does, through the queue. Raises `RefusedError`."""
         ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold)
-        windows = windows_of(self.settings, long_documents, window_tokens)
+        given = {"long_documents": long_documents, "window_tokens": window_tokens}
+        windows = windows_of(self.settings, given)
         async with self.accept():
             (scored,) = await self.score([self.request(query, documents, instruction)], windows)
         return ranked_documents(documents, scored, ranking)

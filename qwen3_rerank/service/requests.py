@@ -16,7 +16,13 @@ from pydantic import (
 )
 
 from shared_core.options import RankingOptions
-from shared_core.options.windows import LongDocuments, WindowOptions, Windows, windows_of
+from shared_core.options.windows import (
+    WINDOW_OPTIONS,
+    LongDocuments,
+    WindowOptions,
+    Windows,
+    windows_of,
+)
 
 _OBJECT = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 _TEXT = {"anyOf": [{"type": "string"}, _OBJECT]}
@@ -83,7 +89,7 @@ class ScoringRequest(BaseModel):
         Raises:
             pydantic.ValidationError: They contradict those.
         """
-        return windows_of(configured, self.long_documents, self.window_tokens, self.window_overlap)
+        return windows_of(configured, {name: getattr(self, name) for name in WINDOW_OPTIONS})
 
     @property
     def task(self) -> str | None:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
-from shared_core.errors import ConfigurationError
 from shared_core.options.neighbours import did_you_mean
 from shared_core.options.option import About as About
 from shared_core.options.option import Group as Group
@@ -155,6 +154,11 @@ class RerankerOptions(WindowOptions, RemoteOptions):
         """Accept `pathlib.Path`, "~" and `torch.device`, without importing torch."""
         return str(value) if type(value).__name__ == "device" else plain_path(value)
 
+    @field_validator("engine_args", "headers", mode="before")
+    @classmethod
+    def _take_none_for_empty(cls, value: Any) -> Any:
+        return {} if value is None else value
+
     @field_validator("device")
     @classmethod
     def _check_device(cls, value: str | None) -> str | None:
@@ -242,17 +246,6 @@ class RankingOptions(BaseModel):
                 f"min_docs={self.min_docs} asks for more documents than top_k={self.top_k} allows"
             )
         return self
-
-
-def ranking_of(*, top_k: int | None, top_n: int | None, **others: Any) -> RankingOptions:
-    """Return the options of one call, in which ``top_n`` is another name of ``top_k``.
-
-    Raises:
-        ValueError: Both are given, or an option is out of range.
-    """
-    if top_k is not None and top_n is not None:
-        raise ConfigurationError("got both top_k and top_n, which are one option: use top_k")
-    return RankingOptions(top_k=top_k if top_n is None else top_n, **others)
 
 
 def resolve_instruction(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -82,25 +83,15 @@ WINDOW_OPTIONS = frozenset(WindowOptions.model_fields)
 """The options that go with every call."""
 
 
-def windows_of(
-    configured: WindowOptions,
-    long_documents: LongDocuments | None = None,
-    window_tokens: int | None = None,
-    window_overlap: int | None = None,
-) -> Windows | None:
-    """Return the windows of a call: its own options, and the configured ones for those left out.
+def windows_of(configured: WindowOptions, options: Mapping[str, Any]) -> Windows | None:
+    """Return the windows of a call: by its own options, and the configured ones for those left out.
 
     Raises:
         pydantic.ValidationError: One of them is out of range, or contradicts another.
     """
-    given = {
-        "long_documents": long_documents,
-        "window_tokens": window_tokens,
-        "window_overlap": window_overlap,
-    }
-    called = {name: value for name, value in given.items() if value is not None}
-    if not called:
+    given = {name: options[name] for name in WINDOW_OPTIONS if options.get(name) is not None}
+    if not given:
         return configured.windows
     return WindowOptions(
-        **{name: getattr(configured, name) for name in WINDOW_OPTIONS - called.keys()}, **called
+        **{name: getattr(configured, name) for name in WINDOW_OPTIONS} | given
     ).windows

@@ -19,7 +19,7 @@ from shared_core import (
     TextEncodingError,
 )
 from shared_core.adapter import AdapterOptions
-from shared_core.options.windows import WindowOptions, windows_of
+from shared_core.options.windows import WindowOptions
 from shared_core.windows.folding import WindowPlan
 from shared_core.windows.meters import estimate_tokens
 from shared_core.windows.spans import shown_window
@@ -226,7 +226,7 @@ def test_options_that_cannot_be(options: dict[str, object], message: str) -> Non
 
 
 def test_the_overlap_is_an_eighth_unless_told() -> None:
-    told = windows_of(WindowOptions(long_documents="windows", window_tokens=200))
+    told = WindowOptions(long_documents="windows", window_tokens=200).windows
     assert told is not None
     assert (told.tokens, told.overlap) == (200, 25)
     assert (told.within(100).tokens, told.within(100).overlap) == (100, 12)
