@@ -218,11 +218,11 @@ def test_the_docs_need_nothing_from_elsewhere(client: httpx.Client) -> None:
     assert sum(body is not None for body in asked.values()) == 7
     # A route that has no example yet gets one that its schema takes.
     document = client.get("/openapi.json").json()
-    document["paths"] = {"/new": document["paths"]["/score"]}
+    document["paths"] = {"/new": document["paths"]["/rerank/batch"]}
     page = docs_page(document, needs_key=False, has_page=False)
     example = re.search(r"/new .*?-d &#x27;(.*?)&#x27;", page, re.S)
     assert example
-    assert post(client, "/score", **json.loads(unescape(example[1])))
+    assert post(client, "/rerank/batch", **json.loads(unescape(example[1])))
 
 
 def test_the_root_leads_to_what_there_is(client: httpx.Client) -> None:
