@@ -23,12 +23,13 @@ QUICK := tests/shared_core tests/parity tests/langchain_qwen3_rerank tests/llama
 # The tests of vLLM and all others run side by side where there is memory for both (in KiB).
 ROOMY := $(shell awk '/^MemAvailable/ && $$2 > 14000000 {print "yes"}' /proc/meminfo 2>/dev/null)
 
-.PHONY: help demo serve bench check test test-rest test-vllm test-real test-gpu lint format clean
+.PHONY: help demo serve bench docs check test test-rest test-vllm test-real test-gpu lint format clean
 
 help:
 	@echo "make demo [MODEL=Qwen/Qwen3-Reranker-0.6B]  retrieve, rerank, compare"
 	@echo "make serve [MODEL=…] [PORT=8000]            the HTTP service, with a page at /ui"
 	@echo "make bench [MODEL=…] [BENCH='--workload …']  this library beside its peers, in turn: docs/performance.md"
+	@echo "make docs                                   the documentation as a site, in site/"
 	@echo "make check                                  lint, types and the tests that start no server: minutes"
 	@echo "make test                                   lint, types and all tests: what a change must pass"
 	@echo "make test-vllm                              backend=\"vllm\" against real engines, in .venv-vllm (Linux, x86-64)"
@@ -53,10 +54,16 @@ $(BIN)/.serve: pyproject.toml constraints-dev.txt | $(BIN)/python
 	$(PIP) -c constraints-dev.txt -e ".[local,serve,ui]"
 	@touch $@
 
-$(BIN)/.dev: pyproject.toml constraints-dev.txt requirements-examples.txt requirements-dev.txt requirements-tokenizer.txt | $(BIN)/python
+$(BIN)/.dev: pyproject.toml constraints-dev.txt requirements-examples.txt requirements-dev.txt requirements-docs.txt requirements-tokenizer.txt | $(BIN)/python
 	@echo "Installing everything into $(VENV): on the first run, several minutes."
-	$(PIP) -e ".[langchain,llama-index,local,cli,serve,ui,evaluate,ray,bench]" -r requirements-examples.txt -r requirements-dev.txt
+	$(PIP) -e ".[langchain,llama-index,local,cli,serve,ui,evaluate,ray,bench]" -r requirements-examples.txt \
+		-r requirements-dev.txt -r requirements-docs.txt
 	$(PIP) --no-deps -r requirements-tokenizer.txt
+	@touch $@
+
+$(BIN)/.docs: requirements-docs.txt | $(BIN)/python
+	@echo "Installing what builds the documentation into $(VENV)."
+	$(PIP) -r requirements-docs.txt
 	@touch $@
 
 demo: $(BIN)/.demo
@@ -72,6 +79,10 @@ serve: $(BIN)/.serve
 
 bench: $(BIN)/.dev
 	@$(BIN)/python -m benchmarks.bench --model "$(MODEL)" $(BENCH)
+
+docs: $(BIN)/.docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+	@echo "Open site/index.html. The search needs a server: $(BIN)/python -m http.server -d site"
 
 check: $(BIN)/.dev
 	@status=0; \
@@ -127,4 +138,4 @@ format: $(BIN)/.dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-vllm build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-vllm build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,7 +7,7 @@ import os
 
 from corpus import load_passages, load_questions
 
-from shared_core import Reranker
+from qwen3_rerank import Reranker
 
 MODEL = os.environ.get("QWEN3_RERANK_MODEL", "tiny")
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 
 from corpus import Question, load_passages, load_questions
 
-from shared_core import Reranker
+from qwen3_rerank import Reranker
 
 CANDIDATES = 20
 LANGUAGES = {"English": "en", "中文": "zh"}

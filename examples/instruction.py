@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from shared_core import Reranker
+from qwen3_rerank import Reranker
 
 MODEL = os.environ.get("QWEN3_RERANK_MODEL", "tiny")
 QUERY = "python sort a list"

@@ -61,13 +61,14 @@ class Qwen3Rerank(AdapterOptions, BaseDocumentCompressor):
     Raises:
         ValueError: An option is unknown, out of range, or contradicts another.
 
-    Example::
-
+    Examples:
+        ```python
         reranker = Qwen3Rerank(top_k=3)
         retriever = ContextualCompressionRetriever(
             base_compressor=reranker, base_retriever=store.as_retriever(search_kwargs={"k": 20})
         )
         by_a_server = Qwen3Rerank(base_url="http://localhost:8000", top_k=3)  # docs/servers.md
+        ```
     """
 
     document_text: DocumentText | None = None

@@ -110,4 +110,4 @@ def test_every_page_of_docs_is_reached_from_the_readme() -> None:
             leads_to = (page.parent / target).resolve()
             if leads_to.suffix == ".md" and leads_to.exists():
                 waiting.append(leads_to)
-    assert set(ROOT.glob("docs/*.md")) <= reached
+    assert set(ROOT.glob("docs/**/*.md")) <= reached
