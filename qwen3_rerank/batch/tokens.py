@@ -29,16 +29,17 @@ def _remote(options: RerankerOptions) -> PairEncoder | None:
 
 def _local(options: RerankerOptions) -> PairEncoder | None:
     from shared_core.errors import ModelLoadError, UnsupportedModelError
+    from shared_core.scorers.local.checkpoint_files import tokenizer_folder
     from shared_core.scorers.local.loading import resolve_source
     from shared_core.scorers.local.model_source import locate_model
     from shared_core.scorers.local.tokenizer import read_tokenizer
 
     name, hub_options = resolve_source(locate_model(options))
     try:
-        tokenizer = read_tokenizer(name, hub_options, options.model)
+        tokenizer = read_tokenizer(tokenizer_folder(name, hub_options), options.model)
     except UnsupportedModelError:
         return None
-    except Exception as error:  # of transformers, of the hub, of the network
+    except Exception as error:  # of the hub, of the network
         raise ModelLoadError(
             f"could not read the tokenizer of {options.model!r}: {error}"
         ) from error

@@ -31,7 +31,9 @@ def make_scorer(options: RerankerOptions) -> Scorer:
         except ModuleNotFoundError as error:
             raise MissingDependencyError('backend="vllm"', "vllm") from error
         return VllmScorer(options)
-    _refuse_without("torch", "transformers", feature="scoring with a local model", extra="local")
+    _refuse_without(
+        "torch", "safetensors", "tokenizers", feature="scoring with a local model", extra="local"
+    )
     options = locate_model(options)
     try:
         from shared_core.scorers.local.scorer import TransformersScorer

@@ -9,19 +9,37 @@ from typing import Any
 
 import pytest
 import torch
-from support.checkpoints import BUNDLED, random_config, write_checkpoint
+from support.checkpoints import (
+    BUNDLED,
+    ModelWeights,
+    model_config,
+    random_config,
+    write_checkpoint,
+)
 from support.texts import random_text
-from torch import nn
+from torch import Tensor, nn
 from transformers import Qwen3Model
 
 from shared_core import ConfigurationError, Reranker
 from shared_core.prompt.encoding import EncodedDocument, EncodedGroup
-from shared_core.scorers.local.backbone import Backbone
-from shared_core.scorers.local.int8 import Int8, project_int8, weight_limit
+from shared_core.scorers.local import building
+from shared_core.scorers.local.building import build_backbone
+from shared_core.scorers.local.int8 import (
+    Int8,
+    Quantised,
+    project_int8,
+    quantised,
+    weight_limit,
+)
 from shared_core.scorers.local.packing import Pack, build_pack
-from shared_core.scorers.local.projection import Dense, Joined, Projection, can_pack, project
+from shared_core.scorers.local.projection import Linear, Projection, can_pack, dense, packed
 
 QUERY = "Which planet is known as the Red Planet?"
+CPU = torch.device("cpu")
+
+
+def in_eight_bits(weight: Tensor) -> Quantised:
+    return quantised(Linear(weight, None), weight_limit())
 
 
 def make_pack() -> Pack:
@@ -53,23 +71,29 @@ def make_model(**overrides: Any) -> Qwen3Model:
 
 @pytest.mark.parametrize("attention_bias", [False, True], ids=["plain", "biased"])
 @pytest.mark.parametrize("hidden_size", [64, 96, 80])
-def test_a_rotated_model_computes_what_it_did(hidden_size: int, attention_bias: bool) -> None:
+def test_a_rotated_model_computes_what_it_did(
+    hidden_size: int, attention_bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever power of two divides the width: the rotation alone changes nothing."""
     overrides = {"hidden_size": hidden_size, "attention_bias": attention_bias}
 
-    def exact(*layers: nn.Linear) -> Joined:
-        return Joined(layers, Dense)
+    def last_hidden(*, quantize: bool) -> Tensor:
+        model = make_model(**overrides)
+        backbone = build_backbone(
+            model_config(model.config), ModelWeights(model), CPU, torch.float32, quantize=quantize
+        )
+        return backbone.last_hidden(make_pack())
 
-    pack = make_pack()
-    plain = Backbone(make_model(**overrides), exact).last_hidden(pack)
-    rotated = Backbone(make_model(**overrides), exact, rotate=True).last_hidden(pack)
+    plain = last_hidden(quantize=False)
+    # The rotation of eight bits, with products that are exact.
+    monkeypatch.setattr(building, "quantised", lambda layer, limit: layer)
+    monkeypatch.setattr(building, "project_int8", dense)
+    rotated = last_hidden(quantize=True)
     assert plain.std() > 0.1
     torch.testing.assert_close(rotated, plain, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "make", [project, lambda *layers: Joined(layers, Dense)], ids=["packed", "joined"]
-)
+@pytest.mark.parametrize("make", [packed, dense])
 def test_projections_are_the_products_of_their_layers(make: Callable[..., Projection]) -> None:
     """With and without bias, whatever the number of rows."""
     torch.manual_seed(0)
@@ -78,10 +102,8 @@ def test_projections_are_the_products_of_their_layers(make: Callable[..., Projec
         for n_rows in (1, 7, 600):
             x = torch.randn(n_rows, 48)
             expected = tuple(layer(x) for layer in layers)
-            copies = [nn.Linear(48, 24, bias=bias), nn.Linear(48, 40, bias=bias)]
-            for copy, layer in zip(copies, layers, strict=True):
-                copy.load_state_dict(layer.state_dict())
-            torch.testing.assert_close(make(*copies)(x), expected, rtol=1e-5, atol=1e-5)
+            found = make(Linear(layer.weight, layer.bias) for layer in layers)(x)
+            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_packing_is_used_where_torch_can() -> None:
@@ -95,16 +117,16 @@ def test_the_largest_inputs_and_weights_do_not_overflow() -> None:
     signs = torch.tensor([1.0, -1.0]).repeat_interleave(512)
     for weight in (torch.ones(8, 1024), -torch.ones(8, 1024), signs.expand(8, -1)):
         for x in (torch.ones(4, 1024), signs.expand(4, -1)):
-            product = Int8(weight, None, limit)(x)
+            product = Int8(in_eight_bits(weight))(x)
             torch.testing.assert_close(product, x @ weight.T, rtol=1e-4, atol=1e-2)
 
 
 def test_a_token_of_large_values_costs_no_other_its_accuracy() -> None:
     torch.manual_seed(0)
     weight, x = torch.randn(64, 256), torch.randn(5, 256)
-    alone = Int8(weight, None, weight_limit())(x)
+    alone = Int8(in_eight_bits(weight))(x)
     x[2] *= 1e4
-    beside = Int8(weight, None, weight_limit())(x)
+    beside = Int8(in_eight_bits(weight))(x)
     assert torch.equal(alone[[0, 1, 3, 4]], beside[[0, 1, 3, 4]])
     error = (alone - x.div(torch.tensor([1, 1, 1e4, 1, 1])[:, None]) @ weight.T).norm(dim=1)
     assert (error / alone.norm(dim=1)).max() < 0.03
@@ -117,13 +139,10 @@ def test_every_output_has_a_scale_of_its_own() -> None:
     sizes = torch.logspace(-2, 2, 64)[:, None]
     for weight in (torch.randn(64, 256) * sizes, torch.randn(64, 256) * sizes.flip(0)):
         expected = x @ weight.T
-        layers = []
-        for rows in (weight[:24], weight[24:]):
-            layers.append(nn.Linear(256, len(rows), bias=False))
-            layers[-1].weight = nn.Parameter(rows.clone(), requires_grad=False)
+        layers = [in_eight_bits(rows) for rows in (weight[:24], weight[24:])]
         for found in (
-            Int8(weight, None, weight_limit())(x),
-            torch.cat(project_int8(*layers)(x), dim=1),
+            Int8(in_eight_bits(weight))(x),
+            torch.cat(project_int8(layers)(x), dim=1),
         ):
             error = (found - expected).norm(dim=0) / expected.norm(dim=0)
             assert error.max() < 0.03
@@ -136,7 +155,7 @@ def test_a_large_channel_finds_all_eight_bits_whatever_the_cpu() -> None:
     x[:, 7] *= 20
     weight[:, 7] = 0.0  # what is left is what the other channels lose
     expected = x @ weight.T
-    error = (Int8(weight, None, weight_limit())(x) - expected).norm(dim=1) / expected.norm(dim=1)
+    error = (Int8(in_eight_bits(weight))(x) - expected).norm(dim=1) / expected.norm(dim=1)
     assert error.mean() < 0.06
 
 
@@ -177,8 +196,15 @@ def test_eight_bits_elsewhere_than_on_a_cpu_are_refused(options: dict[str, Any])
 
 
 def test_only_layers_on_a_cpu_are_quantised() -> None:
+    model = make_model()
     with pytest.raises(ConfigurationError, match="is for CPUs"):
-        project_int8(nn.Linear(8, 8, device="meta"))
+        build_backbone(
+            model_config(model.config),
+            ModelWeights(model),
+            torch.device("meta"),
+            torch.float32,
+            quantize=True,
+        )
 
 
 def test_a_checkpoint_on_disk_loads_in_eight_bits(tmp_path: Path, small_tokenizer: Any) -> None:

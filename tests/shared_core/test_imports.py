@@ -80,7 +80,7 @@ def test_all_is_sorted_complete_and_true(package: str) -> None:
     ("missing", "code", "extra"),
     [
         ("torch", "import shared_core; shared_core.Reranker('tiny').score('q', ['d'])", "local"),
-        ("transformers", "import shared_core; shared_core.Reranker().score('q', ['d'])", "local"),
+        ("safetensors", "import shared_core; shared_core.Reranker().score('q', ['d'])", "local"),
         ("langchain_core", "import langchain_qwen3_rerank as p; p.Qwen3Rerank", "langchain"),
         ("llama_index", "import llama_index_qwen3_rerank as p; p.Qwen3Rerank", "llama-index"),
     ],

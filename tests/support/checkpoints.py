@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import (
     AutoTokenizer,
     Qwen3Config,
     Qwen3ForCausalLM,
     Qwen3ForSequenceClassification,
+    Qwen3Model,
 )
+
+from shared_core.scorers.local.checkpoint_config import ModelConfig
+from shared_core.scorers.local.weights import Header
 
 BUNDLED = Path(__file__).parents[2] / "shared_core" / "tiny"
 
@@ -60,3 +67,29 @@ def write_converted_checkpoint(folder: Path, source: Path) -> Path:
     classifier.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def model_config(config: Qwen3Config, *, is_causal: bool = True) -> ModelConfig:
+    """Return transformers' config as ours."""
+    names = {field.name for field in fields(ModelConfig)} - {"is_causal"}
+    return ModelConfig(**{name: getattr(config, name) for name in names}, is_causal=is_causal)
+
+
+class ModelWeights:
+    """The `Weights` of a model in memory."""
+
+    def __init__(self, model: Qwen3Model) -> None:
+        self._tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+        self.headers = {
+            name: Header(str(value.dtype), tuple(value.shape))
+            for name, value in self._tensors.items()
+        }
+
+    def read(self, name: str) -> Tensor:
+        return self._tensors[name]
+
+    def rows(self, name: str, places: Sequence[int]) -> Tensor:
+        return self._tensors[name][list(places)].float()
+
+    def check_unchanged(self) -> None:
+        """Nobody writes into a model in memory."""

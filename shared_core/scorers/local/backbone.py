@@ -1,4 +1,4 @@
-"""The Qwen3 transformer over a pack, with the weights of transformers' model.
+"""The Qwen3 transformer over a pack.
 
 Only what a reranker needs is computed: no padding, no vocabulary, and in the last layer nothing but
 the last position of each document, where the answer is read. The residual stream, norms, rotations
@@ -12,21 +12,21 @@ Source: transformers ``models/qwen3/modeling_qwen3.py``, which the parity tests 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # its usual name
-from transformers import Qwen3Model
 
 from shared_core.scorers.local.attention import Attention
+from shared_core.scorers.local.checkpoint_config import ModelConfig
+from shared_core.scorers.local.embedding import Embedding
 from shared_core.scorers.local.flash import choose_attention
-from shared_core.scorers.local.memory import give_back
 from shared_core.scorers.local.packing import Pack
 from shared_core.scorers.local.projection import Projection
-from shared_core.scorers.local.rotation import Rotation, rotate_layer
+from shared_core.scorers.local.rotary import frequencies
+from shared_core.scorers.local.rotation import Rotation
 
 # Rows of a pack that go through the element-wise work at a time, so that they stay in the cache of
 # a CPU from one step to the next. On other devices fewer, larger steps are better.
@@ -51,78 +51,54 @@ class Backbone:
     """Computes the last hidden state of each document of a pack.
 
     Attributes:
+        device: The device of the weights.
+        dtype: The dtype of the inputs of matrix products.
         n_weights: Weights in the layers.
 
     Args:
-        model: The transformer. Its projections are taken out of it, layer by layer.
-        project: Makes one projection of several linear layers over the same input.
-        rotate: Turn the residual stream, for the sake of projections in few bits.
+        config: The model's sizes.
+        embedding: Its embeddings.
+        layers: Its layers, in order.
+        norm: The weight of the last norm, Shape (w,) float32.
+        dtype: The dtype of the inputs of matrix products.
+        stream: The rotation of the residual stream that the layers were turned for.
         attention: The attention; ``None`` chooses it by device and dtype.
     """
 
     def __init__(
         self,
-        model: Qwen3Model,
-        project: Callable[..., Projection],
+        config: ModelConfig,
+        embedding: Embedding,
+        layers: Sequence[Layer],
+        norm: Tensor,
         *,
-        rotate: bool = False,
+        dtype: torch.dtype,
+        stream: Rotation | None = None,
         attention: Attention | None = None,
     ) -> None:
-        config: Any = model.config
-        self.n_weights = sum(weight.numel() for weight in model.layers.parameters())
-        self._embedding: Tensor = model.embed_tokens.weight
-        self._rotary = model.rotary_emb
-        self._norm = model.norm.weight.float()
-        self._eps = float(config.rms_norm_eps)
-        self._d = int(
-            getattr(config, "head_dim", 0) or config.hidden_size // config.num_attention_heads
-        )
-        self._h = int(config.num_attention_heads)
-        self._g = int(config.num_key_value_heads)
+        self.device, self.dtype = norm.device, dtype
+        self.n_weights = config.n_layer_weights
+        self._embedding, self._layers, self._norm = embedding, layers, norm
+        self._stream = stream
+        self._eps = config.rms_norm_eps
+        self._d, self._h = config.head_dim, config.num_attention_heads
+        self._g = config.num_key_value_heads
+        per_position, self._rotary_scaling = frequencies(config)
+        self._per_position = per_position.to(self.device)
+        self._like = torch.empty(0, dtype=dtype, device=self.device)
         self._attention = attention or choose_attention(
             self.device, self.dtype, self._h, self._g, self._d
         )
-        self._stream = Rotation(int(config.hidden_size), self.device) if rotate else None
-        heads = Rotation(self._d, self.device)
-        self._layers = []
-        for layer in model.layers:
-            if self._stream is not None:
-                rotate_layer(layer, self._stream, heads)
-            self._layers.append(self._take(layer, project))
-            give_back()
-
-    def _take(self, layer: Any, project: Callable[..., Projection]) -> Layer:
-        attention, mlp = layer.self_attn, layer.mlp
-        return Layer(
-            input_norm=layer.input_layernorm.weight.float(),
-            qkv=project(attention.q_proj, attention.k_proj, attention.v_proj),
-            query_norm=attention.q_norm.weight.float() * self._d**-0.5,
-            key_norm=attention.k_norm.weight.float(),
-            output=project(attention.o_proj),
-            mlp_norm=layer.post_attention_layernorm.weight.float(),
-            gate_up=project(mlp.gate_proj, mlp.up_proj),
-            down=project(mlp.down_proj),
-        )
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the weights."""
-        return self._embedding.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the inputs of matrix products."""
-        return self._embedding.dtype
 
     def last_hidden(self, pack: Pack) -> Tensor:
         """Return the normed last hidden state of each document, Shape (n, w) float32."""
         t, device = len(pack.ids), self.device
         ids = torch.tensor(pack.ids, device=device)
-        positions = torch.tensor([pack.position_ids], device=device)
+        positions = torch.tensor(pack.position_ids, device=device)
         last = torch.tensor([span.stop - 1 for span in pack.document_spans], device=device)
         cos, sin = self._angles(positions)
         plan = self._attention.plan(pack.spans, t)
-        residual = F.embedding(ids, self._embedding).float()
+        residual = self._embedding(ids)
         if self._stream is not None:
             residual = self._stream.turn(residual)
         for layer in self._layers[:-1]:
@@ -146,10 +122,9 @@ class Backbone:
 
     def _angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Return cosine and sine of the rotations, each Shape (t, 1, d / 2) float32."""
-        like = torch.empty(0, dtype=torch.float32, device=self.device)
-        cos, sin = self._rotary(like, positions)
-        half = self._d // 2
-        return cos[0, :, None, :half], sin[0, :, None, :half]
+        angles = positions[:, None].float() * self._per_position
+        cos, sin = angles.cos() * self._rotary_scaling, angles.sin() * self._rotary_scaling
+        return cos[:, None], sin[:, None]
 
     def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
         """Return the root-mean-square norm over the last dimension, float32."""
@@ -175,8 +150,8 @@ class Backbone:
     def _empty(self, t: int, *rest: int) -> Tensor:
         """Return an empty tensor for the heads' values of t tokens, Shape (g, t, *rest, d)."""
         if self._attention.tokens_first:
-            return self._embedding.new_empty(t, self._g, *rest, self._d).transpose(0, 1)
-        return self._embedding.new_empty(self._g, t, *rest, self._d)
+            return self._like.new_empty(t, self._g, *rest, self._d).transpose(0, 1)
+        return self._like.new_empty(self._g, t, *rest, self._d)
 
     def _rotated(self, heads: Tensor, weight: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Return normed heads rotated by their positions' angles, Shape unchanged, float32."""

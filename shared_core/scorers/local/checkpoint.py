@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
-from transformers import Qwen3ForCausalLM
 
 from shared_core.errors import UnsupportedModelError
 from shared_core.prompt.encoding import PairEncoder
-from shared_core.scorers.local.checkpoint_config import check_config, load_config
+from shared_core.scorers.local.checkpoint_config import ModelConfig, load_config
 from shared_core.scorers.local.checkpoint_files import (
     checkpoint_folder,
     quantisation,
     refuse_quantised,
 )
-from shared_core.scorers.local.checkpoint_tensors import Tensors, check_tensors
+from shared_core.scorers.local.checkpoint_tensors import check_tensors
 from shared_core.scorers.local.tokenizer import read_tokenizer
+from shared_core.scorers.local.weights import FileWeights, Weights
 
 logger = logging.getLogger("qwen3_rerank")
 
@@ -39,22 +39,17 @@ class Checkpoint:
 
     Attributes:
         folder: The folder of its files.
-        config: As transformers reads it.
-        architecture: The class of transformers that reads it.
+        config: Its sizes.
+        weights: Its tensors, all of which are read.
         tokenizer: Its tokenizer.
         encoder: Makes prompts with it.
     """
 
     folder: Path
-    config: Any
-    architecture: Any
+    config: ModelConfig
+    weights: Weights
     tokenizer: Tokenizer
     encoder: PairEncoder
-
-    @property
-    def is_causal(self) -> bool:
-        """Whether the head is that of a language model, not of a converted classifier."""
-        return self.architecture is Qwen3ForCausalLM
 
 
 def open_checkpoint(
@@ -77,31 +72,29 @@ def open_checkpoint(
     Raises:
         ModelLoadError: Files are missing or damaged.
         UnsupportedModelError: It is not a Qwen3 reranker whose tensors are all read.
-        Exception: Whatever transformers, the hub or the file system raise.
+        Exception: Whatever the hub or the file system raise.
     """
     folder = checkpoint_folder(source, hub_options)
     config, stated = load_config(folder, name)
     if not reads_quantised:
         refuse_quantised(folder, stated, name)
-    architecture = check_config(config, stated, name)
-    tokenizer = read_tokenizer(str(folder), {"local_files_only": True}, name)
+    tokenizer = read_tokenizer(folder, name)
     encoder = PairEncoder(tokenizer, bounded_length(config, max_length))
     check_vocabulary(tokenizer, config, folder, name)
-    is_causal = architecture is Qwen3ForCausalLM
+    weights = FileWeights(folder, name)
     check_tensors(
-        Tensors(folder, name),
+        weights,
         config,
         name,
-        is_causal=is_causal,
-        answer_ids=encoder.answer_ids if is_causal else (),
+        answer_ids=encoder.answer_ids if config.is_causal else (),
         reads_quantised=reads_quantised and quantisation(folder, stated) is not None,
     )
-    return Checkpoint(folder, config, architecture, tokenizer, encoder)
+    return Checkpoint(folder, config, weights, tokenizer, encoder)
 
 
-def bounded_length(config: Any, max_length: int) -> int:
+def bounded_length(config: ModelConfig, max_length: int) -> int:
     """Return the prompt length that the model has positions for."""
-    limit = int(config.max_position_embeddings)
+    limit = config.max_position_embeddings
     if max_length > limit:
         logger.warning(
             "max_length=%d is more than the model's %d positions; using %d",
@@ -112,7 +105,7 @@ def bounded_length(config: Any, max_length: int) -> int:
     return min(max_length, limit)
 
 
-def check_vocabulary(tokenizer: Tokenizer, config: Any, folder: Path, name: str) -> None:
+def check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, folder: Path, name: str) -> None:
     """Raise if the tokenizer visibly differs from the one that the model was trained with.
 
     Raises:

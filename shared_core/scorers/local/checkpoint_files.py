@@ -10,8 +10,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
-
 from shared_core.errors import ModelLoadError, UnsupportedModelError
 
 CONFIG = "config.json"
@@ -42,6 +40,8 @@ def checkpoint_folder(source: str, hub_options: dict[str, Any]) -> Path:
     if Path(source).is_dir():
         return Path(source)
 
+    from huggingface_hub import snapshot_download
+
     def download(*names: str) -> Path:
         return Path(snapshot_download(source, allow_patterns=list(names), **hub_options))
 
@@ -52,6 +52,16 @@ def checkpoint_folder(source: str, hub_options: dict[str, Any]) -> Path:
         if (download(name) / name).is_file():
             break
     return folder
+
+
+def tokenizer_folder(source: str, hub_options: dict[str, Any]) -> Path:
+    """Return the folder of a checkpoint's tokenizer; see `checkpoint_folder`."""
+    if Path(source).is_dir():
+        return Path(source)
+    from huggingface_hub import snapshot_download
+
+    files = ["tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"]
+    return Path(snapshot_download(source, allow_patterns=files, **hub_options))
 
 
 def read_config(folder: Path, name: str) -> dict[str, Any]:

@@ -11,48 +11,56 @@ Source: the scheme is W8A8 with dynamic per-token inputs, as in arXiv 2206.01861
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from shared_core.errors import ConfigurationError
-from shared_core.scorers.local.projection import Joined, filled_up
+from shared_core.scorers.local.projection import Joined, Linear, filled_up, joined, joined_bias
 
 _ROWS_HINT = 512
 _INPUT_LIMIT = 127
 
 
-def project_int8(*layers: nn.Linear) -> Joined:
-    """Return the layers in eight bits; their common input is quantised once.
+class Quantised(NamedTuple):
+    """A linear layer in eight bits.
 
-    Raises:
-        ConfigurationError: The layers are not on a CPU, or it cannot.
+    Attributes:
+        weight: Shape (o, i) int8.
+        scale: What a step of each output's weights is worth, Shape (o,) float32.
+        bias: Shape (o,) float32.
     """
-    device = layers[0].weight.device
-    if device.type != "cpu":
-        raise ConfigurationError(
-            f'quantize="int8" is for CPUs, the model is on {device}: there bfloat16 is fast'
-        )
-    return Joined(layers, functools.partial(Int8, limit=weight_limit()))
+
+    weight: Tensor
+    scale: Tensor
+    bias: Tensor | None
+
+
+def quantised(layer: Linear, limit: int) -> Quantised:
+    """Return a layer of any floating dtype in eight bits, weights from -limit to limit."""
+    weight = layer.weight.float()
+    scale = weight.abs().amax(dim=1).clamp_(min=1e-12) / limit
+    rounded = (weight / scale[:, None]).round_().to(torch.int8)
+    return Quantised(rounded, scale, None if layer.bias is None else layer.bias.float())
+
+
+def project_int8(layers: Iterable[Quantised]) -> Joined:
+    """Return layers as one product in eight bits; their common input is quantised once."""
+    weights, scales, biases = zip(*layers, strict=True)
+    whole = Quantised(joined(weights), joined(scales), joined_bias(biases))
+    return Joined(Int8(whole), [len(weight) for weight in weights])
 
 
 class Int8:
-    """A linear layer in eight bits.
+    """The product of a layer in eight bits, whose weights are at most `weight_limit`."""
 
-    Args:
-        weight: Shape (o, i), any floating dtype.
-        bias: Shape (o,).
-        limit: The largest quantised weight, `weight_limit` of this CPU.
-    """
-
-    def __init__(self, weight: Tensor, bias: Tensor | None, limit: int) -> None:
-        weight = weight.float()
-        scale = weight.abs().amax(dim=1).clamp_(min=1e-12) / limit
-        rounded = (weight / scale[:, None]).round_().to(torch.int8)
-        self._weight = torch.ops.onednn.qlinear_prepack(rounded, [_ROWS_HINT, weight.shape[1]])
-        self._scale = scale
-        self._zero_points = torch.zeros(len(scale), dtype=torch.int64)
-        self._bias = None if bias is None else bias.float()
+    def __init__(self, layer: Quantised) -> None:
+        shape = [_ROWS_HINT, layer.weight.shape[1]]
+        self._weight = torch.ops.onednn.qlinear_prepack(layer.weight, shape)
+        self._scale, self._bias = layer.scale, layer.bias
+        self._zero_points = torch.zeros(len(layer.scale), dtype=torch.int64)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the outputs, Shape (t, o), in the dtype of ``x``."""
@@ -84,8 +92,8 @@ def weight_limit() -> int:
         weight = torch.ones(64, 256, dtype=torch.float32)
         x = torch.ones(16, 256, dtype=torch.float32)
         try:
-            largest = Int8(weight, None, limit)(x)
-            smallest = Int8(-weight, None, limit)(x)
+            largest = Int8(quantised(Linear(weight, None), limit))(x)
+            smallest = Int8(quantised(Linear(-weight, None), limit))(x)
         except (RuntimeError, AttributeError, TypeError) as error:
             raise ConfigurationError(
                 f'quantize="int8" needs oneDNN\'s eight-bit products, which torch '

@@ -13,30 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
-from packaging.version import Version
 from torch import Tensor
-from transformers import Qwen3ForCausalLM, Qwen3ForSequenceClassification
 
 from shared_core.errors import MissingDependencyError, ModelLoadError, RerankError
 from shared_core.options import DEFAULT_MODEL, TINY, RerankerOptions
 from shared_core.prompt.encoding import PairEncoder
 from shared_core.scorers.local.backbone import Backbone
-from shared_core.scorers.local.checkpoint import open_checkpoint
-from shared_core.scorers.local.checkpoint_tensors import (
-    HEAD,
-    check_missing,
-    check_unread,
-    is_frequency,
-)
+from shared_core.scorers.local.building import build_backbone
+from shared_core.scorers.local.checkpoint import Checkpoint, open_checkpoint
+from shared_core.scorers.local.checkpoint_tensors import CONVERTED_HEAD, EMBEDDING, HEAD
 from shared_core.scorers.local.devices import choose_device, dtype_of
-from shared_core.scorers.local.int8 import project_int8
-from shared_core.scorers.local.projection import project
 
 logger = logging.getLogger("qwen3_rerank")
 
 _TINY_PATH = Path(__file__).parents[2] / "tiny"
-_DTYPE_OPTION = "dtype" if Version(transformers.__version__) >= Version("4.56") else "torch_dtype"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,31 +62,24 @@ def load_model(options: RerankerOptions) -> LoadedModel:
     dtype = dtype_of(options, device)
     try:
         checkpoint = open_checkpoint(source, hub_options, options.model, options.max_length)
-        model, report = checkpoint.architecture.from_pretrained(
-            checkpoint.folder,
-            config=checkpoint.config,
-            output_loading_info=True,
-            local_files_only=True,
-            attn_implementation="eager",  # a config could name one that is downloaded
-            **{_DTYPE_OPTION: dtype},
+        backbone = build_backbone(
+            checkpoint.config,
+            checkpoint.weights,
+            device,
+            dtype,
+            quantize=options.quantize == "int8",
         )
-    except RerankError:
+        margin_weight = read_margin_weight(checkpoint).to(device)
+    except RerankError as error:
+        if type(error) is ModelLoadError and repr(options.model) not in str(error):
+            raise ModelLoadError(f"could not load {options.model!r}: {error}") from error
         raise
-    except (
-        Exception
-    ) as error:  # transformers, safetensors and the hub each have errors of their own
+    except Exception as error:  # safetensors and the hub have errors of their own
         raise ModelLoadError(
             f"could not load {options.model!r}: {error}\nWhere files are damaged or were not "
             "downloaded to their end, download them again."
         ) from error
-    check_report(report, options.model)
-    margin_weight = _margin_weight(model, checkpoint.encoder)
-    transformer = model.model.to(device).eval().requires_grad_(False)
-    if options.quantize == "int8":
-        backbone = Backbone(transformer, project_int8, rotate=True)
-    else:
-        backbone = Backbone(transformer, project)
-    return LoadedModel(backbone, margin_weight.to(device), checkpoint.encoder, device, dtype)
+    return LoadedModel(backbone, margin_weight, checkpoint.encoder, device, dtype)
 
 
 def resolve_source(options: RerankerOptions) -> tuple[str, dict[str, Any]]:
@@ -138,20 +121,11 @@ def _modelscope_folder(options: RerankerOptions) -> str:
     return str(folder)
 
 
-def check_report(report: dict[str, Any], name: str) -> None:
-    """Raise if the tensors that transformers read differ from those of the checkpoint."""
-    absent = sorted(report.get("missing_keys", ()))
-    check_missing(absent + sorted(str(key) for key in report.get("mismatched_keys", ())), name)
-    unread = (key for key in report.get("unexpected_keys", ()) if key != HEAD)
-    check_unread([key for key in unread if not is_frequency(key)], name)
-
-
-def _margin_weight(
-    model: Qwen3ForCausalLM | Qwen3ForSequenceClassification, encoder: PairEncoder
-) -> Tensor:
+def read_margin_weight(checkpoint: Checkpoint) -> Tensor:
     """Return the head row that gives the margin, Shape (width,) float32."""
-    if isinstance(model, Qwen3ForSequenceClassification):
-        row: Tensor = model.score.weight.detach()[0]
-        return row.float()
-    rows: Tensor = model.lm_head.weight.detach()
-    return rows[encoder.yes_id].float() - rows[encoder.no_id].float()
+    config, weights, encoder = checkpoint.config, checkpoint.weights, checkpoint.encoder
+    if not config.is_causal:
+        return weights.rows(CONVERTED_HEAD, [0])[0]
+    head = EMBEDDING if config.tie_word_embeddings else HEAD
+    rows = weights.rows(head, encoder.answer_ids)
+    return rows[0] - rows[1]

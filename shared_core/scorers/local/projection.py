@@ -1,16 +1,17 @@
 """Matrix products with fixed weights, which take nearly all of the time.
 
-A projection is one linear layer, or several over the same input. Shapes: t rows, i inputs, o
-outputs.
+A projection is one linear layer, or several over the same input. It is made of layers that come one
+by one, so that each is let go before the next is read. Shapes: t rows, i inputs, o outputs.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
 Product = Callable[[Tensor], Tensor]
@@ -24,15 +25,43 @@ _ROWS_HINT = 512
 _ROWS_MULTIPLE = 16
 
 
-def project(*layers: nn.Linear) -> Projection:
-    """Return the layers in the fastest form of the device that is equally exact.
+class Linear(NamedTuple):
+    """A linear layer: weight, Shape (o, i), and bias, Shape (o,)."""
 
-    Packed products are as fast one by one, and faster to load. Elsewhere fewer products are better.
+    weight: Tensor
+    bias: Tensor | None
+
+
+def dense(layers: Iterable[Linear]) -> Joined:
+    """Return the layers as one product of their weights as they are."""
+    weights, biases = zip(*layers, strict=True)
+    return Joined(Dense(joined(weights), joined_bias(biases)), [len(weight) for weight in weights])
+
+
+def packed(layers: Iterable[Linear]) -> Apart:
+    """Return the layers packed, on a CPU that can: see `can_pack`.
+
+    Packed products are as fast one by one, and faster to load.
     """
-    weight = layers[0].weight
-    if weight.device.type == "cpu" and can_pack(weight.dtype):
-        return Apart([Packed(*taken(layer)) for layer in layers])
-    return Joined(layers, Dense)
+    return Apart(list(map(Packed, layers)))
+
+
+def best_projection(
+    device: torch.device, dtype: torch.dtype
+) -> Callable[[Iterable[Linear]], Projection]:
+    """Return what makes the fastest projections of this device and dtype that are equally exact."""
+    return packed if device.type == "cpu" and can_pack(dtype) else dense
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Return tensors one after the other, in memory of their own."""
+    return parts[0].clone() if len(parts) == 1 else torch.cat(list(parts))
+
+
+def joined_bias(biases: Sequence[Tensor | None]) -> Tensor | None:
+    """Return the biases one after the other; layers have all a bias, or none."""
+    given = [bias for bias in biases if bias is not None]
+    return joined(given) if given else None
 
 
 class Apart:
@@ -50,17 +79,12 @@ class Joined:
     """Several layers over one input, computed as one product, which reads the input once.
 
     Args:
-        layers: The layers, which are emptied.
-        product: Makes the product of a weight and a bias.
+        product: The product of all of them.
+        sizes: The outputs of each.
     """
 
-    def __init__(
-        self, layers: Sequence[nn.Linear], product: Callable[[Tensor, Tensor | None], Product]
-    ) -> None:
-        self._sizes = [layer.out_features for layer in layers]
-        weights, biases = zip(*(taken(layer) for layer in layers), strict=True)
-        bias = None if biases[0] is None else torch.cat(biases)
-        self._product = product(weights[0] if len(layers) == 1 else torch.cat(weights), bias)
+    def __init__(self, product: Product, sizes: Sequence[int]) -> None:
+        self._product, self._sizes = product, list(sizes)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs of each layer, Shapes (t, o), in shared memory."""
@@ -86,13 +110,12 @@ class Dense:
 class Packed:
     """A linear layer whose weights are packed once for oneDNN. CPU only.
 
-    Takes what `Dense` takes. torch's compiler makes these calls too (torch
-    ``_inductor/fx_passes/mkldnn_fusion.py``).
+    torch's compiler makes these calls too (torch ``_inductor/fx_passes/mkldnn_fusion.py``).
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT)
-        self._bias = bias
+    def __init__(self, layer: Linear) -> None:
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight, _ROWS_HINT)
+        self._bias = layer.bias
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the outputs, Shape (t, o)."""
@@ -117,17 +140,7 @@ def can_pack(dtype: torch.dtype) -> bool:
     weight = torch.linspace(-1, 1, 64 * 32, dtype=torch.float32).view(64, 32).to(dtype)
     x = torch.linspace(-1, 1, 16 * 32, dtype=torch.float32).view(16, 32).to(dtype)
     try:
-        packed = Packed(weight, None)(x)
+        found = Packed(Linear(weight, None))(x)
     except (RuntimeError, AttributeError, TypeError):  # no such instructions, or no such operator
         return False
-    return bool(torch.allclose(packed.float(), F.linear(x, weight).float(), rtol=1e-2, atol=1e-4))
-
-
-def taken(layer: nn.Linear) -> tuple[Tensor, Tensor | None]:
-    """Move a layer's weight, Shape (o, i), and bias out of the layer.
-
-    So that no more than a projection is in memory twice.
-    """
-    weight, bias = layer.weight.detach(), layer.bias
-    layer.weight = nn.Parameter(weight.new_empty(0), requires_grad=False)
-    return weight, None if bias is None else bias.detach()
+    return bool(torch.allclose(found.float(), F.linear(x, weight).float(), rtol=1e-2, atol=1e-4))

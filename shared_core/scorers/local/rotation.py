@@ -11,10 +11,11 @@ Source: QuaRot (arXiv 2404.00456), section 4, stages 1a and 1b, without its onli
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from shared_core.scorers.local.projection import Linear
 
 
 class Rotation:
@@ -49,42 +50,43 @@ class Rotation:
         return self._outer @ (x.reshape(-1, *self._shape) @ self._inner)
 
 
-def rotate_layer(layer: Any, stream: Rotation, heads: Rotation) -> None:
-    """Rotate the weights of a layer for a rotated residual stream, in float32.
+class LayerRotation:
+    """Rotates the linear layers of a decoder layer for a rotated residual stream, in float32.
 
     Norm weights go into the products that follow them, since a norm with weights does not commute
     with a rotation; those of queries and keys stay.
 
     Args:
-        layer: A ``Qwen3DecoderLayer``.
         stream: The rotation of the residual stream.
         heads: The rotation of what a head mixes, of a head's width.
     """
-    attention, mlp = layer.self_attn, layer.mlp
-    for norm, readers in (
-        (layer.input_layernorm, (attention.q_proj, attention.k_proj, attention.v_proj)),
-        (layer.post_attention_layernorm, (mlp.gate_proj, mlp.up_proj)),
-    ):
-        for reader in readers:
-            _set(reader, stream.turn(reader.weight.float() * norm.weight.float()))
-        norm.weight = nn.Parameter(torch.ones_like(norm.weight), requires_grad=False)
 
-    width, d = layer.input_layernorm.weight.shape[0], heads.width
-    values, output = attention.v_proj, attention.o_proj
-    turned = heads.turn(values.weight.T.reshape(width, -1, d)).reshape(width, -1).T
-    bias = values.bias if values.bias is None else heads.turn(values.bias.view(-1, d)).flatten()
-    _set(values, turned.contiguous(), bias)
-    _set(output, heads.turn(output.weight.view(width, -1, d)).reshape(width, -1))
+    def __init__(self, stream: Rotation, heads: Rotation) -> None:
+        self._stream, self._heads = stream, heads
 
-    for writer in (output, mlp.down_proj):
-        bias = writer.bias if writer.bias is None else stream.turn(writer.bias)
-        _set(writer, stream.turn(writer.weight.T).T.contiguous(), bias)
+    def reader(self, layer: Linear, norm: Tensor) -> Linear:
+        """Return a layer that reads the stream after a norm of this weight, Shape (width,)."""
+        return Linear(self._stream.turn(layer.weight.float() * norm.float()), layer.bias)
 
+    def values(self, layer: Linear, norm: Tensor) -> Linear:
+        """Return the layer of the values: it reads the stream, and its heads' outputs are mixed."""
+        weight, bias = self.reader(layer, norm)
+        width, d = weight.shape[1], self._heads.width
+        turned = self._heads.turn(weight.T.reshape(width, -1, d)).reshape(width, -1).T
+        if bias is not None:
+            bias = self._heads.turn(bias.view(-1, d)).flatten()
+        return Linear(turned.contiguous(), bias)
 
-def _set(layer: nn.Linear, weight: Tensor, bias: Tensor | None = None) -> None:
-    layer.weight = nn.Parameter(weight, requires_grad=False)
-    if bias is not None:
-        layer.bias = nn.Parameter(bias, requires_grad=False)
+    def output(self, layer: Linear) -> Linear:
+        """Return the layer that reads the mixed values and writes to the stream."""
+        width, d = len(layer.weight), self._heads.width
+        turned = self._heads.turn(layer.weight.view(width, -1, d)).reshape(width, -1)
+        return self.writer(Linear(turned, layer.bias))
+
+    def writer(self, layer: Linear) -> Linear:
+        """Return a layer that writes to the stream."""
+        bias = layer.bias if layer.bias is None else self._stream.turn(layer.bias)
+        return Linear(self._stream.turn(layer.weight.T).T.contiguous(), bias)
 
 
 def _hadamard(size: int) -> Tensor:

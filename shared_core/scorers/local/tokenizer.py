@@ -6,37 +6,48 @@ run a checkpoint's own code.
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
 from tokenizers import Tokenizer
-from transformers import Qwen2TokenizerFast  # type: ignore[attr-defined]  # not in the stubs
-from transformers.utils.hub import cached_file
 
-from shared_core.errors import UnsupportedModelError
+from shared_core.errors import MissingDependencyError, ModelLoadError, UnsupportedModelError
+
+TOKENIZER = "tokenizer.json"
 
 
-def read_tokenizer(source: str, hub_options: dict[str, Any], name: str) -> Tokenizer:
-    """Return the tokenizer of a checkpoint, converted if there is no ``tokenizer.json``.
+def read_tokenizer(folder: Path, name: str) -> Tokenizer:
+    """Return the tokenizer of a checkpoint; transformers converts one without `TOKENIZER`.
 
     Args:
-        source: A folder, or a name on the hub.
-        hub_options: Hub options, as for ``from_pretrained``.
+        folder: The checkpoint's.
         name: The caller's name for it, for messages.
 
     Raises:
         UnsupportedModelError: There is none.
-        Exception: Whatever the hub or the file system raise.
+        ModelLoadError: It is damaged.
+        MissingDependencyError: It has to be converted, without transformers installed.
     """
-
-    def find(file: str) -> str | None:
-        return cached_file(source, file, _raise_exceptions_for_missing_entries=False, **hub_options)
-
-    path = find("tokenizer.json")
-    if path is not None:
-        return Tokenizer.from_file(str(path))
-    if find("vocab.json") is None:
+    path = folder / TOKENIZER
+    if path.is_file():
+        try:
+            return Tokenizer.from_file(str(path))
+        except BaseException as error:
+            # A panic of the Rust library is not an Exception.
+            if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+                raise ModelLoadError(
+                    f"could not load {name!r}: {path} is damaged: {error}"
+                ) from error
+            raise
+    if not all((folder / file).is_file() for file in ("vocab.json", "merges.txt")):
         raise UnsupportedModelError(
-            f"{name!r} has no tokenizer: neither tokenizer.json, nor vocab.json and merges.txt"
+            f"{name!r} has no tokenizer: neither {TOKENIZER}, nor vocab.json and merges.txt"
         )
-    backend: Tokenizer = Qwen2TokenizerFast.from_pretrained(source, **hub_options).backend_tokenizer
+    try:
+        from transformers import Qwen2TokenizerFast  # type: ignore[attr-defined]  # not in the stubs
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"a checkpoint without {TOKENIZER} (with vocab.json and merges.txt)", "transformers"
+        ) from error
+    found = Qwen2TokenizerFast.from_pretrained(folder, local_files_only=True)
+    backend: Tokenizer = found.backend_tokenizer
     return backend

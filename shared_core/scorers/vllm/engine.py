@@ -66,11 +66,11 @@ def read_checkpoint(options: RerankerOptions) -> Prepared:
         )
     except RerankError:
         raise
-    except Exception as error:  # transformers, safetensors and the hub have errors of their own
+    except Exception as error:  # safetensors and the hub have errors of their own
         raise ModelLoadError(f"could not load {options.model!r}: {error}") from error
     encoder = checkpoint.encoder
     overrides: dict[str, Any] = {"head_dtype": "float32"}
-    if checkpoint.is_causal:
+    if checkpoint.config.is_causal:
         overrides |= {
             "architectures": ["Qwen3ForSequenceClassification"],
             "classifier_from_token": [NO, YES],

@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.checkpoints import random_config
+from support.checkpoints import ModelWeights, model_config, random_config
 from support.packs import packs, random_heads, random_pack
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # its usual name
@@ -24,11 +24,10 @@ from transformers import Qwen3Model
 
 from shared_core.scorers.local import flash
 from shared_core.scorers.local.attention import Attention, TiledAttention
-from shared_core.scorers.local.backbone import Backbone
 from shared_core.scorers.local.block_attention import BlockAttention
+from shared_core.scorers.local.building import build_backbone
 from shared_core.scorers.local.flash import FlashAttention, choose_attention, cuda_kernel, tried
 from shared_core.scorers.local.packing import Pack
-from shared_core.scorers.local.projection import project
 
 CPU = torch.device("cpu")
 
@@ -177,12 +176,14 @@ def test_a_forward_stays_on_its_device(dtype: torch.dtype) -> None:
     """And nothing is read from it in the middle, which a device without data refuses."""
     pack = random_pack([[20, 30, 30], [7]], [9, 12], 5)
     device = torch.device("meta")
-    model = Qwen3Model(random_config(300)).to(device, dtype)
+    model = Qwen3Model(random_config(300))
     attention: Attention = (
         TiledAttention(4, device) if dtype == torch.float32 else FlashAttention(device, cuda_kernel)
     )
     with OneDevice(), torch.inference_mode():
-        hidden = Backbone(model, project, attention=attention).last_hidden(pack)
+        hidden = build_backbone(
+            model_config(model.config), ModelWeights(model), device, dtype, attention=attention
+        ).last_hidden(pack)
     assert hidden.device.type == "meta"
     assert hidden.dtype == torch.float32
     assert hidden.shape == (4, 64)

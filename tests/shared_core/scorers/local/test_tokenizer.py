@@ -30,7 +30,7 @@ def assert_alike(one: Tokenizer, other: Tokenizer) -> None:
 def test_it_is_transformers_own(which: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     theirs: Any = request.getfixturevalue(which)
     theirs.save_pretrained(tmp_path)
-    assert_alike(read_tokenizer(str(tmp_path), {}, "given"), theirs.backend_tokenizer)
+    assert_alike(read_tokenizer(tmp_path, "given"), theirs.backend_tokenizer)
 
 
 def test_a_folder_without_the_file_is_converted(tmp_path: Path, small_tokenizer: Any) -> None:
@@ -48,7 +48,7 @@ def test_a_folder_without_the_file_is_converted(tmp_path: Path, small_tokenizer:
     (tmp_path / "vocab.json").write_text(json.dumps(model["vocab"]), "utf-8")
     merges = "\n".join(" ".join(merge) for merge in model["merges"])
     (tmp_path / "merges.txt").write_text(f"#version: 0.2\n{merges}\n", "utf-8")
-    assert_alike(read_tokenizer(str(tmp_path), {}, "given"), small_tokenizer.backend_tokenizer)
+    assert_alike(read_tokenizer(tmp_path, "given"), small_tokenizer.backend_tokenizer)
 
 
 def test_an_encoder_leaves_the_tokenizer_as_it_was(small_tokenizer: Any) -> None:

@@ -1,0 +1,175 @@
+"""Building of a backbone from weights, layer by layer: no more than one is in memory twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from shared_core.errors import ConfigurationError, ModelLoadError
+from shared_core.scorers.local.attention import Attention
+from shared_core.scorers.local.backbone import Backbone, Layer
+from shared_core.scorers.local.checkpoint_config import ModelConfig
+from shared_core.scorers.local.embedding import read_embedding
+from shared_core.scorers.local.int8 import project_int8, quantised, weight_limit
+from shared_core.scorers.local.memory import give_back
+from shared_core.scorers.local.projection import Linear, Projection, best_projection
+from shared_core.scorers.local.rotation import LayerRotation, Rotation
+from shared_core.scorers.local.weights import Weights
+
+_Q, _K, _V, _O = (f"self_attn.{letter}_proj" for letter in "qkvo")
+_GATE, _UP, _DOWN = (f"mlp.{part}_proj" for part in ("gate", "up", "down"))
+_INPUT_NORM, _MLP_NORM = "input_layernorm", "post_attention_layernorm"
+
+
+def build_backbone(
+    config: ModelConfig,
+    weights: Weights,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    quantize: bool = False,
+    attention: Attention | None = None,
+) -> Backbone:
+    """Return the model without its head.
+
+    Args:
+        config: Its sizes.
+        weights: Its weights, which were found to be complete.
+        device: Where it computes.
+        dtype: The dtype of matrix products; norms are float32 anyway.
+        quantize: Compute matrix products in eight bits, on a CPU; see `int8`.
+        attention: The attention; ``None`` chooses it by device and dtype.
+
+    Raises:
+        ModelLoadError: A weight cannot be read, is not finite, or too large for the dtype.
+        ConfigurationError: There are no eight-bit products on this device.
+    """
+    stream = None
+    parts: _Parts
+    if quantize:
+        if device.type != "cpu":
+            raise ConfigurationError(
+                f'quantize="int8" is for CPUs, the model is on {device}: there bfloat16 is fast'
+            )
+        stream = Rotation(config.hidden_size, device)
+        parts = _RotatedParts(
+            weights, LayerRotation(stream, Rotation(config.head_dim, device)), weight_limit()
+        )
+    else:
+        parts = _PlainParts(weights, device, dtype)
+    layers = []
+    for number in range(config.num_hidden_layers):
+        layers.append(_layer(parts, f"model.layers.{number}.", config.head_dim))
+        give_back()
+    return Backbone(
+        config,
+        read_embedding(weights, device, dtype),
+        layers,
+        _finite(weights, "model.norm.weight").float().to(device),
+        dtype=dtype,
+        stream=stream,
+        attention=attention,
+    )
+
+
+class _Parts(Protocol):
+    """The parts of a layer, in the form that computes them."""
+
+    def norm(self, layer: str, name: str) -> Tensor:
+        """Return the weight of a norm, float32."""
+
+    def projection(self, layer: str, *names: str) -> Projection:
+        """Return the projection of linear layers over the same input."""
+
+
+def _layer(parts: _Parts, layer: str, d: int) -> Layer:
+    return Layer(
+        input_norm=parts.norm(layer, _INPUT_NORM),
+        qkv=parts.projection(layer, _Q, _K, _V),
+        query_norm=parts.norm(layer, "self_attn.q_norm") * d**-0.5,
+        key_norm=parts.norm(layer, "self_attn.k_norm"),
+        output=parts.projection(layer, _O),
+        mlp_norm=parts.norm(layer, _MLP_NORM),
+        gate_up=parts.projection(layer, _GATE, _UP),
+        down=parts.projection(layer, _DOWN),
+    )
+
+
+class _PlainParts:
+    """Weights as they are, in the dtype and on the device of the computation."""
+
+    def __init__(self, weights: Weights, device: torch.device, dtype: torch.dtype) -> None:
+        self._weights, self._device, self._dtype = weights, device, dtype
+        self._project = best_projection(device, dtype)
+
+    def norm(self, layer: str, name: str) -> Tensor:
+        return _finite(self._weights, f"{layer}{name}.weight").float().to(self._device)
+
+    def projection(self, layer: str, *names: str) -> Projection:
+        return self._project(self._moved(f"{layer}{name}") for name in names)
+
+    def _moved(self, name: str) -> Linear:
+        weight, bias = _linear(self._weights, name, self._dtype)
+        return Linear(self._to(weight), None if bias is None else self._to(bias))
+
+    def _to(self, values: Tensor) -> Tensor:
+        return values.to(self._dtype).to(self._device)
+
+
+class _RotatedParts:
+    """Weights turned and quantised, for a rotated residual stream."""
+
+    def __init__(self, weights: Weights, rotation: LayerRotation, limit: int) -> None:
+        self._weights, self._rotation, self._limit = weights, rotation, limit
+
+    def norm(self, layer: str, name: str) -> Tensor:
+        weight = _finite(self._weights, f"{layer}{name}.weight").float()
+        return torch.ones_like(weight) if name in (_INPUT_NORM, _MLP_NORM) else weight
+
+    def projection(self, layer: str, *names: str) -> Projection:
+        return project_int8(quantised(linear, self._limit) for linear in self._turned(layer, names))
+
+    def _turned(self, layer: str, names: tuple[str, ...]) -> Iterator[Linear]:
+        for name in names:
+            linear = _linear(self._weights, f"{layer}{name}")
+            if name == _O:
+                yield self._rotation.output(linear)
+            elif name == _DOWN:
+                yield self._rotation.writer(linear)
+            else:
+                norm = _INPUT_NORM if name in (_Q, _K, _V) else _MLP_NORM
+                turn = self._rotation.values if name == _V else self._rotation.reader
+                yield turn(linear, self._weights.read(f"{layer}{norm}.weight"))
+
+
+def _linear(weights: Weights, name: str, dtype: torch.dtype = torch.float32) -> Linear:
+    bias = f"{name}.bias"
+    return Linear(
+        _finite(weights, f"{name}.weight", dtype),
+        _finite(weights, bias, dtype) if bias in weights.headers else None,
+    )
+
+
+def _finite(weights: Weights, name: str, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return a tensor whose numbers are finite, in this dtype as well.
+
+    Raises:
+        ModelLoadError: One is not.
+    """
+    values = weights.read(name)
+    low, high = (float(bound) for bound in torch.aminmax(values))
+    if not (low > -float("inf") and high < float("inf")):
+        raise ModelLoadError(
+            f"{name} holds numbers that are not finite (NaN or infinite): the file is damaged, or "
+            "its training had failed when it was saved. Download it again."
+        )
+    most = torch.finfo(dtype).max
+    if max(-low, high) > most:
+        raise ModelLoadError(
+            f"{name} holds {max(low, high, key=abs):g}, which {dtype} does not reach ({most:g}): "
+            'use dtype="bfloat16" or "float32"'
+        )
+    return values
