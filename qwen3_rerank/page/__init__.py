@@ -29,7 +29,10 @@ def mount_page(
     max_body_bytes: int = 16 * 2**20,
     body_timeout: float = 30.0,
 ) -> fastapi.FastAPI:
-    """Return the application with the page at a path, built when somebody first asks for it.
+    """Return the application with the page at a path, built at the first request.
+
+    The page checks no key, no host name and no origin: the application's middleware has to
+    (docs/service.md has an example).
 
     Args:
         app: The application. Its lifespan runs as before, and its middleware guards the page.
