@@ -78,27 +78,27 @@ class Reranker:
             system; the next call loads it again. ``None`` keeps it.
         revision: The hub revision, a tag or a commit.
         cache_dir: Where the hub's files are kept; ``None`` is the hub library's default.
-        local_files_only: Never ask the network.
-        hub: Where names are looked up; ``"modelscope"`` needs the modelscope package.
+        local_files_only: Use files on this machine only; never contact the hub.
+        hub: The hub where names are looked up; ``"modelscope"`` needs the modelscope package.
         engine_args: Arguments of vLLM's engine, such as ``{"tensor_parallel_size": 2}``.
         base_url: The address of a server that scores, instead of a model in this process.
-        api_key: Its key; ``None`` looks at ``QWEN3_RERANK_API_KEY`` and at the vendor's own
+        api_key: The server's key; ``None`` reads ``QWEN3_RERANK_API_KEY`` and the vendor's own
             variable. It is never shown, logged or serialised, and neither are ``headers``.
         dialect: The server's wire format by name, or an object of your own; ``"auto"`` asks the
             server what it is. See docs/servers.md.
         template: Who writes the prompt: ``"server"`` (and it takes an instruction),
             ``"server-fixed"`` (and it does not), ``"client"`` (a wrapped query and document),
-            ``"prompt"`` (one whole prompt). ``"auto"`` finds out, and refuses to guess.
+            ``"prompt"`` (one whole prompt). ``"auto"`` finds out, or raises an error.
         tokenizer: A folder, a ``tokenizer.json`` or a hub name: with it, prompts are sent as token
             ids where the server takes them, and long documents are cut here, exactly. ``None``
             uses that of ``model`` where it is on this machine already.
         timeout: Seconds that one HTTP request may take in all.
-        connect_timeout: Seconds that a connection may take.
+        connect_timeout: Seconds that opening a connection may take.
         total_timeout: Seconds for one request with its retries and the waits between them.
-        max_retries: How often a request is repeated that may yet succeed.
-        max_concurrency: Requests under way at once, per event loop.
-        requests_per_second: How many requests to begin in a second; ``None`` is no limit.
-        headers: More HTTP headers.
+        max_retries: How many times a request is repeated after a temporary failure.
+        max_concurrency: The most simultaneous requests, per event loop.
+        requests_per_second: The most requests started per second; ``None`` is no limit.
+        headers: Additional HTTP headers.
         scorer: A backend of your own, instead of the model; see `shared_core.Scorer`.
         long_documents: ``"windows"`` splits a document of more than ``window_tokens`` on sentence
             boundaries, scores all its windows, and gives it the best one's score and span;
@@ -106,8 +106,8 @@ class Reranker:
         window_tokens: The most document tokens of a window, from 16.
         window_overlap: Tokens, in whole sentences, that a window repeats of the one before, at most
             half of it; ``None`` is an eighth.
-        cache_size: How many scores to remember exactly; 0 remembers none.
-        show_progress: Draw a bar over the forwards of long jobs.
+        cache_size: How many scores to cache, by exact text; 0 caches none.
+        show_progress: Show a progress bar for long jobs.
         on_error: ``"passthrough"`` makes `rerank` return the input order unscored when scoring
             fails, with a warning and `RankedDocument.error` set. Mistakes that would fail every
             call (`RerankError.is_permanent`: a wrong model name, a missing package, a refused key)
@@ -192,7 +192,7 @@ class Reranker:
         """Return the documents that matter to the query, best first; ties keep the input order.
 
         Args:
-            query: What is asked.
+            query: The search query.
             documents: The texts to order. They are not changed.
             top_k: How many to keep at most; ``None`` keeps all. ``top_n`` is its other name.
             instruction: Overrides the reranker's for this call.

@@ -27,8 +27,8 @@ class Metrics:
     """The metrics of one service.
 
     Args:
-        version: Of the software, for ``qwen3_rerank_info``.
-        model: The served name.
+        version: The version of this package, for ``qwen3_rerank_info``.
+        model: The name of the model in replies.
     """
 
     content_type = CONTENT_TYPE_LATEST
@@ -38,94 +38,110 @@ class Metrics:
         for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
             registry.register(collector)
         info = Gauge(
-            "qwen3_rerank_info", "What is running.", ["version", "model"], registry=registry
+            "qwen3_rerank_info",
+            "Version and model of this service; always 1.",
+            ["version", "model"],
+            registry=registry,
         )
         info.labels(version, model).set(1)
-        self.ready = Gauge("qwen3_rerank_ready", "1 when it takes requests.", registry=registry)
+        self.ready = Gauge(
+            "qwen3_rerank_ready", "1 while the service accepts requests, else 0.", registry=registry
+        )
         self.loaded = Gauge(
             "qwen3_rerank_model_loaded",
-            "1 while a local model is in memory; it may be freed while ready (unload_after).",
+            "1 while a local model is in memory, else 0; unload_after frees it while ready.",
             registry=registry,
         )
         self.requests = Counter(
             "qwen3_rerank_requests",
-            "HTTP requests by outcome; 499 is a client that hung up.",
+            "HTTP requests by status; 499 means that the client disconnected.",
             ["route", "method", "status"],
             registry=registry,
         )
         self.seconds = Histogram(
             "qwen3_rerank_request_seconds",
-            "From the head of a request to the end of its reply.",
+            "Seconds from the head of a request to the end of its reply.",
             ["route"],
             buckets=_SECONDS,
             registry=registry,
         )
         self.errors = Counter(
-            "qwen3_rerank_errors", "Failures of scoring by kind.", ["kind"], registry=registry
+            "qwen3_rerank_errors", "Failed scorings by kind of error.", ["kind"], registry=registry
         )
         self.queued_requests = Gauge(
-            "qwen3_rerank_queue_requests", "Accepted, not answered.", registry=registry
+            "qwen3_rerank_queue_requests",
+            "Requests that are accepted and not yet answered.",
+            registry=registry,
         )
         self.queued_documents = Gauge(
-            "qwen3_rerank_queue_documents", "Documents of those.", registry=registry
+            "qwen3_rerank_queue_documents",
+            "Documents of the requests in the queue.",
+            registry=registry,
         )
         self.body_bytes = Gauge(
             "qwen3_rerank_body_bytes",
-            "Of request bodies not yet answered, what they have beyond 64 KiB each.",
+            "Bytes of unanswered request bodies, without the first 64 KiB of each.",
             registry=registry,
         )
         self.connections_closed = Counter(
             "qwen3_rerank_connections_closed",
-            "Connections closed for a limit.",
+            "Connections closed because of a limit, by reason.",
             ["reason"],
             registry=registry,
         )
         self.queue_seconds = Histogram(
             "qwen3_rerank_queue_seconds",
-            "From acceptance to the first forward.",
+            "Seconds from the acceptance of a request to its first forward pass.",
             buckets=_SECONDS,
             registry=registry,
         )
         self.batch_documents = Histogram(
             "qwen3_rerank_batch_documents",
-            "Documents handed to the model at once.",
+            "Documents in one batch of the model.",
             buckets=_COUNTS,
             registry=registry,
         )
         self.batch_requests = Histogram(
             "qwen3_rerank_batch_requests",
-            "Requests that shared such a batch.",
+            "Requests that shared a batch.",
             buckets=_COUNTS,
             registry=registry,
         )
         self.batch_fill = Histogram(
             "qwen3_rerank_batch_fill",
-            "Estimated tokens of a batch over the token budget of one forward.",
+            "Estimated tokens of a batch, divided by the token budget of a forward pass.",
             buckets=_FILL,
             registry=registry,
         )
         self.batch_seconds = Histogram(
-            "qwen3_rerank_batch_seconds", "Scoring one batch.", buckets=_SECONDS, registry=registry
+            "qwen3_rerank_batch_seconds",
+            "Seconds to score one batch.",
+            buckets=_SECONDS,
+            registry=registry,
         )
         self.documents = Counter("qwen3_rerank_documents", "Documents scored.", registry=registry)
         self.tokens = Counter(
             "qwen3_rerank_prompt_tokens",
-            "Tokens of their prompts, the query's part counted for each.",
+            "Tokens of the scored prompts; the query's part counts for each document.",
             registry=registry,
         )
         self.truncated = Counter(
             "qwen3_rerank_truncated_documents",
-            "Documents whose end was cut.",
+            "Scored documents whose end was cut.",
             registry=registry,
         )
 
     def count(self, answers: Sequence[Sequence[Scored]]) -> None:
-        """Add what was scored."""
+        """Add documents that were scored.
+
+        Args:
+            answers: The judgements, one list per request.
+        """
         for scored in answers:
             self.documents.inc(len(scored))
             self.tokens.inc(sum(document.n_tokens or 0 for document in scored))
             self.truncated.inc(sum(bool(document.truncated) for document in scored))
 
     def text(self) -> bytes:
-        """Return the exposition."""
+        """Return all metrics in the text format of Prometheus."""
         return generate_latest(self.registry)

@@ -27,7 +27,7 @@ _SECRET_NAME = re.compile(r"token|key|secret|passw", re.IGNORECASE)
 
 
 def _listed(value: Any) -> Any:
-    """Take "a,b" for a list; the environment has nothing but strings."""
+    """Split "a,b" into a list, since the environment has only strings."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
@@ -43,12 +43,14 @@ class ServiceSettings(RerankerOptions):
     """The options of the reranker, and those of the service around it."""
 
     host: str = option(
-        "127.0.0.1", "The address to listen on; 0.0.0.0 is every network of the machine.", _NET
+        "127.0.0.1",
+        "The address to listen on; 0.0.0.0 listens on every network of the machine.",
+        _NET,
     )
-    port: int = option(8000, "The port; 0 takes a free one.", _NET, ge=0, le=65535)
+    port: int = option(8000, "The port to listen on; 0 takes a free port.", _NET, ge=0, le=65535)
     serve_keys: Annotated[tuple[SecretStr, ...], BeforeValidator(_listed)] = option(
         (),
-        "A key that lets a request in; may be repeated. The list of processes shows it: better "
+        "A key that clients have to send; may be repeated. The list of processes shows it: prefer "
         "--require-key-file or QWEN3_RERANK_SERVE_KEYS.",
         About("Listening", is_secret=True, flag="require_key"),
         exclude=True,
@@ -56,22 +58,23 @@ class ServiceSettings(RerankerOptions):
     )
     serve_key_file: str | None = option(
         None,
-        "A file with such keys, one per line; lines that begin with # are left out.",
+        "A file with keys that clients have to send, one per line; lines that begin with # are "
+        "skipped.",
         About("Listening", flag="require_key_file"),
         min_length=1,
     )
     forwarded_allow_ips: Annotated[tuple[str, ...], BeforeValidator(_listed)] = option(
         (),
-        "An address or network of proxies whose X-Forwarded-For, -Proto and -Prefix are believed; "
-        "* is everybody.",
+        "The address or network of a proxy whose X-Forwarded-For, -Proto and -Prefix are trusted; "
+        "* trusts every client.",
         _NET,
     )
     allowed_hosts: Annotated[
         tuple[str, ...], BeforeValidator(_listed), AfterValidator(checked_names)
     ] = option(
         (),
-        "Another name that requests may be addressed to, as behind a proxy; addresses, localhost "
-        "and --host always are. *.example.com is all below it, * every name.",
+        "Another host name to answer to, for example behind a proxy. IP addresses, localhost and "
+        "--host are always accepted. *.example.com accepts every name below it, * every name.",
         About("Listening", flag="allowed_host"),
     )
     root_path: Annotated[str, AfterValidator(checked_prefix)] = option(
@@ -79,11 +82,11 @@ class ServiceSettings(RerankerOptions):
     )
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(_listed)] = option(
         (),
-        "An origin whose web pages may call the service; * is all.",
+        "An origin whose web pages may call the service; * allows all origins.",
         About("Listening", flag="cors_origin"),
     )
     served_model_name: str | None = option(
-        None, "The name of the model in replies; its own by default.", About("Model"), min_length=1
+        None, "The name of the model in replies; by default its own.", About("Model"), min_length=1
     )
     engine_args: Annotated[dict[str, Any], BeforeValidator(_from_json)] = option(
         dict,
@@ -91,7 +94,7 @@ class ServiceSettings(RerankerOptions):
         about_options(RerankerOptions)["engine_args"],
     )
     max_documents: int = option(
-        1000, "The most documents of one request, over all its queries.", _LIMIT, ge=1
+        1000, "The most documents of one request, over all of its queries.", _LIMIT, ge=1
     )
     max_characters: int = option(
         4_000_000, "The most characters of one request's texts.", _LIMIT, ge=1
@@ -102,15 +105,20 @@ class ServiceSettings(RerankerOptions):
     max_body_bytes: int = option(16 * 2**20, "The most bytes of one request body.", _LIMIT, ge=1)
     max_queued_bytes: int = option(
         128 * 2**20,
-        "The most bytes of all bodies that arrive or are not yet answered, without the first 64 "
-        "KiB of each; at least max_body_bytes.",
+        "The most bytes of all request bodies that are arriving or not yet answered, without the "
+        "first 64 KiB of each; at least max_body_bytes.",
         _LIMIT,
         ge=1,
     )
     max_queue: int = option(
-        512, "The most requests accepted and not yet answered; more get 429.", _LIMIT, ge=1
+        512,
+        "The most requests that are accepted and not yet answered; further ones get 429.",
+        _LIMIT,
+        ge=1,
     )
-    max_queued_documents: int = option(20_000, "The most documents of them all.", _LIMIT, ge=1)
+    max_queued_documents: int = option(
+        20_000, "The most documents of all accepted requests.", _LIMIT, ge=1
+    )
     batch_wait_ms: float = option(
         3.0,
         "Milliseconds that a request may wait for others to share a forward pass with.",
@@ -120,8 +128,8 @@ class ServiceSettings(RerankerOptions):
     )
     max_connections: int = option(
         768,
-        "The most connections at once, fewer where the process may open fewer files. A new one "
-        "then takes the place of that which has waited longest for its client.",
+        "The most connections at once; fewer if the process may open fewer files. A further one "
+        "replaces the connection that has waited longest for its client.",
         _LIMIT,
         ge=1,
     )
@@ -130,7 +138,7 @@ class ServiceSettings(RerankerOptions):
     )
     body_timeout: float = option(
         30.0,
-        "Seconds that a request body may take to arrive, and a client to read 64 KiB of its reply.",
+        "Seconds that a request body may take to arrive, or a client to read 64 KiB of its reply.",
         _LIMIT,
         **_SECONDS,
     )
@@ -139,28 +147,28 @@ class ServiceSettings(RerankerOptions):
     )
     shutdown_delay: float = option(
         0.0,
-        "Seconds after SIGTERM in which requests are still accepted while readiness already says "
-        "no, so that load balancers can turn away.",
+        "Seconds after SIGTERM in which requests are still accepted while readiness already fails, "
+        "so that load balancers stop sending.",
         About("Shutdown"),
         ge=0,
         allow_inf_nan=False,
     )
     shutdown_grace: float = option(
         60.0,
-        "Seconds that accepted requests then have to finish.",
+        "Seconds that accepted requests then have to finish; the others get 503.",
         About("Shutdown"),
         ge=0,
         allow_inf_nan=False,
     )
     log_level: Literal["debug", "info", "warning", "error"] = option(
-        "info", "The least level to log.", About("Logs")
+        "info", "The lowest level that is logged.", About("Logs")
     )
     log_format: Literal["json", "text"] = option(
-        "json", "JSON, one object per line, or text.", About("Logs")
+        "json", "The format of the log: json, one object per line, or text.", About("Logs")
     )
     log_documents: bool = option(
         False,
-        "Write queries and documents to the audit log; they are left out otherwise.",
+        "Write queries and documents to the audit log, too.",
         About("Logs"),
     )
 
@@ -183,7 +191,7 @@ class ServiceSettings(RerankerOptions):
 
     @model_validator(mode="after")
     def _check_key_that_goes_out(self) -> ServiceSettings:
-        """Refuse the key of a server behind where there is none: it was meant to let callers in."""
+        """Refuse a key for a server where there is no server: it was meant for callers."""
         if "api_key" in self.model_fields_set and self.api_key is not None and not self.is_remote:
             raise ValueError(
                 "api_key is the key that goes out, to a server behind this one, and there is none: "
@@ -205,13 +213,13 @@ class ServiceSettings(RerankerOptions):
 
     @property
     def model_name(self) -> str:
-        """What the model is called in replies; the path of a folder is nobody's business."""
+        """The name of the model in replies: of a folder its last part, so that no path is shown."""
         if self.served_model_name is not None:
             return self.served_model_name
         return Path(self.model).name if Path(self.model).is_dir() else self.model
 
     def all_keys(self) -> tuple[str, ...]:
-        """Return the keys that were given and those in ``serve_key_file``.
+        """Return the keys in the settings and those in ``serve_key_file``.
 
         Raises:
             ConfigurationError: The file cannot be read, or has no key.

@@ -47,7 +47,7 @@ _OTHER_DEVICE_NAMES = {
 
 
 class RerankerOptions(WindowOptions, RemoteOptions):
-    """What a `Reranker` is made of. All fields have the meaning documented there."""
+    """The options of a `Reranker`, which documents them."""
 
     model: str = option(
         DEFAULT_MODEL,
@@ -62,7 +62,7 @@ class RerankerOptions(WindowOptions, RemoteOptions):
     )
     hub: Hub = option(
         "huggingface",
-        'Where names are looked up: "huggingface" or "modelscope".',
+        'The hub where names are looked up: "huggingface" or "modelscope".',
         About("Model", backends=LOCAL),
     )
     cache_dir: str | None = option(
@@ -71,7 +71,9 @@ class RerankerOptions(WindowOptions, RemoteOptions):
         About("Model", backends=LOCAL),
     )
     local_files_only: bool = option(
-        False, "Never ask the network for the model.", About("Model", backends=LOCAL)
+        False,
+        "Use files on this machine only; never contact the hub.",
+        About("Model", backends=LOCAL),
     )
     instruction: Instruction | None = option(
         None,
@@ -87,13 +89,13 @@ class RerankerOptions(WindowOptions, RemoteOptions):
     )
     backend: Backend = option(
         "auto",
-        'What scores: "transformers", "vllm" (both in this process) or "remote". "auto" is remote '
-        "where base_url or dialect is given, else transformers.",
+        'What computes the scores: "transformers", "vllm" (both in this process) or "remote". '
+        '"auto" is remote if base_url or dialect is given, else transformers.',
         About("Computing", changes_scores=True),
     )
     device: str | None = option(
         None,
-        'Where the model computes: "cuda", "cuda:1", "mps" or "cpu"; the best one by default.',
+        'Where the model computes: "cuda", "cuda:1", "mps" or "cpu"; by default the best one.',
         About("Computing", backends=LOCAL),
     )
     dtype: Dtype = option(
@@ -115,7 +117,7 @@ class RerankerOptions(WindowOptions, RemoteOptions):
     )
     threads: int | None = option(
         None,
-        "CPU threads of a forward pass; as many as pay for the model's size by default.",
+        "CPU threads of a forward pass; by default as many as help at the model's size.",
         About("Computing", backends=("transformers",)),
         ge=1,
     )
@@ -133,9 +135,9 @@ class RerankerOptions(WindowOptions, RemoteOptions):
         About("Computing", changes_scores=True, backends=("vllm",)),
     )
     cache_size: int = option(
-        0, "How many scores to remember, by exact text; 0 remembers none.", About("Calls"), ge=0
+        0, "How many scores to cache, by exact text; 0 caches none.", About("Calls"), ge=0
     )
-    show_progress: bool = option(False, "Draw a bar over long jobs.", About("Calls"))
+    show_progress: bool = option(False, "Show a progress bar for long jobs.", About("Calls"))
     on_error: OnError = option(
         "raise",
         'What happens when scoring fails: "raise", or "passthrough", which returns the input order '
@@ -162,7 +164,7 @@ class RerankerOptions(WindowOptions, RemoteOptions):
     @field_validator("device")
     @classmethod
     def _check_device(cls, value: str | None) -> str | None:
-        """Refuse what torch knows no device by, without importing torch."""
+        """Refuse names of devices that torch does not know, without importing torch."""
         if value is None or re.fullmatch(rf"({'|'.join(DEVICES)})(:\d+)?", value):
             return value
         kind = value.lower().partition(":")[0]
@@ -209,7 +211,7 @@ class RerankerOptions(WindowOptions, RemoteOptions):
 
 
 class RankingOptions(BaseModel):
-    """What is kept of a ranking. All fields have the meaning documented at `Reranker.rerank`."""
+    """Which documents of a ranking are returned; `Reranker.rerank` documents the fields."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
@@ -234,7 +236,7 @@ class RankingOptions(BaseModel):
     @field_validator("top_k", mode="before")
     @classmethod
     def _refuse_zero(cls, value: Any) -> Any:
-        """Say what keeps all: for clients of some servers it is 0."""
+        """Refuse 0, which means all documents for clients of some servers."""
         if value == 0 and not isinstance(value, bool):
             raise ValueError("top_k is 0: expected 1 or more, or None to keep all")
         return value
@@ -253,7 +255,7 @@ def resolve_instruction(
 ) -> str:
     """Return the instruction in force: the call's, else the configured one, else the default.
 
-    That in a query which is wrapped in the model's prompt already comes before all of them.
+    A query that is already wrapped in the model's prompt brings its own, which has precedence.
 
     Raises:
         TypeError: The instruction, or what its function returned, is not a string.

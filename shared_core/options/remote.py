@@ -52,15 +52,15 @@ class RemoteOptions(BaseModel):
     )
     api_key: SecretStr | None = option(
         None,
-        "The key for that server; better given by the environment, QWEN3_RERANK_API_KEY or the "
-        "vendor's own variable.",
+        "The key for that server; prefer the environment, QWEN3_RERANK_API_KEY or the vendor's own "
+        "variable.",
         About("Server", is_secret=True, backends=REMOTE),
         exclude=True,
         repr=False,
     )
     headers: dict[str, SecretStr] = option(
         dict,
-        "More HTTP headers.",
+        "Additional HTTP headers.",
         About("Server", is_secret=True, backends=REMOTE, flag="header"),
         exclude=True,
         repr=False,
@@ -73,7 +73,7 @@ class RemoteOptions(BaseModel):
     template: TemplateOption = option(
         "auto",
         'Who writes the prompt: "server", "server-fixed", "client" or "prompt". "auto" finds out, '
-        "and refuses to guess.",
+        "or raises an error.",
         About("Server", changes_scores=True, backends=REMOTE),
     )
     tokenizer: str | None = option(
@@ -86,7 +86,7 @@ class RemoteOptions(BaseModel):
         60.0, "Seconds that one HTTP request may take.", _LIMIT, gt=0, allow_inf_nan=False
     )
     connect_timeout: float = option(
-        5.0, "Seconds that a connection may take.", _LIMIT, gt=0, allow_inf_nan=False
+        5.0, "Seconds that opening a connection may take.", _LIMIT, gt=0, allow_inf_nan=False
     )
     total_timeout: float = option(
         180.0,
@@ -96,12 +96,14 @@ class RemoteOptions(BaseModel):
         allow_inf_nan=False,
     )
     max_retries: int = option(
-        3, "How often a request is repeated that may yet succeed.", _LIMIT, ge=0
+        3, "How many times a request is repeated after a temporary failure.", _LIMIT, ge=0
     )
-    max_concurrency: int = option(8, "Requests under way at once, per event loop.", _LIMIT, ge=1)
+    max_concurrency: int = option(
+        8, "The most simultaneous requests, per event loop.", _LIMIT, ge=1
+    )
     requests_per_second: float | None = option(
         None,
-        "How many requests to begin in a second; no limit by default.",
+        "The most requests started per second; no limit by default.",
         _LIMIT,
         gt=0,
         allow_inf_nan=False,
