@@ -13,7 +13,7 @@ from qwen3_rerank.batch.columns import IdType, Shape
 from qwen3_rerank.batch.errors import BatchInputError
 from qwen3_rerank.batch.files import InputFile, opened
 from qwen3_rerank.batch.rows import LinesDigest, Mark, RawRow
-from qwen3_rerank.reading.document_files import parse_json
+from qwen3_rerank.reading.text import parse_json
 
 _BUFFER = 1 << 20
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qwen3_rerank.batch.columns import Shape
-from qwen3_rerank.reading.document_files import check_text
+from qwen3_rerank.reading.text import check_text
 
 Id = str | int | None
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1

@@ -25,13 +25,8 @@ from qwen3_rerank.cli.rank_output import (
     write_line,
 )
 from qwen3_rerank.cli.rank_run import Write, one_ranking, rank_lines
-from qwen3_rerank.reading.document_files import (
-    GivenDocument,
-    InputError,
-    check_text,
-    decode,
-    format_of,
-)
+from qwen3_rerank.reading.document_files import GivenDocument, format_of
+from qwen3_rerank.reading.text import InputError, check_text, decode
 from shared_core import RankedDocument, RankingOptions, Reranker, RerankerOptions, RerankError
 
 _LONG = 64
@@ -69,8 +64,8 @@ def rank(
         str,
         typer.Option(
             "--format",
-            help="txt, jsonl or csv; auto goes by the file's name, and takes standard input for "
-            "txt with a query and for jsonl without.",
+            help="txt, jsonl, csv or xlsx; auto goes by the file's name, and takes standard input "
+            "for txt with a query and for jsonl without.",
             rich_help_panel=_INPUT,
         ),
     ] = "auto",
@@ -84,8 +79,8 @@ def rank(
     field: Annotated[
         str | None,
         typer.Option(
-            help="Where jsonl objects and csv tables hold the text; else document, text or "
-            "content.",
+            help="Where jsonl objects and tables hold the text; else document, text, content or "
+            "passage, or 文档, 文本, 内容, 正文 or 段落.",
             rich_help_panel=_INPUT,
         ),
     ] = None,
@@ -176,7 +171,7 @@ def rank(
     and 1.
     """
     texts = list(texts or ())
-    _one_of("--format", kind, ("auto", "txt", "jsonl", "csv"))
+    _one_of("--format", kind, ("auto", "txt", "jsonl", "csv", "xlsx"))
     _one_of("--split", split, ("lines", "paragraphs"))
     stopping = Stopping()
     skipped = 0

@@ -14,14 +14,11 @@ from typing import Any
 from qwen3_rerank.reading.document_files import (
     Format,
     GivenDocument,
-    InputError,
     Split,
-    check_text,
-    decode,
     document_of,
-    parse_json,
     read_documents,
 )
+from qwen3_rerank.reading.text import InputError, check_text, decode, parse_json
 
 STDIN = "-"
 _LINES_AHEAD = 256

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from qwen3_rerank.cli.rank_input import RankJob, batches, count_lines
-from qwen3_rerank.reading.document_files import InputError
+from qwen3_rerank.reading.text import InputError
 from shared_core import RankedDocument, RankingOptions, Reranker
 
 DOCUMENTS_AT_ONCE = 256

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qwen3_rerank.reading.document_files import InputError
+from qwen3_rerank.reading.text import InputError
 from shared_core.errors import MissingDependencyError
 
 try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qwen3_rerank.evaluation.dataset import Dataset, checked
-from qwen3_rerank.reading.document_files import InputError, check_text, parse_json
+from qwen3_rerank.reading.text import InputError, check_text, parse_json
 
 _DEFAULT_SPLIT = "test"
 

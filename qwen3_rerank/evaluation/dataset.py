@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from qwen3_rerank.reading.document_files import InputError
+from qwen3_rerank.reading.text import InputError
 
 
 @dataclass(frozen=True)

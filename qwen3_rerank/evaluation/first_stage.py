@@ -12,7 +12,7 @@ import numpy as np
 from qwen3_rerank.evaluation.dataset import Dataset
 from qwen3_rerank.evaluation.terms import terms
 from qwen3_rerank.evaluation.trec import read_run
-from qwen3_rerank.reading.document_files import InputError
+from qwen3_rerank.reading.text import InputError
 
 BM25 = "bm25"
 K1, B = 1.2, 0.75

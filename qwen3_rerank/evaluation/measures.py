@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import ir_measures
 
 from qwen3_rerank.evaluation.trec import falling
-from qwen3_rerank.reading.document_files import InputError
+from qwen3_rerank.reading.text import InputError
 
 MEASURES = ("nDCG@10", "RR@10", "R@5", "Success@1")
 """The first is the one that gains and losses are told by."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from qwen3_rerank.evaluation.beir import read_beir
 from qwen3_rerank.evaluation.dataset import Dataset
 from qwen3_rerank.evaluation.squad import read_squad
-from qwen3_rerank.reading.document_files import InputError
+from qwen3_rerank.reading.text import InputError
 
 
 def read_dataset(path: str | Path, *, split: str | None = None) -> Dataset:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from qwen3_rerank.reading.document_files import InputError
 from qwen3_rerank.reading.folders import FolderError, OutputFolder
+from qwen3_rerank.reading.text import InputError
 
 NAME = "results.jsonl"
 

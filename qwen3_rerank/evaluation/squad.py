@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qwen3_rerank.evaluation.dataset import Dataset, checked
-from qwen3_rerank.reading.document_files import InputError, check_text, decode, parse_json
+from qwen3_rerank.reading.text import InputError, check_text, decode, parse_json
 
 _EXPECTED = 'expected {"data": [{"paragraphs": [{"context": "…", "qas": […]}]}]}'
 
@@ -24,11 +24,10 @@ def read_squad(path: Path) -> Dataset:
     Raises:
         InputError: It is not of that format; the message says where.
     """
+    text = decode(path.read_bytes(), str(path))
     try:
-        value = parse_json(decode(path.read_bytes(), str(path)))
-    except InputError:
-        raise
-    except ValueError as error:
+        value = parse_json(text)
+    except InputError as error:
         raise InputError(f"{path}: {error}") from None
     names: dict[str, str] = {}
     queries: dict[str, str] = {}

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from qwen3_rerank.reading.document_files import InputError
+from qwen3_rerank.reading.text import InputError
 
 _SPACE = re.compile(r"\s")
 

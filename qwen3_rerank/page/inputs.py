@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from qwen3_rerank.page.store import Upload
 from qwen3_rerank.page.texts import Language, say
-from qwen3_rerank.reading.document_files import (
-    InputError,
-    Split,
-    check_text,
-    read_documents,
-    split_text,
-)
+from qwen3_rerank.reading.document_files import Split, read_documents, split_text
+from qwen3_rerank.reading.text import InputError, check_text
 
 MOST_DOCUMENTS = 500
 MOST_CHARACTERS = 1_000_000

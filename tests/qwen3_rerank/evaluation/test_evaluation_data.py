@@ -11,7 +11,7 @@ import pytest
 
 from qwen3_rerank.evaluation.dataset import Dataset
 from qwen3_rerank.evaluation.readers import read_dataset
-from qwen3_rerank.reading.document_files import InputError
+from qwen3_rerank.reading.text import InputError
 
 CORPUS = [
     {"_id": "d1", "title": "Mars", "text": "A red planet."},

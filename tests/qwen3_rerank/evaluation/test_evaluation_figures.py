@@ -15,7 +15,7 @@ from qwen3_rerank.evaluation.passages import Judged, best_f1, calibration
 from qwen3_rerank.evaluation.significance import difference, estimate, holm
 from qwen3_rerank.evaluation.suggestion import Cut, cut, suggest
 from qwen3_rerank.evaluation.trec import run_lines
-from qwen3_rerank.reading.document_files import InputError
+from qwen3_rerank.reading.text import InputError
 
 # q1: the right one is second. q2: of two right ones the first is found third, the other is not.
 # q3: nothing right is found. q4: there are no candidates at all.

@@ -8,8 +8,8 @@ import pytest
 
 from qwen3_rerank.evaluation.environment import command_line
 from qwen3_rerank.evaluation.results_file import QueryScores, ResultsFile
-from qwen3_rerank.reading.document_files import InputError
 from qwen3_rerank.reading.folders import OutputFolder
+from qwen3_rerank.reading.text import InputError
 
 ONE = QueryScores("k1", "q1", [1.5, -0.25], 40, 0, 0.125)
 TWO = QueryScores("k2", "q2", [0.1], None, None, None)

@@ -11,7 +11,7 @@ import pytest
 from qwen3_rerank.evaluation import first_stage
 from qwen3_rerank.evaluation.dataset import Dataset
 from qwen3_rerank.evaluation.trec import falling, read_run, run_lines
-from qwen3_rerank.reading.document_files import InputError
+from qwen3_rerank.reading.text import InputError
 
 QUERIES = {"q1": "red planet", "q 2": "blue"}
 DOCUMENTS = {"d1": "A red planet.", "d 2": "Blue planet", "d3": "Blue, so blue", "d4": "Tea"}
