@@ -88,7 +88,7 @@ def kill_a_worker(cluster: Cluster) -> int:
 
 
 def compare(one: Path, other: Path, count: int) -> dict[str, Any]:
-    """Return how two outputs differ."""
+    """Return the differences between two outputs."""
     first, second = (pq.read_table(out / "scores").to_pylist() for out in (one, other))
     return {
         "pairs": [len(first), len(second)],

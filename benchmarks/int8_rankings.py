@@ -1,4 +1,4 @@
-"""What eight bits do to rankings: the same candidates ordered in float32 and with quantize="int8".
+"""Effect of quantize="int8" on rankings: the same candidates ordered in float32 and in int8.
 
     pip install "qwen3-rerank[evaluate,local]"
     python benchmarks/int8_rankings.py demo xquad.es.json scifact/ --queries 300 --out OUT/
@@ -26,7 +26,7 @@ DEMO = Path(__file__).parents[1] / "examples" / "data"
 
 
 def tasks(names: Iterable[str]) -> list[Dataset]:
-    """Return what is asked for; the demo is two tasks over one corpus."""
+    """Return the tasks to run; the demo is two tasks over one corpus."""
     found = []
     for name in names:
         found += [demo("en"), demo("zh")] if name == "demo" else [read_dataset(name)]

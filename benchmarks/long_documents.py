@@ -1,4 +1,4 @@
-"""What windows gain over truncation on long documents, and what they cost.
+"""Gain and cost of windows over truncation on long documents.
 
 A question is ranked against long documents, one of which holds its answer at a known place::
 

@@ -1,4 +1,4 @@
-"""How much of `rerank_many`'s speed is left when many clients ask over HTTP.
+"""Speed of the service under many clients, compared with `rerank_many`.
 
 The same work, by turns: 64 queries of 8 documents in one call of `rerank_many`, and the same 64 as
 requests of as many clients at once, to a service that runs as a process of its own::

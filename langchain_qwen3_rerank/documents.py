@@ -76,7 +76,7 @@ def ranked_copies(
     Args:
         documents: The documents that were ranked. They are not changed.
         texts: The text that was judged, per document.
-        ranked: Their ranking.
+        ranked: The ranking of the documents.
         return_window: Make the best window the copy's ``page_content``.
     """
     copies = []

@@ -36,8 +36,8 @@ def instruction_from_prompt(prompt: BasePromptTemplate) -> str | InstructionTemp
     """Return the instruction that is equivalent to a prompt template.
 
     Raises:
-        ValueError: It is not a `PromptTemplate`, computes its variables with functions, or has
-            other variables than ``query_str``, which nothing here could fill.
+        ValueError: The prompt is not a `PromptTemplate`, computes its variables with functions, or
+            has other variables than ``query_str``, which nothing here could fill.
     """
     if not isinstance(prompt, PromptTemplate):
         raise ValueError(

@@ -59,7 +59,7 @@ def ranked_nodes(
     Args:
         nodes: The nodes that were ranked. They are not changed.
         texts: The text that was judged, per node.
-        ranking: Their ranking.
+        ranking: The ranking of the nodes.
         keep_retrieval_score: Write the score that a node came with into its metadata.
         return_window: Make the best window the text of the copy.
     """

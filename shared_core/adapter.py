@@ -170,7 +170,7 @@ def refuse_dialect_object(dialect: Any) -> None:
     """Raise if a dialect is an object: JSON can hold a name only.
 
     Raises:
-        TypeError: It is an object of the user's.
+        TypeError: The dialect is an object of the user's, which JSON cannot hold.
     """
     if not isinstance(dialect, str):
         raise TypeError(

@@ -77,7 +77,7 @@ class QueryTooLongError(RerankError, ValueError):
     Attributes:
         prompt_tokens: Tokens of the prompt with an empty document.
         max_length: The bound on prompt tokens in force.
-        or_more: Whether only so many were counted, of a long text.
+        or_more: Whether counting stopped there, because the text is long.
     """
 
     def __init__(self, prompt_tokens: int, max_length: int, *, or_more: bool = False) -> None:

@@ -61,7 +61,7 @@ def identity(reranker: Reranker) -> dict[str, Any]:
 
 
 def as_found(reranker: Reranker) -> dict[str, Any]:
-    """Return what a server was found to be, asking it if need be; nothing of other backends."""
+    """Return what discovery finds out about a server; empty for other backends."""
     if reranker.custom_scorer is not None or not reranker.options.is_remote:
         return {}
     from shared_core.scorers.remote.dialects.base import trait

@@ -77,7 +77,7 @@ class Reranker:
         unload_after: Seconds without a call after which a local model's memory is given back to the
             system; the next call loads it again. ``None`` keeps it.
         revision: The hub revision, a tag or a commit.
-        cache_dir: Where the hub's files are kept; ``None`` is the hub library's default.
+        cache_dir: The folder for the hub's files; ``None`` is the hub library's default.
         local_files_only: Use files on this machine only; never contact the hub.
         hub: The hub where names are looked up; ``"modelscope"`` needs the modelscope package.
         engine_args: Arguments of vLLM's engine, such as ``{"tensor_parallel_size": 2}``.
@@ -189,12 +189,12 @@ class Reranker:
     def rerank(
         self, query: str, documents: Iterable[str], **options: Unpack[RankCallOptions]
     ) -> list[RankedDocument]:
-        """Return the documents that matter to the query, best first; ties keep the input order.
+        """Return the documents in order of relevance, best first; ties keep the input order.
 
         Args:
             query: The search query.
             documents: The texts to order. They are not changed.
-            top_k: How many to keep at most; ``None`` keeps all. ``top_n`` is its other name.
+            top_k: The most documents to return; ``None`` returns all. ``top_n`` is an alias.
             instruction: Overrides the reranker's for this call.
             score_threshold: Drop documents with a score below this, in [0, 1].
             min_docs: Keep this many of the best, whatever the threshold says.
@@ -224,7 +224,7 @@ class Reranker:
         document_lists: Iterable[Iterable[str]],
         **options: Unpack[RankCallOptions],
     ) -> list[list[RankedDocument]]:
-        """Return one ranking per query, as `rerank` would; queries share forwards.
+        """Return one ranking per query, as `rerank` does; queries share forward passes.
 
         Args:
             queries: The queries.
@@ -272,7 +272,7 @@ class Reranker:
         """Return one `Judged` per document, in input order. Always raises on failure.
 
         Args:
-            query: What is asked.
+            query: The search query.
             documents: The texts to judge. They are not changed.
             instruction: Overrides the reranker's for this call.
             long_documents, window_tokens, window_overlap: Override the reranker's for this call.
@@ -298,7 +298,7 @@ class Reranker:
     def judge_many(
         self, requests: Iterable[ScoreRequest], **options: Unpack[WindowCallOptions]
     ) -> list[list[Judged]]:
-        """Return what `judge` does for each request; queries share forwards.
+        """Return what `judge` returns, for each request; queries share forward passes.
 
         Args:
             requests: Queries with their documents, each with an instruction of its own.
@@ -423,7 +423,7 @@ class Reranker:
     def _checked(
         self, verb: str, options: Mapping[str, Any]
     ) -> tuple[RankingOptions, Windows | None]:
-        """Return what a call's options say of its ranking, and of its long documents."""
+        """Return a call's options of its ranking and of long documents."""
         refuse_unknown(verb, options)
         return ranking_of(options), windows_of(self._options, options)
 

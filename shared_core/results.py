@@ -1,4 +1,4 @@
-"""What a ranking returns."""
+"""Results of `Reranker`: `RankedDocument` and `Judged`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Judged(Scored):
 
 
 def judged(scored: Sequence[Scored]) -> list[Judged]:
-    """Return what is told of judgements to callers."""
+    """Return the judgements in their public form."""
     return [
         Judged(
             one.logit,
@@ -47,7 +47,7 @@ def judged(scored: Sequence[Scored]) -> list[Judged]:
 
 @dataclass(frozen=True, slots=True)
 class RankedDocument:
-    """A document in its place.
+    """One document of a ranking.
 
     Attributes:
         index: Its position in the input.

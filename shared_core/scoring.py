@@ -1,4 +1,4 @@
-"""What a backend is: one method that it must have, and others that it may have.
+"""Protocols of backends: the one method that every backend has, and others that it may have.
 
 Each protocol but `Scorer` names one ability. An object that has the method is used for it, whatever
 its class, so that a backend of your own imports nothing of this package and inherits nothing. A
@@ -50,7 +50,7 @@ class Scored:
 
 
 class TokenMeter(Protocol):
-    """What long documents are measured with."""
+    """Counts tokens, to measure long documents."""
 
     def check(self, instruction: str, query: str, documents: Sequence[str]) -> None:
         """Raise if one of the texts cannot be tokenised."""
@@ -61,7 +61,7 @@ class TokenMeter(Protocol):
         ...
 
     def room(self, instruction: str, query: str) -> int:
-        """Return how many tokens of a document fit into a prompt."""
+        """Return the number of document tokens that fit into a prompt."""
         ...
 
 
@@ -86,7 +86,7 @@ class AsyncScorer(ManyScorer, Protocol):
     async def ascore_many(
         self, requests: Sequence[ScoreRequest], *, show_progress: bool = False
     ) -> list[list[Scored]]:
-        """Return what `score_many` does, without blocking the loop."""
+        """Return what `score_many` returns, without blocking the loop."""
         ...
 
 
@@ -149,7 +149,7 @@ class MeteringScorer(Protocol):
     """A backend that also knows the room for a document, and the texts that it refuses."""
 
     def token_meter(self) -> TokenMeter:
-        """Return what measures documents. May block to load; not for event loops."""
+        """Return the token meter. May block to load; not for event loops."""
         ...
 
 

@@ -24,7 +24,7 @@ class Worker:
 
     Args:
         name: The thread's name.
-        guard: Is held during every step, so that no fork comes in the middle of one.
+        guard: The lock held during every step, so that no fork happens within a step.
     """
 
     def __init__(self, name: str, guard: ForkGuard | None = None) -> None:

@@ -32,7 +32,7 @@ def compare(
     trained: bool,
     names: tuple[str, str, str],
 ) -> Agreement:
-    """Return how far the scores of all calls are from the reference's.
+    """Return the distance of the scores of all calls from the reference's.
 
     Args:
         calls: Scores of all documents, query after query, of each call.

@@ -69,7 +69,7 @@ class WorkerProcess:
         """Return the answer to an order, and record the peak memory in `peak_bytes`.
 
         Raises:
-            ContestantError: It failed, ended, or took too long.
+            ContestantError: The contestant failed, ended, or took too long.
         """
         assert self._process.stdin is not None  # noqa: S101  # opened as a pipe
         family = self._family()

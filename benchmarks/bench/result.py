@@ -86,7 +86,8 @@ class Agreement(_Part):
 
     Attributes:
         largest: The largest difference of P(yes).
-        correlation: Of the margins with the reference's; ``None`` where either has no spread.
+        correlation: The correlation of the margins with the reference's; ``None`` if either has
+            no spread.
         order: Kendall's tau of the order with the reference's, of who is asked to be inexact.
         agrees: By ``order`` where it is asked for, else by the others; ``None`` if nothing tells.
     """
@@ -136,9 +137,9 @@ class Result(_Part):
 
     @classmethod
     def read(cls, path: Path) -> Result:
-        """Return what `write` wrote.
+        """Return the result that `write` wrote.
 
         Raises:
-            ValidationError: It is something else.
+            ValidationError: The file is not a result.
         """
         return cls.model_validate_json(path.read_text("utf-8"))

@@ -83,7 +83,7 @@ def recipe_of(name: str) -> Recipe:
     """Return the specification of a workload, by its name or from its text.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: The text is neither.
     """
     if name in RECIPES:
         return RECIPES[name]

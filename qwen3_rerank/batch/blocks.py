@@ -25,9 +25,9 @@ class Segment:
         file: The file's position in the input.
         start: The position of the first row in the file.
         rows: How many there are.
-        offset: Where the first one begins, in bytes, for files without an index.
+        offset: The position of the first one, in bytes, for files without an index.
         first: The position of the first row in the whole input.
-        digest: Of the lines, for files of lines: what is read later has to be what was divided.
+        digest: The digest of the lines, for files of lines: the input must not change later.
     """
 
     file: int
@@ -43,8 +43,8 @@ class Block:
     """Rows that are scored and written together.
 
     Attributes:
-        number: Its position among all blocks; its files are named by it.
-        segments: Its rows, in the order of the input.
+        number: The position among all blocks, which names its files.
+        segments: The rows, in the order of the input.
     """
 
     number: int

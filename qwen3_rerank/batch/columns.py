@@ -72,7 +72,7 @@ class Shape:
 
 
 def shape_of(names: Collection[str], columns: Columns, where: str) -> Shape:
-    """Return what an input with columns of these names holds.
+    """Return the shape of an input with columns of these names.
 
     Raises:
         BatchInputError: A column is missing, or there is one too many.

@@ -32,7 +32,7 @@ def copy_dataset(dataset: Any, out: OutputFolder) -> Path:
     """Return the folder with a dataset's rows, in parquet files.
 
     Raises:
-        BatchInputError: It has no rows, or rows of different types.
+        BatchInputError: The dataset has no rows, or rows of different types.
     """
     out.remove_tree(FOLDER)
     folder = out.folder(FOLDER, create=True).path

@@ -30,13 +30,13 @@ class InputFile:
     """One file, on disk or, by an address such as ``s3://bucket/key``, in an object store.
 
     Attributes:
-        path: Its path or address.
-        kind: Its format.
+        path: The path or address.
+        kind: The format.
         size: Bytes.
         changed: Nanoseconds since 1970 at its last change; ``None`` where the store does not tell.
-        inode: What the file system numbers it by; ``None`` in an object store.
+        inode: The number of the file in the file system; ``None`` in an object store.
         touched: Nanoseconds since 1970 at the last change of content, name or rights, likewise.
-        digest: Of its lines, or of the footer of a parquet file; ``None`` before it was read.
+        digest: The digest of the lines, or of a parquet file's footer; ``None`` until it was read.
     """
 
     path: str
@@ -140,7 +140,7 @@ def current(file: InputFile) -> InputFile:
     """Return a file as it is now.
 
     Raises:
-        BatchInputError: It is gone.
+        BatchInputError: The file does not exist any more.
     """
     system, inner, prefix = _system(file.path)
     info = system.get_file_info(inner)
@@ -153,7 +153,7 @@ def opened(file: InputFile) -> Any:
     """Return a file to read at any place of it.
 
     Raises:
-        BatchInputError: It cannot be opened.
+        BatchInputError: The file cannot be opened.
     """
     system, inner, _ = _system(file.path)
     try:

@@ -25,7 +25,7 @@ class Job:
         out: The folder for everything that is written.
         output: ``"scores"``, a score for every pair, or ``"ranked"``, a list for every query.
         format: ``"parquet"`` or ``"jsonl"``.
-        ranking: What is kept of a ranked list.
+        ranking: The options of ranked lists.
         columns: The names of the input's columns.
         block_rows: Rows of a block; ``None`` chooses.
         group: Whether to bring the rows of a query together on disk first; ``"auto"`` does it
@@ -63,7 +63,7 @@ class Job:
             )
 
     def identity(self, reranker: Reranker) -> dict[str, Any]:
-        """Return what is asked for, without the input and without a secret.
+        """Return the options that define the job, without the input and without secrets.
 
         What scores is not among it: the process that does, perhaps on another machine, knows that.
         """

@@ -44,7 +44,7 @@ class Scoring:
 
     @classmethod
     def from_json(cls, data: bytes) -> Scoring | None:
-        """Return what a file has; ``None`` if that is damaged."""
+        """Return the content of a file; ``None`` if it is damaged."""
         try:
             found = cls(**json.loads(data))
         except (ValueError, TypeError):

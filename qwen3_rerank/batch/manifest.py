@@ -51,7 +51,7 @@ def begun_in(folder: OutputFolder) -> dict[str, Any] | None:
     """Return the manifest of an open folder, ``None`` if there is none.
 
     Raises:
-        ChangedJobError: It is damaged, or of another version.
+        ChangedJobError: The manifest is damaged, or of another version.
     """
     data = folder.read(NAME)
     if data is None:
@@ -78,7 +78,7 @@ def check_same(manifest: dict[str, Any], identity: dict[str, Any], files: list[A
     """Raise unless a folder was begun with these options and this input.
 
     Args:
-        manifest: What it was begun with.
+        manifest: The manifest from the beginning of the job.
         identity: The options; see `Job.identity`.
         files: The input, as `files_json` shows it; ``None`` if that cannot be known.
 

@@ -63,7 +63,7 @@ class Output:
 
     Args:
         job: The options of the batch.
-        shape: What the input has.
+        shape: The columns of the input.
     """
 
     def __init__(self, job: Job, shape: Shape) -> None:
@@ -130,7 +130,7 @@ class Output:
         """Raise unless the folder still holds the job that this one was made for.
 
         Raises:
-            ChangedJobError: It was deleted, or another job was begun in it.
+            ChangedJobError: The folder was deleted, or another job was begun in it.
         """
         root = self._folder()
         status = root.status(manifest.NAME)
@@ -149,7 +149,7 @@ class Output:
         """Yield the counts of blocks that are done.
 
         Raises:
-            BatchError: Those of a block are damaged or gone.
+            BatchError: The reports of a block are damaged or missing.
         """
         state = self._folder(_STATE)
         for number in numbers:

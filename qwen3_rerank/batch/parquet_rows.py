@@ -85,7 +85,7 @@ class ParquetRows:
         return int(self._parquet.metadata.num_rows)
 
     def id_type(self, name: str) -> IdType:
-        """Return what a column of ids, or of lists of them, holds."""
+        """Return the type of a column of ids, or of lists of ids."""
         kind = self._parquet.schema_arrow.field(name).type
         while hasattr(kind, "value_type"):  # of a list, of a dictionary
             kind = kind.value_type

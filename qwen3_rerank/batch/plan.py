@@ -16,18 +16,18 @@ class BatchPlan:
     Attributes:
         rows: Rows of the input.
         blocks: Blocks that they are divided into.
-        blocks_done: Of these, those that an earlier run has done.
+        blocks_done: The blocks that an earlier run has finished.
         rows_left: Rows that are left.
         pairs_left: Pairs in these; an estimate where a row is a list.
         workers: How many score at once.
         tokens_per_pair: Prompt tokens, on average over the sample; ``None`` without a tokenizer.
         tokens_left: Prompt tokens left, estimated.
-        pairs_per_second: What one worker scored of the sample; ``None`` if nothing was measured.
+        pairs_per_second: The speed of one worker on the sample; ``None`` if it was not measured.
         tokens_per_second: The same in prompt tokens.
         seconds_left: An estimate: what is left, by that speed, by ``workers``.
         sample_pairs: Pairs that were tokenised for it.
         scored_pairs: Pairs that were scored for it, by the clock.
-        notes: What to know besides.
+        notes: Further remarks, in words.
     """
 
     rows: int
@@ -55,7 +55,7 @@ def make_plan(prepared: Prepared, sample: Sample | None, workers: int) -> BatchP
 
     Args:
         prepared: The job.
-        sample: What a sample of it showed, if one was taken.
+        sample: The measured sample, if one was taken.
         workers: How many will score at once.
     """
     rows_left = pairs_left = sum(block.rows for block in prepared.left)

@@ -31,12 +31,12 @@ class Prepared:
     """A job ready to run.
 
     Attributes:
-        job: What is asked for, with the number that the folder has; without one in a plan alone.
+        job: The job, with the number of the folder; without a number in a mere plan.
         source: The rows of the input.
         blocks: All of them.
         done: The numbers of those that are done.
         is_grouped: Whether rows of a query were brought together on disk.
-        notes: What whoever waits for it should know.
+        notes: Remarks for the user, in words.
     """
 
     job: Job
@@ -78,13 +78,13 @@ def check(data: Given, job: Job, reranker: Reranker) -> None:
 def prepare(
     data: Given, job: Job, reranker: Reranker, folder: OutputFolder | None = None
 ) -> Prepared:
-    """Return what is to be done, as the folder has it or, if it is new, as it will.
+    """Return the work to do, from the folder of the job or, if it is new, for it.
 
     Args:
         data: Files, folders, patterns, or a Ray dataset.
         job: The options of the batch.
         reranker: The backend that will score.
-        folder: Where to begin the job; ``None`` writes nothing, and neither copies nor groups.
+        folder: The folder of the job; ``None`` writes nothing, and neither copies nor groups.
 
     Raises:
         BatchInputError: The input cannot be read.

@@ -11,9 +11,9 @@ class RayOptions:
     """The cluster, the number of workers, and the resources of each.
 
     Attributes:
-        address: Of the cluster: ``"auto"`` is the one that this machine belongs to, ``"local"``
-            begins one here, for the time of the job. A Ray that this process is connected to
-            already is used as it is.
+        address: The address of the cluster: ``"auto"`` is the one that this machine belongs to,
+            ``"local"`` starts one here, for the time of the job. If this process is already
+            connected to a Ray cluster, that one is used.
         workers: How many; ``None`` is as many as the cluster has GPUs (or, without GPUs, CPUs)
             for, and one where a server scores.
         cpus: CPUs of a worker; torch uses that many threads.

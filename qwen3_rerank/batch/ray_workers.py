@@ -134,7 +134,7 @@ class RayWorkers:
             raise
 
     def scoring(self) -> Scoring:
-        """Return what scores, by the first actor; every other one compares itself with that."""
+        """Return the first actor's record of the model; every other actor is compared with it."""
         found: Scoring = self._by_the_first(lambda actor: actor.scoring.remote())
         return found
 
@@ -144,7 +144,7 @@ class RayWorkers:
         return sample
 
     def _by_the_first(self, call: Callable[[Any], Any]) -> Any:
-        """Return what the first actor returns; it is replaced if it dies."""
+        """Return the result of a call to the first actor, which is replaced if it dies."""
         for _ in range(self._options.max_deaths):
             reference = call(self._actors[0])
             while not ray.wait([reference], timeout=_PATIENCE)[0]:
@@ -226,7 +226,7 @@ class RayWorkers:
         return new
 
     def _count(self, reranker: Reranker) -> int:
-        """Return how many workers there are to be."""
+        """Return the number of workers."""
         options = self._options
         needs = {"CPU": options.cpus, "GPU": options.gpus, **options.resources}
         has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
@@ -250,7 +250,7 @@ class RayWorkers:
 
 
 def _succeeded(found: Any) -> Any:
-    """Return what a worker returned, unless that is its failure."""
+    """Return the result of a worker, or raise its failure."""
     if isinstance(found, Failure):
         raise BatchError(f"{found.kind} in a worker: {found.message}")
     return found

@@ -20,8 +20,8 @@ class Mark:
 
     Attributes:
         row: The position, in the file, of the row behind it.
-        key: What names that row's query; ``None`` if nothing does.
-        offset: Where that row begins, in bytes, for files without an index.
+        key: The name of that row's query; ``None`` if it has none.
+        offset: The position of that row, in bytes, for files without an index.
         ends: Whether there is no row behind it.
         line: The bytes of that row, in files of lines.
     """
@@ -61,8 +61,8 @@ class RawRow:
     """A row as it was read.
 
     Attributes:
-        number: Its position in its file, or in the input where the file is a copy of that.
-        values: By column.
+        number: The position in its file, or in the input if the file is a copy.
+        values: The values, by column.
         reason: Why there are none.
     """
 
@@ -78,7 +78,7 @@ class Pair:
     Attributes:
         row: The row's position in the whole input.
         index: The document's position in the row's list; 0 in a row of one document.
-        query_id, document_id: Their names, where the input has any.
+        query_id, document_id: The ids, if the input has any.
         query, document: The texts.
     """
 
@@ -123,7 +123,7 @@ class RowError:
     Attributes:
         row: The row's position in the whole input.
         index: The document's position in the row's list; ``None`` for the row as a whole.
-        query_id, document_id: Their names, where they could be read.
+        query_id, document_id: The ids, if they could be read.
         error: The kind of the error.
         reason: The reason.
     """
@@ -145,7 +145,7 @@ def pairs_of(raw: RawRow, row: int, shape: Shape) -> Iterator[Pair | RowError]:
 
     Args:
         raw: The row.
-        row: Its position in the whole input.
+        row: The position in the whole input.
         shape: Which columns hold what.
     """
     query_id: Id = None

@@ -34,7 +34,7 @@ class BatchProgress:
 
     Attributes:
         blocks: Blocks of the job.
-        blocks_done: Of these, those that are done, by this run or an earlier one.
+        blocks_done: The blocks that are finished, by this run or an earlier one.
         pairs: Pairs that this run has dealt with.
         errors: Entries that it has put into error files.
         deaths: Workers that died and were replaced.
@@ -58,7 +58,7 @@ class BatchSummary:
         truncated: Documents that lost their end.
         tokens: Prompt tokens of all pairs, a query's prefix counted for each; ``None`` if unknown.
         blocks: Blocks of the job.
-        blocks_skipped: Of these, those that an earlier run had done.
+        blocks_skipped: The blocks that an earlier run had finished.
         seconds: This run, without its plan.
         pairs_per_second: This run; ``None`` if it had nothing to do.
         tokens_per_second: This run, likewise.
@@ -111,14 +111,14 @@ def run_batch(
         reranker: The backend that scores; with Ray, every worker has a copy of its own.
         output: ``"scores"`` writes a score for every pair; ``"ranked"`` a list for every query.
         format: ``"parquet"`` or ``"jsonl"``.
-        top_k: Of ranked lists, how many documents to keep.
+        top_k: The most documents of a ranked list.
         score_threshold, min_docs: Likewise; see `Reranker.rerank`.
         columns: The names of the input's columns.
         block_rows: Rows of a block, which is what a crash loses per worker; ``None`` is 4,096
             pairs.
         group: Whether to bring the rows of a query together on disk first: ``"always"``,
             ``"never"``, or ``"auto"``, where ranked lists need it.
-        ray: Where the workers are; ``None`` scores in this process.
+        ray: The cluster and its workers; ``None`` scores in this process.
         measure: Whether to score a sample first, for the plan's estimate of time.
         on_plan: Receives the plan before anything is scored.
         on_progress: Receives the progress, now and then.
@@ -174,7 +174,7 @@ def plan_batch(
     ray: RayOptions | None = None,
     measure: bool = True,
 ) -> BatchPlan:
-    """Return what `run_batch` would take, and write nothing. Its arguments are those.
+    """Return the plan of `run_batch` with the same arguments, and write nothing.
 
     Raises:
         ValueError: The input is a Ray dataset, which would have to be run to be counted.
@@ -230,7 +230,7 @@ def _workers(reranker: Reranker, prepared: Prepared, ray: RayOptions | None) -> 
 
 
 def _begun_with(files: Output, prepared: Prepared) -> Scoring | None:
-    """Return what the scores that are there were made by; ``None`` if there are none."""
+    """Return the record of the model that made the existing scores; ``None`` if there are none."""
     if not prepared.job.number:
         return None
     path = prepared.job.out / known_pairs.NAME
@@ -247,7 +247,7 @@ def _begun_with(files: Output, prepared: Prepared) -> Scoring | None:
 def _scoring(
     reranker: Reranker, prepared: Prepared, workers: Workers, ray: RayOptions | None
 ) -> Scoring | None:
-    """Return what scores; where nothing is left to do, as far as it is known without loading it.
+    """Return the record of the model; if no work is left, what is known without loading it.
 
     ``None`` if nothing is left to do, and it would be done elsewhere.
     """

@@ -32,8 +32,8 @@ class Sample:
         pairs: Pairs in them.
         tokens_per_pair: Prompt tokens of a pair, on average; ``None`` without a tokenizer.
         scored: Pairs that were scored with the clock running; 0 if none were.
-        seconds: How long that took.
-        scored_tokens: Their prompt tokens.
+        seconds: The time that scoring took.
+        scored_tokens: The prompt tokens of the scored pairs.
     """
 
     rows: int
@@ -47,7 +47,7 @@ class Sample:
 def take_sample(
     reranker: Reranker, source: Source, blocks: Sequence[Block], scores: bool
 ) -> Sample:
-    """Return what a few rows of blocks all over the job show.
+    """Return the measurements on a few rows from all parts of the job.
 
     Args:
         reranker: The backend that will score.

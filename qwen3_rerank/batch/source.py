@@ -33,7 +33,7 @@ class RowFile(Protocol):
         """Raise `BatchInputError` if the file cannot be of this shape."""
 
     def id_type(self, name: str) -> IdType:
-        """Return what a column of ids, or of lists of them, holds for certain."""
+        """Return the type of a column of ids, or of lists of ids, if it is certain."""
 
     def marks(self, shape: Shape, step: int) -> Iterator[Mark]:
         """Yield where queries begin, a mark in every ``step`` rows, and where the file ends."""
@@ -49,7 +49,7 @@ class Source:
     """Reads an input. Nothing is opened before it is needed, so that it can be pickled.
 
     Args:
-        files: Its files, in order.
+        files: The files, in order.
         columns: The names of the columns.
         shape: Which of them there are; ``None`` looks at the files.
 
@@ -71,7 +71,7 @@ class Source:
         return {**self.__dict__, "_reader": None, "_states": {}}
 
     def reader(self, file: int) -> RowFile:
-        """Return what reads a file; the one before is closed."""
+        """Return the reader of a file, and close the previous one."""
         if self._reader is None or self._reader[0] != file:
             source = self.files[file]
             reader: RowFile = ParquetRows(source) if source.kind == "parquet" else JsonlRows(source)
@@ -138,7 +138,7 @@ class Source:
         """Read a file, and raise unless it is the file that was divided.
 
         Raises:
-            BatchInputError: It is another one.
+            BatchInputError: The digest differs.
         """
         for _ in self.marks(number, 1 << 14):
             pass

@@ -8,7 +8,7 @@ from shared_core.reranker import Reranker
 
 
 def encoder_of(reranker: Reranker) -> PairEncoder | None:
-    """Return what encodes as the reranker will; ``None`` where no tokenizer is at hand.
+    """Return the encoder that the reranker will use; ``None`` if there is no tokenizer.
 
     Raises:
         ModelLoadError: A model that is to be loaded here has none that can be read.

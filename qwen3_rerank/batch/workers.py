@@ -23,7 +23,7 @@ class Workers(Protocol):
     Attributes:
         count: How many there are.
         deaths: How many died and were replaced.
-        expected: What the job was begun with; whoever scores otherwise does no block.
+        expected: The record from the beginning of the job; a worker that differs scores no block.
     """
 
     count: int

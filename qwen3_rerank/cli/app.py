@@ -1,4 +1,4 @@
-"""The commands, by their names. What each one does is in the file named after it."""
+"""The commands, by their names. Each is in the file named after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a long command is: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a long command: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Bar:
 
     Args:
         console: Where.
-        columns: What the bar shows; ``{task.fields[said]}`` is what was said last.
-        said: What it says at first.
+        columns: The columns of the bar; ``{task.fields[said]}`` is the latest text.
+        said: The first text.
         visible: Whether it is there from the start.
     """
 
@@ -43,8 +43,8 @@ class Bar:
         """Change the task, as `rich.progress.Progress.update` does.
 
         Args:
-            line: What to say where there is no terminal, if nothing was said for half a minute.
-            changes: Of the task.
+            line: The line to print without a terminal, if none was printed for half a minute.
+            changes: Changes of the task's fields.
         """
         self._progress.update(self._task, **changes)
         now = time.monotonic()

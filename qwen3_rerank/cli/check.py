@@ -21,7 +21,7 @@ def check(
     options: Options,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
 ) -> None:
-    """Look for all that is known to go wrong with a model or a server.
+    """Test a model or a server for everything that is known to go wrong.
 
     Exit code 0: the scores can be trusted. 1: they are wrong; the report names the cause and the
     fix. 2: they could not be had, or the command was misspelt.

@@ -1,4 +1,4 @@
-"""Errors of the commands, in words."""
+"""Error messages of the commands."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from shared_core import DEFAULT_MODEL, Reranker, RerankerOptions, RerankError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_DATA = "What is asked"
+_DATA = "Data"
 _COMPARED = "What is compared"
 _FIGURES = "What is computed"
 HERE = "local"
@@ -239,7 +239,7 @@ def _ids(path: str) -> list[str]:
 
 
 def _instructions(given: Sequence[str]) -> list[str | None]:
-    """Return what is compared; ``None`` is the default."""
+    """Return the instructions to compare; ``None`` is the default one."""
     return [None if one == DEFAULT else one for one in given] or [None]
 
 

@@ -1,4 +1,4 @@
-"""Keys and headers for the servers that are compared: each goes to one address, never to others."""
+"""Keys and headers for the servers that are compared; each is sent to one address only."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _VARIABLE = "QWEN3_RERANK_API_KEY"
 def secrets_for(
     address: str, addresses: Sequence[str], given: Sequence[str], option: str
 ) -> list[str]:
-    """Return what was given for one of several addresses.
+    """Return the values for one of several addresses.
 
     Args:
-        address: Where it goes.
+        address: The address that the value is for.
         addresses: All addresses that are compared.
         given: As it stands on the command line: bare where all addresses are of one server, else
             ``ADDRESS=secret``.
-        option: What it was given by.
+        option: The name of the flag, for messages.
 
     Raises:
         typer.BadParameter: It does not say for which of several servers it is.

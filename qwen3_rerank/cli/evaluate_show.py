@@ -43,7 +43,7 @@ class EvaluationBar(Bar):
 
 
 def print_report(report: Report, out: Path, console: Console) -> None:
-    """Print the figures, what is to be known of them, and what to configure."""
+    """Print the figures, the remarks about them, and the suggested settings."""
     from qwen3_rerank.evaluation.measures import shown
 
     data = report.dataset

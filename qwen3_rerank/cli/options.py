@@ -93,7 +93,7 @@ def _flag(name: str, model: type[BaseModel]) -> inspect.Parameter:
 
 
 def _kind(field: FieldInfo) -> tuple[Any, str | None]:
-    """Return what a command line can hold of a field's type, and what its help calls it."""
+    """Return the type of a flag for a field, and its name in the help."""
     for part in _parts(field.annotation):
         if get_origin(part) is Literal:
             return str, "|".join(map(str, get_args(part)))
@@ -117,14 +117,14 @@ def _parts(annotation: Any) -> Sequence[Any]:
 
 
 def _default(field: FieldInfo, about: About) -> str:
-    """Return what the help says of the default, if anything."""
+    """Return the help's text about the default, if any."""
     if about.is_secret or field.default_factory is not None or field.default in (None, False, ()):
         return ""
     return f" (default: {field.default})"
 
 
 def _value(field: FieldInfo, value: Any) -> Any:
-    """Return what was given, as the option takes it.
+    """Return the value of a flag in the form that the option takes.
 
     Raises:
         typer.BadParameter: A header or a JSON object is malformed.

@@ -227,7 +227,7 @@ def _one_of(option: str, given: str, known: Sequence[str]) -> None:
 
 
 def _query(texts: list[str], query: str | None, query_file: str | None) -> str | None:
-    """Return the query, if there is one; an argument that is it is taken out of ``texts``."""
+    """Return the query, if any; if it is an argument, remove it from ``texts``."""
     if query is not None and query_file is not None:
         raise typer.BadParameter("give --query or --query-file", param_hint="--query-file")
     if query_file is not None:
@@ -244,7 +244,7 @@ def _query(texts: list[str], query: str | None, query_file: str | None) -> str |
 def _sources(
     file: list[str] | None, query: str | None, texts: Sequence[str], kind: str
 ) -> list[str]:
-    """Return what is to be read: the files, else standard input where nothing else is given."""
+    """Return the sources to read: the files, or standard input if nothing else is given."""
     sources = list(file or ())
     if not sources and not texts:
         if sys.stdin.isatty():
@@ -296,7 +296,7 @@ def _check_argument(what: str, text: str) -> None:
 
 
 def _line_writer(stream: BinaryIO, stopping: Stopping, documents: bool, *, whole: bool) -> Write:
-    """Return what writes a line per request, or per result."""
+    """Return a function that writes one line per request, or per result."""
 
     def write(job: RankJob, ranked: Sequence[RankedDocument]) -> None:
         results = [result_of(job, one, document=documents) for one in ranked]
@@ -307,6 +307,6 @@ def _line_writer(stream: BinaryIO, stopping: Stopping, documents: bool, *, whole
 
 
 def _table_writer(documents: bool) -> Write:
-    """Return what prints a table per request."""
+    """Return a function that prints one table per request."""
     console = Console()
     return lambda job, ranked: print_table(job, ranked, console, documents=documents)

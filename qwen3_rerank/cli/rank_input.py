@@ -1,4 +1,4 @@
-"""What `rank` reads: requests, one JSON object a line, or the documents of one query."""
+"""Input of `rank`: requests, one JSON object a line, or the documents of a single query."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class RankJob:
     """One query with its documents.
 
     Attributes:
-        where: Where it was read, for messages.
-        query, documents, instruction, top_k: As for `Reranker.rerank`; ``None`` is not given.
+        where: The file and line, for messages.
+        query, documents, instruction, top_k: As for `Reranker.rerank`; ``None`` if absent.
         given: The fields of the line but ``documents``; they are written out again.
     """
 
@@ -44,7 +44,7 @@ class RankJob:
 
 
 def name_of(source: str) -> str:
-    """Return what messages call a source."""
+    """Return the name of a source in messages."""
     return "standard input" if source == STDIN else source
 
 
@@ -65,7 +65,7 @@ def parse_job(line: bytes, where: str, field: str | None = None) -> RankJob:
     """Return the request in a line ``{"query": …, "documents": […], "instruction"?, "top_k"?}``.
 
     Raises:
-        InputError: It is not one; the message begins with ``where``.
+        InputError: The line is not a request; the message begins with ``where``.
     """
     try:
         text = _decoded(line)
@@ -143,7 +143,7 @@ def batches(sources: Sequence[str], field: str | None, most: int) -> Iterator[li
 
 
 def count_lines(sources: Sequence[str]) -> int | None:
-    """Return how many lines there are to read; ``None`` where only reading could tell."""
+    """Return the number of lines to read; ``None`` if only reading could tell."""
     if any(source == STDIN or not Path(source).is_file() for source in sources):
         return None
     return sum(sum(1 for line in _lines(source) if line.strip()) for source in sources)

@@ -1,4 +1,4 @@
-"""What `rank` writes: whole lines whatever happens, a file in one piece, or tables for people."""
+"""Output of `rank`: whole lines, a file that is complete or absent, or tables on a terminal."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Stopping:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Finish what is inside before stopping; asked twice, stop at once."""
+        """Finish the block before stopping; at a second signal, stop at once."""
         self._holding = True
         try:
             yield
@@ -170,7 +170,7 @@ def print_table(
 
 
 def _document(job: RankJob, one: RankedDocument) -> Text:
-    """Return the text of a document, of a long one its best window, and what was done to it."""
+    """Return the text of a document, or its best window, with a mark if it was cut."""
     if one.window is not None:
         start, end = one.window
         text = shown(job.documents[one.index].text[start:end])
@@ -180,7 +180,7 @@ def _document(job: RankJob, one: RankedDocument) -> Text:
 
 
 def shown(text: str) -> Text:
-    """Return a text as one line that no terminal obeys."""
+    """Return a text as one line without control characters for terminals."""
     line = _CONTROLS.sub("\ufffd", " ".join(text.split()))
     return Text(line if len(line) <= _SHOWN_CHARACTERS else line[:_SHOWN_CHARACTERS] + "…")
 

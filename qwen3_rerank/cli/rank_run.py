@@ -1,4 +1,4 @@
-"""How `rank` ranks many requests: in batches, written in order, each failure named by its line."""
+"""Ranking of many requests: in batches, written in order, each failure named by its line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rank_jobs(
 ) -> Iterator[tuple[RankJob, list[RankedDocument] | InputError]]:
     """Yield every request with its ranking, in order, or with what is wrong with it.
 
-    Requests with one instruction and one bound share forwards.
+    Requests with the same instruction and the same ``top_k`` share forward passes.
 
     Raises:
         RerankError: Scoring failed, and not because of a request.
@@ -45,7 +45,7 @@ def rank_jobs(
                 instruction=instruction,
                 **_per_call(kept, bound),
             )
-        except ValueError:  # one of them is at fault: which one?
+        except ValueError:  # one request is at fault: find it
             yield from ((job, _tried(reranker, job, kept)) for job in some)
         else:
             yield from zip(some, rankings, strict=True)

@@ -16,8 +16,8 @@ class Place:
     """A document with its ranks, from 1.
 
     Attributes:
-        document: Its id.
-        text: Its text.
+        document: The id of the document.
+        text: The text of the document.
         before, after: Its rank in the first stage and in the system.
         score: P(yes).
         is_right: Whether it is judged relevant.
@@ -36,7 +36,7 @@ class Case:
     """One query.
 
     Attributes:
-        query: Its id.
+        query: The id of the query.
         text: Its text.
         before, after: Its values of the main measure.
         places: The right document that comes first, and what stands above it on the side that is

@@ -19,7 +19,7 @@ class Dataset:
         queries: Id → text of every query that is evaluated.
         relevant: Query id → document id → grade; above 0 is relevant. Every query of ``queries``
             has a relevant document here. A document may be one that ``documents`` lacks.
-        notes: What was left out or is odd, in words.
+        notes: Remarks about what was left out or looks wrong.
     """
 
     name: str

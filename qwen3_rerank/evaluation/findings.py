@@ -21,7 +21,7 @@ class Timing:
 
     Attributes:
         queries: How many were timed.
-        mean, median, p95: Of one query with all its candidates.
+        mean, median, p95: Seconds of one query with all its candidates.
     """
 
     queries: int
@@ -35,10 +35,10 @@ class SystemReport:
     """The results of one system.
 
     Attributes:
-        letter: What plots and comparisons call it.
+        letter: The letter in plots and comparisons.
         name: The model, and the server where one scores.
         instruction: The task sentence; of a function, that it is one.
-        told: What its scores depend on: model, files, dtype, options.
+        told: Everything that its scores depend on: model, files, dtype, options.
         values: Measure → query id → value.
         figures: Measure → mean with its interval.
         order: Query id → document ids with margins, best first.
@@ -48,8 +48,8 @@ class SystemReport:
         truncated: How many documents lost their end; ``None`` likewise.
         timing: ``None`` if no query was timed.
         best_f1: The threshold that tells right from wrong best; ``None`` if no candidate is right.
-        calibration: How far scores are probabilities.
-        suggestion: What to configure; ``None`` likewise.
+        calibration: How well scores agree with probabilities.
+        suggestion: The suggested settings; ``None`` likewise.
     """
 
     letter: str
@@ -93,9 +93,9 @@ class Findings:
 
     Attributes:
         dataset: The queries and documents.
-        first_stage: Where the candidates come from.
+        first_stage: The source of the candidates.
         top_n: How many there are per query at most.
-        seed: Of the intervals and tests.
+        seed: The seed of the intervals and tests.
         measures: Names, the main one first.
         before: Measure → query id → value, of the first stage.
         before_figures: Measure → mean with its interval.
@@ -122,7 +122,7 @@ class Findings:
     command: str | None = None
 
     def comparison(self, measure: str, first: str, second: str) -> Comparison:
-        """Return how the second system compares with the first."""
+        """Return the comparison of the second system with the first."""
         return next(
             comparison
             for comparison in self.comparisons

@@ -28,7 +28,7 @@ class FirstStage:
     Attributes:
         name: The name in reports.
         candidates: Query id → documents, best first; at most ``top_n``, each one in the corpus.
-        notes: What is odd about them, in words.
+        notes: Remarks about what looks wrong.
     """
 
     name: str

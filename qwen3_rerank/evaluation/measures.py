@@ -40,7 +40,7 @@ def _parsed(name: str) -> ir_measures.measures.Measure:
 
 
 def shown(name: str) -> str:
-    """Return what tables call a measure, whose values are means.
+    """Return the name of a measure in tables, whose values are means.
 
     >>> shown("RR@10"), shown("R@5"), shown("nDCG@10")
     ('MRR@10', 'Recall@5', 'nDCG@10')

@@ -17,7 +17,7 @@ class Judged:
 
     Attributes:
         scores: P(yes), best first.
-        right: Whether each is judged relevant; what nobody judged is taken for wrong.
+        right: Whether each is judged relevant; unjudged ones count as wrong.
     """
 
     scores: Sequence[float]
@@ -30,7 +30,7 @@ class BestF1:
 
     Attributes:
         threshold: Passages with this score or a higher one are taken for right.
-        f1, precision, recall: Of that, over all candidates of all queries.
+        f1, precision, recall: At that threshold, over all candidates of all queries.
     """
 
     threshold: float
@@ -45,9 +45,9 @@ class Bin:
 
     Attributes:
         low, high: The bounds; ``high`` itself belongs to the next one, 1 to the last.
-        count: How many there are.
-        mean_score: What the model says: the mean of their scores.
-        share_right: What is so: the share of them that is right.
+        count: The number of passages.
+        mean_score: The mean of their scores.
+        share_right: The share of them that is relevant.
     """
 
     low: float
@@ -113,7 +113,7 @@ def best_f1(queries: Mapping[str, Judged]) -> BestF1 | None:
 
 
 def calibration(queries: Mapping[str, Judged]) -> Calibration:
-    """Return what share of the passages of every range of scores is right."""
+    """Return the share of relevant passages in every range of scores."""
     scores, right = pooled(queries)
     places = np.minimum((scores * BINS).astype(int), BINS - 1)
     bins = []

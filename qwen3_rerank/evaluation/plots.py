@@ -41,7 +41,7 @@ _HISTOGRAM_BINS = 40
 
 
 def change(report: Findings, system: SystemReport) -> str:
-    """Return how much every query gained or lost, in order."""
+    """Return the plot of every query's gain or loss, in order."""
     name = report.measures[0]
     before, after = report.before[name], system.values[name]
     moves = np.sort(np.array([after[query] - before[query] for query in before]))[::-1]
@@ -110,7 +110,7 @@ def distributions(system: SystemReport) -> str:
 
 
 def calibration(system: SystemReport) -> str:
-    """Return what share of the passages with a score is right."""
+    """Return the plot of the share of relevant passages by score."""
 
     def draw(axes: Any) -> None:
         bins = system.calibration.bins
@@ -137,7 +137,7 @@ def calibration(system: SystemReport) -> str:
 
 
 def by_top_k(system: SystemReport, before: dict[str, Judged]) -> str:
-    """Return how many queries keep a right passage among their first k, before and after."""
+    """Return the plot of queries with a relevant passage among the first k, before and after."""
     curves = [
         ("first stage", before, _GREY, "--"),
         (f"reranked by {system.letter}", system.judged, _BLUE, "-"),

@@ -50,7 +50,7 @@ class Report(Findings):
         }
 
     def timing(self) -> dict[str, Any]:
-        """Return what differs from run to run."""
+        """Return the values that differ from run to run."""
         return {
             system.letter: None if system.timing is None else asdict(system.timing)
             for system in self.systems

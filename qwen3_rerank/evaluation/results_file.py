@@ -20,12 +20,13 @@ class QueryScores:
     """The scores of one system for the candidates of one query.
 
     Attributes:
-        key: Of all that the scores depend on; see `qwen3_rerank.evaluation.systems.key_of`.
+        key: The digest of everything that the scores depend on; see
+            `qwen3_rerank.evaluation.systems.key_of`.
         query: The query's id.
         logits: A margin per candidate, in the order of the first stage.
         tokens: Prompt tokens of all candidates together; ``None`` where the backend cannot tell.
-        truncated: How many candidates lost their end; ``None`` likewise.
-        seconds: What the call took; ``None`` if queries were scored several at once.
+        truncated: The number of candidates that were cut; ``None`` likewise.
+        seconds: The time of the call; ``None`` if several queries were scored at once.
     """
 
     key: str
@@ -45,7 +46,7 @@ class ResultsFile:
 
     Raises:
         InputError: The file holds something else.
-        FolderError: It is a link.
+        FolderError: The file is a link.
     """
 
     def __init__(self, folder: OutputFolder | None) -> None:
@@ -60,7 +61,7 @@ class ResultsFile:
         return len(self._known)
 
     def get(self, key: str) -> QueryScores | None:
-        """Return what is known."""
+        """Return the stored scores."""
         return self._known.get(key)
 
     def add(self, scores: Sequence[QueryScores]) -> None:

@@ -49,18 +49,18 @@ def evaluate(
     command: str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Report:
-    """Return what reranking the candidates of a first stage does to the figures, and write it.
+    """Rerank the candidates of a first stage, write the report and return it.
 
     Args:
-        reranker: What is evaluated, or several by name, compared on the same candidates.
+        reranker: The reranker to evaluate, or several by name, compared on the same candidates.
         dataset: A BEIR folder, a SQuAD-format file, or what `read_dataset` returns.
         first_stage: ``"bm25"``, a TREC run file, or document ids per query id, best first.
         split: Which file of a BEIR folder's ``qrels``.
         top_n: Candidates per query at most.
         instructions: Each is a system of its own; ``None`` is the reranker's.
-        queries: How many, drawn by ``seed``; ``None`` takes all.
-        seed: Of that draw, of the intervals and the tests.
-        measures: Of ir-measures; gains and losses are told by the first.
+        queries: The number of queries, drawn by ``seed``; ``None`` takes all.
+        seed: The seed of that draw, of the intervals and the tests.
+        measures: Names of ir-measures; gains and losses refer to the first.
         keep: The share of answered queries that the suggestion must keep.
         queries_at_once: More than one is faster with short lists, and leaves out latency.
         out: A folder for the report. Scores go there as they come, so that a run that was stopped
@@ -220,7 +220,7 @@ def _estimate(values: Mapping[str, float], seed: int) -> Any:
 
 
 def _right(data: Dataset, stage: FirstStage) -> tuple[int, int]:
-    """Return how many relevant documents there are, and how many are candidates."""
+    """Return the number of relevant documents, and of those among the candidates."""
     there = found = 0
     for query, grades in data.relevant.items():
         candidates = {document for document, _ in stage.candidates[query]}

@@ -119,7 +119,7 @@ def _check_same(system: System, tasks: Sequence[_Task], results: ResultsFile) ->
     """Score one known query again: a server's model may have changed under the same name.
 
     Raises:
-        ScoringError: It has other scores now.
+        ScoringError: The query has other scores now.
     """
     for task in tasks:
         before = results.get(task.key)

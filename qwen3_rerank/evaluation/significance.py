@@ -34,8 +34,8 @@ class Difference:
 
     Attributes:
         estimate: The mean of the differences, with its interval.
-        p: Of the randomisation test.
-        better, worse: How many queries rose and fell; the others are equal.
+        p: The p-value of the randomisation test.
+        better, worse: The number of queries that rose and fell; the others are equal.
     """
 
     estimate: Estimate
@@ -63,7 +63,7 @@ def estimate(values: Sequence[float], seed: int) -> Estimate:
 
 
 def difference(first: Sequence[float], second: Sequence[float], seed: int) -> Difference:
-    """Return how the second differs from the first; both hold the same queries in the same order.
+    """Return the difference of two systems; both hold the same queries in the same order.
 
     With few queries all sign changes are tried, else `RESAMPLES` of them drawn by ``seed``.
     """

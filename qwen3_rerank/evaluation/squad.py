@@ -22,7 +22,7 @@ def read_squad(path: Path) -> Dataset:
     Identical paragraphs become one. Questions that SQuAD 2 marks impossible are left out.
 
     Raises:
-        InputError: It is not of that format; the message says where.
+        InputError: The file is not of that format; the message says where.
     """
     text = decode(path.read_bytes(), str(path))
     try:

@@ -28,10 +28,10 @@ class Cut:
         threshold: Passages below are dropped; ``None`` drops none.
         answered: Of the queries with a right passage among the candidates, the share that keeps
             one.
-        recall: Of all right passages among the candidates, the share that is kept.
+        recall: The share of all relevant candidates that is kept.
         passages: Kept per query, on average.
-        dropped: Of all candidates, the share that is dropped.
-        empty: How many queries keep nothing.
+        dropped: The share of all candidates that is dropped.
+        empty: The number of queries that keep nothing.
     """
 
     top_k: int
@@ -51,7 +51,7 @@ class Suggestion:
         keep: The share of answered queries that both together had to keep.
         top_k: The smallest that loses at most half of what may be lost.
         first_stage: The same ``top_k`` on the order of the first stage.
-        both: That ``top_k`` with the highest threshold that still keeps the share.
+        both: The suggested ``top_k`` with the highest threshold that still keeps the share.
         unseen: The same two steps, chosen on one half of the queries and measured on the other,
             both ways together; its ``top_k`` and ``threshold`` are those of ``both``.
         table: Other values of ``top_k``.
@@ -91,14 +91,14 @@ def suggest(
 
 
 def cut(queries: Mapping[str, Judged], top_k: int, threshold: float | None = None) -> Cut:
-    """Return what is left of rankings."""
+    """Return the effect of a ``top_k`` and a threshold on rankings."""
     return _cut([(judged, top_k, threshold) for judged in queries.values()], top_k, threshold)
 
 
 def _cut(
     queries: Sequence[tuple[Judged, int, float | None]], top_k: int, threshold: float | None
 ) -> Cut:
-    """Return what is left where every query has a cut of its own."""
+    """Return the effect where every query has a cut of its own."""
     kept = [_kept(*query) for query in queries]
     right_kept = [
         sum(judged.right[:count]) for (judged, *_), count in zip(queries, kept, strict=True)
@@ -118,7 +118,7 @@ def _cut(
 
 
 def _kept(judged: Judged, top_k: int, threshold: float | None) -> int:
-    """Return how many of a ranking are kept: scores fall, so they are the first."""
+    """Return the number of documents that are kept: scores fall, so these are the first."""
     count = min(top_k, len(judged.scores))
     if threshold is None:
         return count
@@ -149,7 +149,7 @@ def _shortened(threshold: float) -> float:
 
 
 def _enough(count: int, keep: float) -> int:
-    """Return how many of ``count`` are the share ``keep``, at least one.
+    """Return the share ``keep`` of ``count``, at least one.
 
     >>> _enough(20, 0.95), _enough(10, 0.95), _enough(1, 0.5)
     (19, 10, 1)

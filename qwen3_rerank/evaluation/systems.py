@@ -19,10 +19,10 @@ class System:
     """A reranker with one instruction.
 
     Attributes:
-        letter: What plots call it.
-        name: What tables call the reranker.
+        letter: The letter in plots.
+        name: The name of the reranker in tables.
         reranker: The reranker itself.
-        instruction: Its instruction; ``None`` is the one that the reranker was made with.
+        instruction: The instruction; ``None`` is the one that the reranker was made with.
     """
 
     letter: str

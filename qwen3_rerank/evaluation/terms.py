@@ -56,7 +56,7 @@ def terms(text: str) -> list[str]:
 
 @functools.cache
 def _pattern() -> re.Pattern[str]:
-    r"""Return what finds words and runs.
+    r"""Return the pattern that matches words and runs.
 
     Python's ``\w`` lacks the vowel signs of Devanagari, Thai and others (categories Mn and Mc), at
     which it would break words apart.

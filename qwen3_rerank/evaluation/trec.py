@@ -22,8 +22,8 @@ class Run:
 
     Attributes:
         ranked: Query id → document ids with scores, best first.
-        unknown_queries: How many queries were passed over.
-        unknown_documents: How many lines were, because of their document.
+        unknown_queries: The number of queries that were skipped.
+        unknown_documents: The number of lines that were skipped because of their document.
         example: One such document.
     """
 

@@ -38,7 +38,7 @@ def mount_page(
         app: The application. Its lifespan runs as before, and its middleware guards the page.
         given: The reranker, or several by the names that people choose from. They are not closed
             with the application.
-        path: Where the page is.
+        path: The path of the page.
         max_body_bytes: The most bytes of one request body.
         body_timeout: Seconds that a request body may take to arrive.
 

@@ -66,7 +66,7 @@ class Bodies:
         Bytes are counted as they come, whatever ``Content-Length`` says or if it says nothing.
 
         Raises:
-            PageRefusedError: It is of another type, too large or too slow, or too much is held.
+            PageRefusedError: The body has another type, is too large or slow, or too much is held.
         """
         headers = Headers(scope=scope)
         most = min(most, self._limits.max_body_bytes)

@@ -197,5 +197,5 @@ def _moves_from_input(ranked: Sequence[RankedDocument]) -> dict[int, int]:
 
 
 def _moves_from(mine: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:
-    """Return how many places higher each document is here than there."""
+    """Return the number of places that each document moved up."""
     return {index: other[index] - place for index, place in mine.items() if index in other}

@@ -33,7 +33,7 @@ class Document:
     """The document.
 
     Attributes:
-        content: Its bytes.
+        content: The bytes of the document.
         compressed: The same, by gzip.
         policy: The value of its ``Content-Security-Policy``.
     """

@@ -27,7 +27,7 @@ class Ranking:
         query, instruction, model: The question, its task and the model.
         count: The number of documents.
         seconds: The duration.
-        ranked: Those kept, best first.
+        ranked: The documents that are kept, best first.
     """
 
     query: str

@@ -55,7 +55,7 @@ class Gate:
     Args:
         app: Gradio's application, at the path ``/``.
         checks: The checks of every event's values.
-        uploads: Where added files are kept.
+        uploads: The store of uploaded files.
         limits: Limits on simultaneous requests.
     """
 
@@ -122,7 +122,7 @@ class Gate:
         return Response(self._document.compressed, headers=headers, media_type="text/html")
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let Gradio answer an event without a session, so that Gradio stores nothing."""
+        """Answer an event by Gradio without a session, so that Gradio stores nothing."""
         most = self._limits.max_body_bytes
         async with self._bodies.read(scope, receive, "application/json", most) as body:
             if more_values_than(_MOST_VALUES, body):
@@ -222,7 +222,7 @@ def _without_cors(send: Send) -> Send:
 async def _unless_hung_up(
     app: ASGIApp, scope: Scope, body: bytes, receive: Receive, send: Send
 ) -> None:
-    """Let an application answer a request with this body; cancel it if the client hangs up."""
+    """Answer a request with this body by an application; cancel it if the client disconnects."""
     unread = [body]
 
     async def replayed() -> Message:

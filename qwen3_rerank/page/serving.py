@@ -45,7 +45,7 @@ class Page:
 
     Attributes:
         gate: The ASGI application; paths are relative to the page.
-        lifespan: What must be entered before the first request, and left after the last.
+        lifespan: The context to enter before the first request, and to leave after the last.
     """
 
     def __init__(self, models: Models, limits: PageLimits) -> None:

@@ -16,8 +16,8 @@ class Upload:
     """A file that was added at the page.
 
     Attributes:
-        name: Its name, without folders.
-        content: Its bytes.
+        name: The name of the file, without folders.
+        content: The bytes of the file.
     """
 
     name: str

@@ -89,7 +89,7 @@ class Example:
     """A question with documents, in each language.
 
     Attributes:
-        names: What the button says, in English and in Chinese.
+        names: The text of the button, in English and in Chinese.
         task, second_task: The names of two tasks to see it under.
         queries, documents: In English and in Chinese; documents are paragraphs.
     """

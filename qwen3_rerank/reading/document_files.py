@@ -31,8 +31,8 @@ class GivenDocument:
     """A document as it was read.
 
     Attributes:
-        text: What is judged.
-        given: What came: the text, or the whole object or row that holds it.
+        text: The text to judge.
+        given: The input as it was read: the text, or the whole object or row that holds it.
     """
 
     text: str
@@ -40,7 +40,7 @@ class GivenDocument:
 
 
 def format_of(name: str) -> Format:
-    """Return the format of a file by its name; ``txt`` is that of every name that says no other.
+    """Return the format of a file by its name; other names are ``txt``.
 
     >>> format_of("a.CSV"), format_of("b.ndjson"), format_of("notes.md")
     ('csv', 'jsonl', 'txt')
@@ -101,11 +101,11 @@ def read_documents(
     """Return the documents in a file.
 
     Args:
-        raw: Its bytes.
-        name: Its name, for messages, and for its format where ``kind`` is not given.
+        raw: The bytes of the file.
+        name: The name of the file, for messages, and for its format if ``kind`` is not given.
         kind: ``"txt"``, ``"jsonl"`` (a string or an object per line), ``"csv"`` or ``"xlsx"``.
-        split: How a text holds its documents.
-        field: Where objects and tables hold the text; `FIELDS` by default.
+        split: How documents are separated in a text file.
+        field: The field or column that holds the text; `FIELDS` by default.
 
     Raises:
         InputError: Something is wrong; the message names the line.

@@ -44,7 +44,7 @@ class OutputFolder:
             once, here.
 
     Raises:
-        OSError: It is not there, or is no folder.
+        OSError: The folder does not exist, or is not a folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,11 +64,11 @@ class OutputFolder:
 
         Args:
             name: Its name.
-            create: Whether to make it if it is not there.
+            create: Whether to make it if it does not exist.
 
         Raises:
             FolderError: Something else has this name.
-            OSError: It is not there, or cannot be made.
+            OSError: The folder does not exist, or cannot be made.
         """
         if create:
             with contextlib.suppress(FileExistsError):
@@ -89,7 +89,7 @@ class OutputFolder:
         return sorted(os.listdir(self.path if self._descriptor is None else self._descriptor))
 
     def status(self, name: str) -> os.stat_result | None:
-        """Return what a name stands for, itself and not what it links to; ``None`` if nothing."""
+        """Return the status of a name itself, not of what it links to; ``None`` if absent."""
         try:
             return os.stat(self._name(name), dir_fd=self._descriptor, follow_symlinks=False)
         except FileNotFoundError:
@@ -116,7 +116,7 @@ class OutputFolder:
 
         Args:
             name: The name of the file.
-            scratch: Where the file is while it is incomplete; a folder in the same file system.
+            scratch: The folder of the incomplete file, in the same file system.
 
         Raises:
             OSError: It cannot be written; ``filename`` is the file.
@@ -270,7 +270,7 @@ def held(path: Path, begun: str) -> Iterator[OutputFolder]:
     Raises:
         LockedError: Another process holds it.
         FolderError: The lock's file is a link, or no file.
-        OSError: It cannot be made.
+        OSError: The folder cannot be made.
     """
     is_new = not path.exists()
     path.mkdir(parents=True, exist_ok=True)

@@ -110,9 +110,9 @@ class Scheduler:
         """Return one `Scored` per document of each request; cancelled, free the place at once.
 
         Args:
-            requests: What to score; they share one turn.
-            key: Who sent them: keys take turns.
-            share: How much of the queue a key may fill.
+            requests: The requests to score; they share one turn.
+            key: The key that sent them; keys take turns.
+            share: The share of the queue that a key may fill.
 
         Raises:
             QueueFullError: There is no room.

@@ -93,8 +93,8 @@ async def read_body(request: Request, place: Place, *, max_bytes: int, timeout: 
     Bytes are counted as they come, whatever ``Content-Length`` says or if it says nothing.
 
     Raises:
-        RefusedError: It is too large, too slow, or not called JSON, or there is no room for it.
-        ClientDisconnect: The client hung up.
+        RefusedError: The body is too large, too slow, or not declared as JSON, or there is no room.
+        ClientDisconnect: The client disconnected.
     """
     kind = request.headers.get("content-type", "none").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
@@ -133,7 +133,7 @@ def _too_large(max_bytes: int) -> RefusedError:
 
 
 def parse_body(model: type[Asked], body: bytes, *, max_documents: int) -> Asked:
-    """Return what a body asks for.
+    """Return the request in a body.
 
     Raises:
         RefusedError: It is not that, or it has very many values: also those of fields that are

@@ -33,7 +33,7 @@ def endpoint(
 
     Args:
         service: The service that scores.
-        model: What the body asks for.
+        model: The model of the request body.
         answer: Returns the reply to that.
     """
     settings = service.settings
@@ -79,13 +79,13 @@ async def _finished(
 
     Args:
         service: Refuses what is left when its time to end is over.
-        work: What to do.
+        work: The work to await.
         hanging_up: Ends when the client hangs up.
         timeout: Seconds for the work.
 
     Raises:
-        HungUpError: The client hung up.
-        RefusedError: It took too long, or the service ends.
+        HungUpError: The client disconnected.
+        RefusedError: The work took too long, or the service is stopping.
     """
     working = asyncio.ensure_future(work)
     watching = [asyncio.ensure_future(service.until_abandoned())]

@@ -211,7 +211,7 @@ class Service:
 
         Args:
             requests: Queries with their documents, which share one turn in the queue.
-            windows: What to split long documents into.
+            windows: The windows to split long documents into.
             key: Names the API key that asks: keys take turns.
 
         Raises:
@@ -272,7 +272,7 @@ class Service:
         long_documents: LongDocuments | None = None,
         window_tokens: int | None = None,
     ) -> list[RankedDocument]:
-        """Return what `Reranker.rerank` does, through the queue. Raises `RefusedError`."""
+        """Return what `Reranker.rerank` returns, through the queue. Raises `RefusedError`."""
         ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold)
         given = {"long_documents": long_documents, "window_tokens": window_tokens}
         windows = windows_of(self.settings, given)

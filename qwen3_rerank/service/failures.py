@@ -35,8 +35,8 @@ class RefusedError(Exception):
 
     Attributes:
         status: The HTTP status.
-        message: What was given, what was expected and what to do; never a text of the request.
-        headers: Of the reply, such as ``Retry-After``.
+        message: What was given, what was expected and what to do, without texts of the request.
+        headers: Headers of the reply, such as ``Retry-After``.
         close: Whether the connection cannot be used again, since the body was left unread.
     """
 

@@ -24,7 +24,7 @@ class Job:
         arrived: Seconds on the monotonic clock.
         prefix_bytes: The UTF-8 bytes of query and instruction.
         document_bytes: The UTF-8 bytes of each document.
-        scored: What is known, by index of the document.
+        scored: The scores so far, by index of the document.
         next: The first document that was not handed out.
     """
 

@@ -69,7 +69,7 @@ def compatible(
     echo: bool,
     is_raw: bool,
 ) -> dict[str, Any]:
-    """Return what Jina, Cohere, vLLM and SiliconFlow return, each its own parts of it."""
+    """Return a reply for clients of Jina, Cohere, vLLM and SiliconFlow, with the fields of each."""
     billed = {} if tokens is None else {"tokens": {"input_tokens": tokens, "output_tokens": 0}}
     return {
         "id": request_id,

@@ -37,8 +37,8 @@ class Server(BoundedServer):
     signal ends at once. On SIGHUP the API keys are read again.
 
     Args:
-        config: Of uvicorn.
-        service: What is served.
+        config: The configuration of uvicorn.
+        service: The service to run.
         read_again: Returns the settings as flags, environment and files give them now.
     """
 

@@ -52,7 +52,7 @@ def load_settings(
 
     Args:
         flags: Options by name; ``None`` is one that was not given.
-        environment: Where ``QWEN3_RERANK_…`` are looked up.
+        environment: The environment variables, for ``QWEN3_RERANK_…``.
         file: A ``.toml`` or ``.json`` file with options by name.
 
     Raises:

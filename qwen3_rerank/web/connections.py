@@ -52,7 +52,7 @@ class BoundedConnection(H11Protocol):
     Args:
         limits: Bounds.
         on_close: Called with the reason when it is closed.
-        arguments: Of uvicorn.
+        arguments: The arguments of uvicorn's protocol.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class BoundedConnection(H11Protocol):
 
 
 def _bounded(connections: Iterable[object]) -> list[BoundedConnection]:
-    """Return those that are not about to close."""
+    """Return the connections that are not closing."""
     return [
         connection
         for connection in connections
@@ -190,7 +190,7 @@ def bounded(limits: ConnectionLimits, on_close: Callable[[str], None]) -> dict[s
 
 
 def fitting(most: int) -> int:
-    """Return how many connections fit into the files that this process may open."""
+    """Return the number of connections that fit into the files this process may open."""
     try:
         import resource
     except ImportError:  # not on Windows
@@ -200,5 +200,5 @@ def fitting(most: int) -> int:
 
 
 def fitting_into(most: int, open_files: int) -> int:
-    """Return how many connections fit into a number of open files."""
+    """Return the number of connections that fit into a number of open files."""
     return max(1, min(most, open_files - BACKLOG - OTHER_FILES))

@@ -58,7 +58,7 @@ def checked_prefix(prefix: str) -> str:
     ('/rerank-app', '')
 
     Raises:
-        ValueError: It is no path.
+        ValueError: The prefix is not a path.
     """
     found = prefix.strip().rstrip("/")
     if found and (not PREFIX.fullmatch(found) or ".." in found):

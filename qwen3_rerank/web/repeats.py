@@ -1,4 +1,4 @@
-"""What a flood of equal messages becomes in a log."""
+"""A log filter that shows equal messages once per minute."""
 
 from __future__ import annotations
 

@@ -17,15 +17,15 @@ from shared_core.scoring import Scored, ScoreRequest
 
 
 def scored_of(name: str, answer: Any, n_documents: int) -> list[Scored]:
-    """Return what ``score`` answered for some documents.
+    """Return the checked margins of a call of ``score``, one `Scored` per document.
 
     Args:
         name: The scorer's, for messages.
         answer: Anything. Lists, tuples, generators, arrays and tensors of one dimension will do.
-        n_documents: How many margins there must be.
+        n_documents: The expected number of margins.
 
     Raises:
-        ScoringError: It is not one finite number per document.
+        ScoringError: The answer is not one finite number per document.
     """
     expected = f"expected {n_documents} numbers, one per document in input order"
     items = _listed(f"{name}.score", answer, n_documents, expected)
@@ -39,10 +39,10 @@ def scored_of(name: str, answer: Any, n_documents: int) -> list[Scored]:
 def checked_answers(
     name: str, answers: Any, requests: Sequence[ScoreRequest]
 ) -> list[list[Scored]]:
-    """Return what ``score_many`` or ``ascore_many`` answered, its margins as Python floats.
+    """Return the checked answer of ``score_many`` or ``ascore_many``, margins as Python floats.
 
     Raises:
-        ScoringError: It is not one `Scored` with a finite margin per document of each request.
+        ScoringError: The answer is not one `Scored` with a finite margin per document and request.
     """
     expected = f"expected {len(requests)} lists of Scored, one per query in input order"
     lists = _listed(f"{name}.score_many", answers, len(requests), expected)
@@ -105,7 +105,7 @@ def _margin(name: str, value: Any, place: str) -> float:
 
 
 def _shown(value: Any) -> str:
-    """Return what a value is, with its shape or length where it has one, and never its texts."""
+    """Describe a value for an error: its type, its shape or length, and never its texts."""
     kind = type(value).__name__
     if value is None:
         return "None"

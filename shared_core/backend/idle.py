@@ -20,7 +20,7 @@ class IdleClock:
     with its own first use.
 
     Args:
-        seconds: How long it is left unused before; ``None`` is for ever.
+        seconds: How long the model may stay unused; ``None`` is for ever.
         free: A bound method that frees it. It may be called while a use begins.
     """
 

@@ -1,4 +1,4 @@
-"""What is between the facade and a backend: threads, duplicates, cache, passthrough, the end."""
+"""`Runner`, between the facade and a backend: threads, duplicates, cache, passthrough, closing."""
 
 from __future__ import annotations
 
@@ -122,10 +122,10 @@ class Runner:
 
         Args:
             requests: Queries with their documents.
-            windows: What to split long documents into; ``None`` leaves them to the backend.
+            windows: The windows to split long documents into; ``None`` leaves them to the backend.
 
         Raises:
-            RerankError: Of the backend, translated if it was a foreign exception.
+            RerankError: The backend failed; foreign exceptions are translated.
         """
         return run_here(self._judging(requests, windows))
 
@@ -195,7 +195,7 @@ class Runner:
 
         Args:
             requests: Queries with their documents.
-            windows: What to split long documents into.
+            windows: The windows to split long documents into.
             most: The most windows, as `plan_windows` has it.
         """
         scorer = await self._ascorer()
@@ -297,7 +297,7 @@ class Runner:
 
         Raises:
             ClosedError: The reranker is closed.
-            RerankError: Of the backend.
+            RerankError: The backend failed.
         """
         self._refuse_if_closed()
         try:
@@ -316,7 +316,7 @@ class Runner:
     def _split(
         self, requests: Sequence[ScoreRequest]
     ) -> tuple[list[dict[str, Scored]], dict[int, ScoreRequest]]:
-        """Return what the cache knows of each request, and by index what is left to ask."""
+        """Return the cached scores of each request, and by index the requests left to score."""
         known: list[dict[str, Scored]] = []
         missing: dict[int, ScoreRequest] = {}
         for index, request in enumerate(requests):

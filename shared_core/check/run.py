@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def check(reranker: Reranker) -> CheckReport:
-    """Return what is right and wrong with a reranker's scores. Never raises for what it looks for.
+    """Return the report on a reranker's scores. What it finds is reported, never raised.
 
     A server is asked a few dozen short questions; a model is loaded.
 
     Raises:
-        MissingDependencyError: What the backend needs is not installed.
+        MissingDependencyError: A package that the backend needs is not installed.
     """
     options = reranker.options
     target = options.model + (f" at {options.base_url}" if options.base_url else "")
@@ -58,7 +58,7 @@ def _status_of(error: RerankError) -> Status:
 
 
 def _of_server(reranker: Reranker) -> tuple[list[Finding], str | None]:
-    """Return what the server is, and the model that it serves whatever one is asked for."""
+    """Return findings about a server, and the name of its only model, if that is another one."""
     from shared_core.check.server import compare_with_exact_route, inspect_server
 
     scorer = cast("RemoteScorer", reranker._runner.scorer)  # since the options are remote

@@ -259,7 +259,7 @@ def resolve_instruction(
 
     Raises:
         TypeError: The instruction, or what its function returned, is not a string.
-        ValueError: It or the query holds parts of the model's prompt, and is not just its wrapping.
+        ValueError: The instruction or the query holds parts of the model's prompt.
     """
     wrapped = unwrapped_query(query)
     if wrapped is not None:

@@ -15,7 +15,7 @@ Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 
 class WindowCallOptions(TypedDict, total=False):
-    """How long documents are judged in this call; ``None`` is as the reranker has it."""
+    """Options of long documents for one call; ``None`` takes the reranker's."""
 
     long_documents: LongDocuments | None
     window_tokens: int | None
@@ -78,7 +78,7 @@ def refuse_unknown(owner: str, options: Mapping[str, object]) -> None:
 
     Args:
         owner: A verb, or ``"Reranker"``.
-        options: As they were given.
+        options: The options of the call.
 
     Raises:
         TypeError: Says who has it, or what was probably meant.
@@ -96,7 +96,7 @@ def refuse_unknown(owner: str, options: Mapping[str, object]) -> None:
 
 
 def ranking_of(options: Mapping[str, Any]) -> RankingOptions:
-    """Return what the options of a call say of its ranking.
+    """Return the ranking options among the options of a call.
 
     Raises:
         ValueError: ``top_k`` and its other name ``top_n`` are both given, or one is out of range.

@@ -11,8 +11,8 @@ def did_you_mean(given: str, known: Iterable[str], cutoff: float = 0.6) -> str:
 
     Args:
         given: The name that is not known.
-        known: Those that are.
-        cutoff: How like the name must be, from 0 to 1; see `difflib.get_close_matches`.
+        known: The names that exist.
+        cutoff: The least similarity of the name, from 0 to 1; see `difflib.get_close_matches`.
 
     >>> did_you_mean("topk", ["top_k", "min_docs"])
     ' Did you mean top_k?'

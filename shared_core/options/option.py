@@ -29,14 +29,14 @@ Group = Literal[
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What is known of an option besides its name, type, default and help.
+    """The attributes of an option besides its name, type, default and help.
 
     Attributes:
         group: The heading under which tables and help texts list it.
         changes_scores: Whether two jobs that differ in it alone may have different scores.
         is_secret: Whether its value must never be shown.
         backends: The backends that it concerns; empty is all of them.
-        flag: Its name on command lines, if it is another one; a list is given one flag each.
+        flag: The name on command lines, if it differs; a list is given by repeating the flag.
     """
 
     group: Group
@@ -53,7 +53,7 @@ def option(default: Any, help_text: str, about: About, **constraints: Any) -> An
     """Return the field of an option.
 
     Args:
-        default: Its default; a function that makes one for a list or a dictionary.
+        default: The default; for a list or a dictionary, a function that makes it.
         help_text: One plain sentence or two.
         about: Everything else.
         **constraints: Arguments of `pydantic.Field`, such as ``ge=1``.
@@ -66,7 +66,7 @@ def option(default: Any, help_text: str, about: About, **constraints: Any) -> An
 
 
 def about_options(model: type[BaseModel]) -> Mapping[str, About]:
-    """Return what is known of each option of a model, by name, in order of declaration."""
+    """Return the `About` of each option of a model, by name, in order of declaration."""
     return {
         name: field.json_schema_extra
         for name, field in model.model_fields.items()

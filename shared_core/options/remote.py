@@ -40,7 +40,7 @@ HIDDEN = "not shown"
 
 
 class RemoteOptions(BaseModel):
-    """How a server is reached and spoken to. Fields have the meaning documented at `Reranker`."""
+    """Options of servers; `Reranker` documents the fields."""
 
     # A refused value would be printed with the error, and it may be a mistyped key.
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), hide_input_in_errors=True)

@@ -1,4 +1,4 @@
-"""What is to be done with long documents: the options, and what a call makes of them."""
+"""Options of long documents, and their values for one call."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Windows:
 
 
 class WindowOptions(BaseModel):
-    """How long documents are judged. All fields have the meaning documented at `Reranker`."""
+    """Options of long documents; `Reranker` documents the fields."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
 

@@ -96,7 +96,7 @@ class PairEncoder:
         """Return the id of a word that must be exactly one ordinary token.
 
         Raises:
-            UnsupportedModelError: It is several tokens, or none.
+            UnsupportedModelError: The word is several tokens, or none.
         """
         ids = self._text.encode(word, add_special_tokens=False).ids
         if len(ids) != 1:

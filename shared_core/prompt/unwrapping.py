@@ -53,7 +53,7 @@ def unwrapped_query(query: str) -> Wrapped | None:
     """Return the parts of a query in the published wrapping, ``None`` for a plain query.
 
     Raises:
-        ValueError: It resembles the wrapping and is not it, or holds a blank query.
+        ValueError: The text resembles the wrapping but differs from it, or holds a blank query.
     """
     sign = _SIGN.search(query)
     if sign is None:
@@ -89,7 +89,7 @@ def plain_instruction(instruction: str) -> str:
     """Return an instruction without the prompt's label in front of it.
 
     Raises:
-        ValueError: It holds other parts of the prompt.
+        ValueError: The instruction holds other parts of the prompt.
 
     >>> plain_instruction("<Instruct>: Find the answer")
     'Find the answer'

@@ -20,7 +20,7 @@ class WindowPlan:
 
     Attributes:
         requests: The requests to score, long documents replaced by their windows.
-        spans: By request and document, the spans of its windows; ``None`` where it is whole.
+        spans: The spans of the windows, by request and document; ``None`` for a whole document.
     """
 
     requests: list[ScoreRequest]

@@ -108,7 +108,7 @@ def _estimate(text: str) -> int:
 
 
 def make_meter(scorer: Scorer, options: RerankerOptions) -> TokenMeter:
-    """Return what measures for a backend: its own meter, its own count, else the estimate."""
+    """Return the token meter of a backend: its own meter, its own count, else the estimate."""
     if isinstance(scorer, MeteringScorer):
         return scorer.token_meter()
     if isinstance(scorer, TokenCounter):

@@ -35,7 +35,7 @@ def split_windows(
 
     Args:
         document: The text.
-        n_tokens: Its tokens.
+        n_tokens: The number of its tokens.
         count: Returns the tokens that texts have as documents. The time taken is linear in the
             text if that of ``count`` is.
         most_tokens: The bound on a window, from 1.

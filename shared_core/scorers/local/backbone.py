@@ -57,8 +57,8 @@ class Backbone:
 
     Args:
         config: The model's sizes.
-        embedding: Its embeddings.
-        layers: Its layers, in order.
+        embedding: The token embeddings.
+        layers: The layers, in order.
         norm: The weight of the last norm, Shape (w,) float32.
         dtype: The dtype of the inputs of matrix products.
         stream: The rotation of the residual stream that the layers were turned for.

@@ -36,9 +36,9 @@ def build_backbone(
     """Return the model without its head.
 
     Args:
-        config: Its sizes.
-        weights: Its weights, which were found to be complete.
-        device: Where it computes.
+        config: The sizes of the model.
+        weights: The weights, already checked for completeness.
+        device: The device that computes.
         dtype: The dtype of matrix products; norms are float32 anyway.
         quantize: Compute matrix products in eight bits, on a CPU; see `int8`.
         attention: The attention; ``None`` chooses it by device and dtype.

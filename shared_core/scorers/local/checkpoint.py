@@ -39,9 +39,9 @@ class Checkpoint:
 
     Attributes:
         folder: The folder of its files.
-        config: Its sizes.
-        weights: Its tensors, all of which are read.
-        tokenizer: Its tokenizer.
+        config: The sizes of the model.
+        weights: The tensors, all of which are read.
+        tokenizer: The tokenizer of the model.
         encoder: Makes prompts with it.
     """
 
@@ -71,7 +71,7 @@ def open_checkpoint(
 
     Raises:
         ModelLoadError: Files are missing or damaged.
-        UnsupportedModelError: It is not a Qwen3 reranker whose tensors are all read.
+        UnsupportedModelError: The folder is not a Qwen3 reranker whose tensors are all read.
         Exception: Whatever the hub or the file system raise.
     """
     folder = checkpoint_folder(source, hub_options)

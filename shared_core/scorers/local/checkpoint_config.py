@@ -35,7 +35,7 @@ _SIZES = {
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """What the forward pass needs to know, by transformers' names.
+    """The values that the forward pass needs, by transformers' names.
 
     Attributes:
         rope_parameters: Type, base (``rope_theta``) and scaling of the rotary positions.

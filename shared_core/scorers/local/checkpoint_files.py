@@ -72,7 +72,7 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
         name: The caller's name for it, for messages.
 
     Raises:
-        UnsupportedModelError: It is an adapter, or full weights with an adapter beside them.
+        UnsupportedModelError: The folder is an adapter, or holds full weights and an adapter.
         ModelLoadError: The file is missing or damaged.
     """
     if (folder / "adapter_config.json").is_file():

@@ -85,7 +85,7 @@ def check_tensors(
         config: The checkpoint's.
         name: The caller's name for it, for messages.
         answer_ids: The ids of "yes" and "no".
-        reads_quantised: Whether what computes scales quantised linear layers itself.
+        reads_quantised: Whether the backend scales quantised linear layers itself.
 
     Raises:
         UnsupportedModelError: Names tensors that are missing, unread, or of another shape or dtype,
@@ -153,7 +153,7 @@ def _spared(
     """Return whether an unread tensor can be ignored safely.
 
     Raises:
-        UnsupportedModelError: It contradicts what is read instead.
+        UnsupportedModelError: The tensor contradicts the one that is read instead.
     """
     if tensor == HEAD and config.is_causal and config.tie_word_embeddings:
         embedding = weights.headers[EMBEDDING]

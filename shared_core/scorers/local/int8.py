@@ -29,7 +29,7 @@ class Quantised(NamedTuple):
 
     Attributes:
         weight: Shape (o, i) int8.
-        scale: What a step of each output's weights is worth, Shape (o,) float32.
+        scale: The value of one step of each output's weights, shape (o,) float32.
         bias: Shape (o,) float32.
     """
 

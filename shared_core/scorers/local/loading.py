@@ -36,7 +36,7 @@ class LoadedModel:
     Attributes:
         backbone: The transformer without its head, over packs.
         margin_weight: ``W_yes − W_no``, Shape (width,) float32, on the model's device.
-        encoder: Its tokenizer.
+        encoder: The encoder of prompts.
         device: The device of the weights.
         dtype: The dtype of the computation.
     """
@@ -53,7 +53,7 @@ def load_model(options: RerankerOptions) -> LoadedModel:
 
     Raises:
         ModelLoadError: Files are missing or unreadable.
-        UnsupportedModelError: It is not a Qwen3 reranker with all its weights.
+        UnsupportedModelError: The model is not a Qwen3 reranker with all its weights.
         ConfigurationError: There is no such device.
         MissingDependencyError: ``hub="modelscope"`` without modelscope installed.
     """

@@ -36,7 +36,7 @@ def locate_model(options: RerankerOptions) -> RerankerOptions:
     Raises:
         ModelLoadError: There is no such folder, file or repository, or it lacks files.
         HubUnreachableError: The hub cannot be reached, and the model is not on this machine.
-        UnsupportedModelError: It is a GGUF file or an embedding model.
+        UnsupportedModelError: The model is a GGUF file or an embedding model.
     """
     name = options.model
     path = Path(name)

@@ -49,7 +49,7 @@ def packed(layers: Iterable[Linear]) -> Apart:
 def best_projection(
     device: torch.device, dtype: torch.dtype
 ) -> Callable[[Iterable[Linear]], Projection]:
-    """Return what makes the fastest projections of this device and dtype that are equally exact."""
+    """Return the constructor of the fastest exact projection on this device and dtype."""
     return packed if device.type == "cpu" and can_pack(dtype) else dense
 
 

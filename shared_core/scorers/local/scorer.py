@@ -106,7 +106,7 @@ class TransformersScorer:
 
         Args:
             requests: Queries with their documents; several queries may share a forward.
-            show_progress: Draw a bar over the packs.
+            show_progress: Show a progress bar over the packs.
 
         Raises:
             ModelLoadError: The first call could not load the model.
@@ -228,7 +228,7 @@ class TransformersScorer:
         """Return the margins of the pack's documents, or ``None`` if memory ran out.
 
         Raises:
-            DeviceMemoryError: It ran out on a single document.
+            DeviceMemoryError: Memory ran out on a single document.
             ScoringError: The forward failed otherwise.
         """
         try:

@@ -24,8 +24,8 @@ def read_tokenizer(folder: Path, name: str) -> Tokenizer:
 
     Raises:
         UnsupportedModelError: There is none.
-        ModelLoadError: It is damaged.
-        MissingDependencyError: It has to be converted, without transformers installed.
+        ModelLoadError: The tokenizer is damaged.
+        MissingDependencyError: It has to be converted, which needs transformers.
     """
     path = folder / TOKENIZER
     if path.is_file():

@@ -68,7 +68,7 @@ class Weights(Protocol):
         go. Only the embedding table is kept, so there a mapped tensor is worth most.
 
         Raises:
-            ModelLoadError: It cannot be read; the message names tensor and file.
+            ModelLoadError: A tensor cannot be read; the message names it and the file.
         """
 
     def rows(self, name: str, places: Sequence[int]) -> Tensor:

@@ -104,7 +104,7 @@ class Connection(httpcore.AsyncNetworkStream):
 
     Args:
         stream: The connection.
-        backend: Is notified of unexpected bytes.
+        backend: The backend to notify of unexpected bytes.
 
     Attributes:
         n_requests: The number of requests sent.

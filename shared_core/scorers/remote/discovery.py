@@ -25,14 +25,14 @@ class Facts:
 
     Attributes:
         server: The name of its software, as the dialects call it.
-        version: Its version.
+        version: The version of its software.
         models: The names that it serves models under.
         roots: The sources of their weights, in the same order.
         max_model_len: The most tokens of one prompt.
         max_documents: The most documents of one request.
         routes: Which of vLLM's routes it has.
         prefix: The path before its routes.
-        refusal: Its error for a missing or wrong key.
+        refusal: The server's error about a missing or wrong key.
     """
 
     server: str | None = None
@@ -90,11 +90,11 @@ async def discover(session: HttpSession, root: str, *, is_named: bool = False) -
 
     Args:
         session: The way to it.
-        root: Its address.
+        root: The address of the server.
         is_named: Whether the dialect is known, so that it is no error if a page cannot be had.
 
     Raises:
-        ServerUnreachableError, ServerStatusError: It does not answer, or only that it cannot now.
+        ServerUnreachableError, ServerStatusError: The server does not answer, or is unavailable.
     """
     ask = _Asker(session, root, is_named=is_named)
     listed = _items(await ask.page("/v1/models"))

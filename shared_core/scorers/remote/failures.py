@@ -98,7 +98,7 @@ def server_words(body: bytes, content_type: str = "", redact: Callable[[str], st
     """Return the message in an error body, whatever its shape; at most 500 characters.
 
     Args:
-        body: As it came.
+        body: The body of the reply.
         content_type: The content type that the server states.
         redact: Removes secrets; it is called before anything is shortened.
 

@@ -23,10 +23,10 @@ class Piece:
     """One document in the form that is sent.
 
     Attributes:
-        index: Its position in the query's documents.
+        index: The position in the query's documents.
         content: Text, or token ids.
         n_tokens: Tokens of the whole prompt, where a tokenizer is at hand.
-        truncated: Whether it was cut here; ``None`` if the server may still do it.
+        truncated: Whether it was cut on this side; ``None`` if the server may still cut it.
     """
 
     index: int

@@ -27,7 +27,7 @@ async def find_template(session: HttpSession, url: str, dialect: Dialect, model:
     """Return a server's template state, by two or three requests of one pair.
 
     Raises:
-        ConfigurationError: It cannot be told, or no state would be right.
+        ConfigurationError: The template cannot be determined, or none would be right.
         RemoteError: A request failed, or was answered with something else than scores.
     """
     name = getattr(dialect, "name", type(dialect).__name__)

@@ -24,7 +24,7 @@ class Proxy:
 
     Attributes:
         url: The proxy's address.
-        name: Its name in messages: its address without credentials, and its variable.
+        name: The name in messages: the address without credentials, and the variable.
         credentials: User name and password.
     """
 

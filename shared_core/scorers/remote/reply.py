@@ -31,7 +31,7 @@ class Reply:
         """Return the decoded body.
 
         Raises:
-            InvalidReplyError: It is not JSON, or has a name twice with different values.
+            InvalidReplyError: The body is not JSON, or has a name twice with different values.
         """
         try:
             return json.loads(self.body, object_pairs_hook=_unambiguous)
@@ -91,11 +91,11 @@ async def read_body(
     Args:
         url: The URL of the request.
         response: The response.
-        headers: Its headers.
+        headers: The headers of the reply.
         longest: The most bytes to take, as they come and as they are decoded.
 
     Raises:
-        InvalidReplyError: It is larger than any ranking, or in an encoding that was not asked for.
+        InvalidReplyError: The body is larger than any ranking, or in an unexpected encoding.
     """
 
     def refusal(problem: str) -> InvalidReplyError:

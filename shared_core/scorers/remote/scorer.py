@@ -108,7 +108,7 @@ class RemoteScorer:
         return self._setup or self._thread.run(self.aload())
 
     async def aload(self) -> Setup:
-        """Return how to speak to the server, asking it once per event loop at most."""
+        """Return the settings for the server, asking it at most once per event loop."""
         if self._setup is not None:
             return self._setup
         loop = asyncio.get_running_loop()

@@ -95,7 +95,7 @@ async def prepare(options: RerankerOptions, session: HttpSession, in_worker: InW
         in_worker: Runs the reading of a tokenizer.
 
     Raises:
-        ConfigurationError: It cannot be known, or the options ask for what it cannot do.
+        ConfigurationError: The settings cannot be determined, or contradict what the server can do.
         RemoteError: The server could not be asked.
     """
     named = named_dialect(options)

@@ -98,7 +98,7 @@ class VllmScorer:
         Args:
             requests: Queries with their documents, which are computed next to one another, so that
                 they find their common prefix in the cache.
-            show_progress: Draw a bar over the documents.
+            show_progress: Show a progress bar over the documents.
 
         Raises:
             ModelLoadError: The first call could not start the engine.
@@ -116,7 +116,7 @@ class VllmScorer:
     async def ascore_many(
         self, requests: Sequence[ScoreRequest], *, show_progress: bool = False
     ) -> list[list[Scored]]:
-        """Return what `score_many` does, from any event loop; cancelling it aborts its requests."""
+        """Return what `score_many` returns, from any event loop; cancelling aborts its requests."""
         return await asyncio.wrap_future(self._submit(requests, show_progress))
 
     def load(self) -> LoadedEngine:
@@ -130,7 +130,7 @@ class VllmScorer:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(host.load(), host.loop))
 
     def token_meter(self) -> EncoderMeter:
-        """Return what measures documents, from any thread but the engine's."""
+        """Return the token meter, for any thread but the engine's."""
         return EncoderMeter(self.load().encoder)
 
     def reset_prefix_cache(self) -> None:

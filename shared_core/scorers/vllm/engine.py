@@ -56,7 +56,7 @@ def read_checkpoint(options: RerankerOptions) -> Prepared:
     Raises:
         ConfigurationError: vLLM has no such device or argument.
         ModelLoadError: Files are missing or unreadable.
-        UnsupportedModelError: It is not a Qwen3 reranker with a head.
+        UnsupportedModelError: The model is not a Qwen3 reranker with a head.
     """
     placement = _device_arguments(options.device)
     source, hub_options = resolve_source(options)
@@ -102,7 +102,7 @@ def start_engine(options: RerankerOptions, checkpoint: Prepared) -> LoadedEngine
     """Return a running engine. Blocks until it has started.
 
     Raises:
-        ModelLoadError: It could not be started.
+        ModelLoadError: The engine could not be started.
     """
     try:
         engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**checkpoint.arguments))

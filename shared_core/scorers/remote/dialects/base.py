@@ -83,7 +83,7 @@ class Dialect(Protocol):
     """One wire format. Subclass it for the defaults, or write a class of the same shape.
 
     Attributes:
-        name: Its name in the options.
+        name: The name in the option ``dialect``.
         path: The route, below the base URL; may hold ``{model}``.
         templates: The template states it can be used in, the preferred first.
         documented: The state it is known to be in; ``None`` if that has to be found out.
@@ -125,7 +125,7 @@ class Dialect(Protocol):
         """Return the scores in a decoded JSON reply.
 
         Raises:
-            InvalidReplyError: It has another form than it should.
+            InvalidReplyError: The reply has another form than expected.
         """
         ...
 
@@ -172,7 +172,7 @@ def sequence(value: Any) -> list[Any]:
     """Return a JSON array as it is.
 
     Raises:
-        InvalidReplyError: It is no array.
+        InvalidReplyError: The value is not an array.
     """
     if not isinstance(value, list):
         raise InvalidReplyError(f"expected a list of scores, got {describe(value)}")
@@ -183,7 +183,7 @@ def number(value: Any, name: str) -> float:
     """Return a finite JSON number.
 
     Raises:
-        InvalidReplyError: It is something else; NaN and infinity are.
+        InvalidReplyError: The value is not a finite number.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidReplyError(f"{name} is {describe(value)}, expected a number")
