@@ -23,6 +23,7 @@ from shared_core.scorers.local.building import build_backbone
 from shared_core.scorers.local.checkpoint import Checkpoint, open_checkpoint
 from shared_core.scorers.local.checkpoint_tensors import CONVERTED_HEAD, EMBEDDING, HEAD
 from shared_core.scorers.local.devices import choose_device, dtype_of
+from shared_core.scorers.local.threads import choose_threads, computing_with
 
 logger = logging.getLogger("qwen3_rerank")
 
@@ -62,13 +63,11 @@ def load_model(options: RerankerOptions) -> LoadedModel:
     dtype = dtype_of(options, device)
     try:
         checkpoint = open_checkpoint(source, hub_options, options.model, options.max_length)
-        backbone = build_backbone(
-            checkpoint.config,
-            checkpoint.weights,
-            device,
-            dtype,
-            quantize=options.quantize == "int8",
-        )
+        config = checkpoint.config
+        with computing_with(choose_threads(options.threads, config.n_layer_weights)):
+            backbone = build_backbone(
+                config, checkpoint.weights, device, dtype, quantize=options.quantize == "int8"
+            )
         margin_weight = read_margin_weight(checkpoint).to(device)
     except RerankError as error:
         if type(error) is ModelLoadError and repr(options.model) not in str(error):
