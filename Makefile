@@ -56,7 +56,7 @@ $(BIN)/.serve: pyproject.toml constraints-dev.txt | $(BIN)/python
 
 $(BIN)/.dev: pyproject.toml constraints-dev.txt requirements-examples.txt requirements-dev.txt requirements-docs.txt requirements-tokenizer.txt | $(BIN)/python
 	@echo "Installing everything into $(VENV): on the first run, several minutes."
-	$(PIP) -e ".[langchain,llama-index,local,cli,serve,ui,evaluate,ray,bench]" -r requirements-examples.txt \
+	$(PIP) -e ".[langchain,llama-index,transformers,cli,serve,ui,evaluate,ray,bench]" -r requirements-examples.txt \
 		-r requirements-dev.txt -r requirements-docs.txt
 	$(PIP) --no-deps -r requirements-tokenizer.txt
 	@touch $@

@@ -1,4 +1,4 @@
-"""Building of a backbone from weights, layer by layer: no more than one is in memory twice."""
+"""Building of a backbone from weights, layer by layer: few tensors are in memory twice."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from shared_core.scorers.local.int8 import project_int8, quantised, weight_limit
 from shared_core.scorers.local.memory import give_back
 from shared_core.scorers.local.projection import Linear, Projection, best_projection
 from shared_core.scorers.local.rotation import LayerRotation, Rotation
+from shared_core.scorers.local.threads import each
 from shared_core.scorers.local.weights import Weights
 
 _Q, _K, _V, _O = (f"self_attn.{letter}_proj" for letter in "qkvo")
@@ -30,6 +31,7 @@ def build_backbone(
     device: torch.device,
     dtype: torch.dtype,
     *,
+    threads: int = 1,
     quantize: bool = False,
     attention: Attention | None = None,
 ) -> Backbone:
@@ -40,6 +42,7 @@ def build_backbone(
         weights: The weights, already checked for completeness.
         device: The device that computes.
         dtype: The dtype of matrix products; norms are float32 anyway.
+        threads: Layers that are made at the same time.
         quantize: Compute matrix products in eight bits, on a CPU; see `int8`.
         attention: The attention; ``None`` chooses it by device and dtype.
 
@@ -60,10 +63,13 @@ def build_backbone(
         )
     else:
         parts = _PlainParts(weights, device, dtype)
-    layers = []
-    for number in range(config.num_hidden_layers):
-        layers.append(_layer(parts, f"model.layers.{number}.", config.head_dim))
+
+    def layer(number: int) -> Layer:
+        made = _layer(parts, f"model.layers.{number}.", config.head_dim)
         give_back()
+        return made
+
+    layers = each(layer, range(config.num_hidden_layers), threads)
     return Backbone(
         config,
         read_embedding(weights, device, dtype),

@@ -22,6 +22,8 @@ from shared_core.scorers.local.projection import Joined, Linear, filled_up, join
 
 _ROWS_HINT = 512
 _INPUT_LIMIT = 127
+# Rows of a weight that are quantised at a time, so that they stay in a cache.
+_PIECE = 256
 
 
 class Quantised(NamedTuple):
@@ -40,9 +42,15 @@ class Quantised(NamedTuple):
 
 def quantised(layer: Linear, limit: int) -> Quantised:
     """Return a layer of any floating dtype in eight bits, weights from -limit to limit."""
-    weight = layer.weight.float()
-    scale = weight.abs().amax(dim=1).clamp_(min=1e-12) / limit
-    rounded = (weight / scale[:, None]).round_().to(torch.int8)
+    weight = layer.weight
+    rounded = torch.empty(weight.shape, dtype=torch.int8)
+    scale = torch.empty(len(weight), dtype=torch.float32)
+    for start in range(0, len(weight), _PIECE):
+        some = slice(start, start + _PIECE)
+        rows = weight[some].float()
+        low, high = torch.aminmax(rows, dim=1)
+        scale[some] = torch.maximum(-low, high).clamp_(min=1e-12) / limit
+        rounded[some] = (rows / scale[some, None]).round_()
     return Quantised(rounded, scale, None if layer.bias is None else layer.bias.float())
 
 

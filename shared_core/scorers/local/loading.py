@@ -23,7 +23,7 @@ from shared_core.scorers.local.building import build_backbone
 from shared_core.scorers.local.checkpoint import Checkpoint, open_checkpoint
 from shared_core.scorers.local.checkpoint_tensors import CONVERTED_HEAD, EMBEDDING, HEAD
 from shared_core.scorers.local.devices import choose_device, dtype_of
-from shared_core.scorers.local.threads import choose_threads, computing_with
+from shared_core.scorers.local.threads import choose_threads
 
 logger = logging.getLogger("qwen3_rerank")
 
@@ -64,10 +64,14 @@ def load_model(options: RerankerOptions) -> LoadedModel:
     try:
         checkpoint = open_checkpoint(source, hub_options, options.model, options.max_length)
         config = checkpoint.config
-        with computing_with(choose_threads(options.threads, config.n_layer_weights)):
-            backbone = build_backbone(
-                config, checkpoint.weights, device, dtype, quantize=options.quantize == "int8"
-            )
+        backbone = build_backbone(
+            config,
+            checkpoint.weights,
+            device,
+            dtype,
+            threads=choose_threads(options.threads, config.n_layer_weights),
+            quantize=options.quantize == "int8",
+        )
         margin_weight = read_margin_weight(checkpoint).to(device)
     except RerankError as error:
         if type(error) is ModelLoadError and repr(options.model) not in str(error):

@@ -11,11 +11,15 @@ Source: QuaRot (arXiv 2404.00456), section 4, stages 1a and 1b, without its onli
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from shared_core.scorers.local.projection import Linear
+
+# Rows of a weight that are turned at a time.
+_PIECE = 256
 
 
 class Rotation:
@@ -38,13 +42,30 @@ class Rotation:
         self._outer = _hadamard(block // small).to(device)
         self._inner = _hadamard(small).to(device)
 
-    def turn(self, x: Tensor) -> Tensor:
-        """Return ``x @ R``, Shape (…, width) float32."""
-        return self._mixed(x.float() * self._signs).reshape(x.shape)
+    def turn(self, x: Tensor, weighing: Tensor | None = None) -> Tensor:
+        """Return ``x @ R``, Shape (…, width) float32; with the columns of x weighed before."""
+        signs = self._signs if weighing is None else self._signs * weighing
+        rows = x.reshape(-1, self.width)
+        turned = torch.empty(rows.shape, dtype=torch.float32, device=x.device)
+        for some in _pieces(len(rows)):
+            turned[some] = self._mixed(rows[some].float() * signs).view(-1, self.width)
+        return turned.view(x.shape)
 
     def turn_back(self, x: Tensor) -> Tensor:
         """Return ``x @ R.T``, Shape (…, width) float32."""
         return self._mixed(x.float()).reshape(x.shape) * self._signs
+
+    def turn_rows(self, x: Tensor) -> Tensor:
+        """Return ``R.T @ x``, Shape (width, n) float32."""
+        turned = torch.empty(x.shape, dtype=torch.float32, device=x.device)
+        n_outer, n_inner = self._shape[1:]
+        for some in _pieces(x.shape[1]):
+            signed = x[:, some].float() * self._signs[:, None]
+            inner = self._inner @ signed.view(-1, n_inner, signed.shape[1])
+            turned[:, some] = (self._outer @ inner.view(self._shape[0], n_outer, -1)).view(
+                signed.shape
+            )
+        return turned
 
     def _mixed(self, x: Tensor) -> Tensor:
         return self._outer @ (x.reshape(-1, *self._shape) @ self._inner)
@@ -66,16 +87,16 @@ class LayerRotation:
 
     def reader(self, layer: Linear, norm: Tensor) -> Linear:
         """Return a layer that reads the stream after a norm of this weight, Shape (width,)."""
-        return Linear(self._stream.turn(layer.weight.float() * norm.float()), layer.bias)
+        return Linear(self._stream.turn(layer.weight, norm.float()), layer.bias)
 
     def values(self, layer: Linear, norm: Tensor) -> Linear:
         """Return the layer of the values: it reads the stream, and its heads' outputs are mixed."""
         weight, bias = self.reader(layer, norm)
-        width, d = weight.shape[1], self._heads.width
-        turned = self._heads.turn(weight.T.reshape(width, -1, d)).reshape(width, -1).T
+        d = self._heads.width
+        turned = torch.cat([self._heads.turn_rows(head) for head in torch.split(weight, d)])
         if bias is not None:
             bias = self._heads.turn(bias.view(-1, d)).flatten()
-        return Linear(turned.contiguous(), bias)
+        return Linear(turned, bias)
 
     def output(self, layer: Linear) -> Linear:
         """Return the layer that reads the mixed values and writes to the stream."""
@@ -86,7 +107,12 @@ class LayerRotation:
     def writer(self, layer: Linear) -> Linear:
         """Return a layer that writes to the stream."""
         bias = layer.bias if layer.bias is None else self._stream.turn(layer.bias)
-        return Linear(self._stream.turn(layer.weight.T).T.contiguous(), bias)
+        return Linear(self._stream.turn_rows(layer.weight), bias)
+
+
+def _pieces(size: int) -> Iterator[slice]:
+    """Return slices of so many rows that what is computed with them stays in a cache."""
+    return (slice(start, start + _PIECE) for start in range(0, size, _PIECE))
 
 
 def _hadamard(size: int) -> Tensor:

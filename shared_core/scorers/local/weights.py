@@ -45,9 +45,9 @@ class Header:
 class Weights(Protocol):
     """The tensors of a model by name, without their values until they are read.
 
-    Who builds a model reads each tensor once, layer by layer in their order, converts it, and lets
-    it go before the next is read. So an implementation computes in `read`, not before, and keeps
-    nothing that is large: then no more than one tensor is in memory twice.
+    Who builds a model reads each tensor once, roughly in the order of the layers, converts it, and
+    lets it go before the next is read. So an implementation computes in `read`, not before, and
+    keeps nothing that is large: then few tensors are in memory twice. A few threads `read` at once.
 
     Names are those of transformers' ``Qwen3ForCausalLM`` ("model.layers.0.mlp.up_proj.weight"),
     whatever the files call them.
