@@ -53,11 +53,9 @@ def main() -> None:
 
 # The frameworks and the model's libraries take seconds to import: first something is printed.
 def load(reranker: Reranker) -> None:
-    """Load the model; a bar is shown for a download, and none for reading the checkpoint."""
+    """Load the model; a bar is shown for a download."""
     import huggingface_hub.utils
-    import transformers
 
-    transformers.utils.logging.disable_progress_bar()
     huggingface_hub.utils.enable_progress_bars()
     reranker.load()
 
