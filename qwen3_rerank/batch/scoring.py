@@ -47,7 +47,7 @@ class BlockScorer:
         """Score a block and write its output as a whole.
 
         Args:
-            block: Which rows.
+            block: The rows to score.
             on_chunk: Receives the number of finished pairs, now and then.
 
         Raises:
@@ -62,11 +62,11 @@ class BlockScorer:
             self._score(chunk, part, errors)
             # As they were read; rows that were brought together are not in the order of numbers.
             order = {(pair.row, pair.index): place for place, pair in enumerate(chunk)}
-            judged += sorted(part, key=lambda one: order[one.row, one.index])
+            judged += sorted(part, key=lambda pair: order[pair.row, pair.index])
             if on_chunk is not None:
                 on_chunk(len(chunk))
-        errors.sort(key=lambda one: (one.row, one.index or 0))
-        counted = [one.n_tokens for one in judged]
+        errors.sort(key=lambda error: (error.row, error.index or 0))
+        counted = [pair.n_tokens for pair in judged]
         tokens = None if None in counted else sum(filter(None, counted))
         report = BlockReport(
             block.number,
@@ -74,7 +74,7 @@ class BlockScorer:
             len(judged),
             len(errors),
             tokens,
-            sum(bool(one.truncated) for one in judged),
+            sum(bool(pair.truncated) for pair in judged),
             time.monotonic() - begun,
         )
         self._output.commit(report, judged, errors)
@@ -83,20 +83,20 @@ class BlockScorer:
     def _pairs(self, block: Block, errors: list[RowError]) -> Iterator[Pair]:
         """Yield the pairs of a block; those that cannot be scored go to ``errors``."""
         shape = self._source.shape
-        one_text = self._job.output == "ranked" and shape.layout == "pairs"
+        single_text = self._job.output == "ranked" and shape.layout == "pairs"
         rows = 0
         last: Pair | None = None
         for row, raw in self._source.rows(block):
             rows += 1
-            for one in pairs_of(raw, row, shape):
-                if isinstance(one, RowError):
-                    errors.append(one)
-                elif one_text and last is not None and _is_other_text(one, last):
+            for pair in pairs_of(raw, row, shape):
+                if isinstance(pair, RowError):
+                    errors.append(pair)
+                elif single_text and last is not None and _is_other_text(pair, last):
                     reason = f"this query_id has another query text in row {last.row}"
-                    errors.append(_failed(one, shape.layout, ValueError(reason)))
+                    errors.append(_failed(pair, shape.layout, ValueError(reason)))
                 else:
-                    last = one
-                    yield one
+                    last = pair
+                    yield pair
         if rows != block.rows:
             raise BatchError(f"block {block.number} has {rows} rows and had {block.rows}")
 
@@ -120,7 +120,7 @@ class BlockScorer:
                 errors += (_failed(pair, self._source.shape.layout, error) for pair in chunk)
             return
         keeps_query = self._source.shape.query_id is None and self._job.output == "ranked"
-        for pair, one in zip(chunk, scored, strict=True):
+        for pair, judgement in zip(chunk, scored, strict=True):
             judged.append(
                 Judged(
                     pair.row,
@@ -128,16 +128,16 @@ class BlockScorer:
                     pair.query_id,
                     pair.query if keeps_query else None,
                     pair.document_id,
-                    one.logit,
-                    one.score,
-                    one.total_tokens,
-                    one.truncated,
-                    one.window,
+                    judgement.logit,
+                    judgement.score,
+                    judgement.total_tokens,
+                    judgement.truncated,
+                    judgement.window,
                 )
             )
 
     def _probe(self, error: Exception) -> None:
-        """Raise the error unless a pair that anything can score is scored: then the row has it."""
+        """Raise the error if a harmless pair cannot be scored either: then no row is at fault."""
         try:
             self._reranker.score(_PROBE[0], [_PROBE[1]])
         except RerankError as other:

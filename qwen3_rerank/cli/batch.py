@@ -32,7 +32,7 @@ def _column(name: str) -> Any:
 
 @with_options(RerankerOptions, ALL_GROUPS)
 def batch(
-    given: Annotated[
+    paths: Annotated[
         list[str],
         typer.Argument(
             metavar="IN... OUT",
@@ -158,7 +158,7 @@ def batch(
     Exit code 0: all rows are scored. 1: all but those in OUT/errors. 2: it could not go on; what is
     done is done. 130, 143: stopped by Ctrl-C or SIGTERM.
     """
-    if len(given) < 2:
+    if len(paths) < 2:
         raise typer.BadParameter("give what is read and, last, a folder", param_hint="IN... OUT")
     console = Console(stderr=True)
     if not sys.stderr.isatty():
@@ -166,7 +166,7 @@ def batch(
     try:
         from qwen3_rerank.batch import Columns, RayOptions, plan_batch, run_batch
 
-        asked: dict[str, Any] = {
+        job: dict[str, Any] = {
             "output": output,
             "format": kind,
             "top_k": top_k,
@@ -195,13 +195,13 @@ def batch(
                 bar.begin(plan)
 
             if plan_only:
-                begin(plan_batch(given[:-1], given[-1], reranker=reranker, **asked))
+                begin(plan_batch(paths[:-1], paths[-1], reranker=reranker, **job))
                 return
             summary = run_batch(
-                given[:-1],
-                given[-1],
+                paths[:-1],
+                paths[-1],
                 reranker=reranker,
-                **asked,
+                **job,
                 on_plan=begin,
                 on_progress=bar.show,
             )
@@ -217,7 +217,7 @@ def batch(
     if as_json:
         _print(summary.to_dict())
     else:
-        print_summary(summary, given[-1], console)
+        print_summary(summary, paths[-1], console)
     if summary.errors:
         raise typer.Exit(1)
 

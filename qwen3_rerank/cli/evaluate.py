@@ -195,11 +195,11 @@ def evaluate(
             rerankers = {
                 name: stack.enter_context(
                     Reranker(
-                        one,
+                        checkpoint,
                         **_options_of(options, url, base_url or [], api_key or [], header or []),
                     )
                 )
-                for name, one, url in _pairs(model or [DEFAULT_MODEL], base_url or [])
+                for name, checkpoint, url in _pairs(model or [DEFAULT_MODEL], base_url or [])
             }
             report = run_evaluation(
                 _named(rerankers),
@@ -238,9 +238,9 @@ def _ids(path: str) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def _instructions(given: Sequence[str]) -> list[str | None]:
+def _instructions(texts: Sequence[str]) -> list[str | None]:
     """Return the instructions to compare; ``None`` is the default one."""
-    return [None if one == DEFAULT else one for one in given] or [None]
+    return [None if text == DEFAULT else text for text in texts] or [None]
 
 
 def _pairs(models: Sequence[str], urls: Sequence[str]) -> list[tuple[str, str, str | None]]:
@@ -257,8 +257,12 @@ def _pairs(models: Sequence[str], urls: Sequence[str]) -> list[tuple[str, str, s
             param_hint="--base-url",
         )
     pairs = [
-        (one if url == HERE else f"{one} at {url}", one, None if url == HERE else url)
-        for one, url in zip(models, urls, strict=True)
+        (
+            checkpoint if url == HERE else f"{checkpoint} at {url}",
+            checkpoint,
+            None if url == HERE else url,
+        )
+        for checkpoint, url in zip(models, urls, strict=True)
     ]
     if len(set(pairs)) < len(pairs):
         raise typer.BadParameter("the same model is there twice", param_hint="--model")
@@ -266,7 +270,7 @@ def _pairs(models: Sequence[str], urls: Sequence[str]) -> list[tuple[str, str, s
 
 
 def _options_of(
-    given: Options,
+    options: Options,
     url: str | None,
     urls: Sequence[str],
     keys: Sequence[str],
@@ -278,14 +282,14 @@ def _options_of(
     """
     if url is not None:
         servers = [other for other in urls if other != HERE]
-        return {name: value for name, value in given.items() if name != "quantize"} | {
+        return {name: value for name, value in options.items() if name != "quantize"} | {
             "base_url": url,
             "api_key": key_for(url, servers, keys),
             "headers": headers_of(secrets_for(url, servers, headers, "--header")),
         }
     if urls:
-        return {name: value for name, value in given.items() if name != "dialect"}
-    return given | ({"api_key": next(iter(keys), None)} if "dialect" in given else {})
+        return {name: value for name, value in options.items() if name != "dialect"}
+    return options | ({"api_key": next(iter(keys), None)} if "dialect" in options else {})
 
 
 def _named(rerankers: dict[str, Reranker]) -> Reranker | dict[str, Reranker]:

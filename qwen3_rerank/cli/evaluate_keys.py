@@ -12,14 +12,14 @@ _VARIABLE = "QWEN3_RERANK_API_KEY"
 
 
 def secrets_for(
-    address: str, addresses: Sequence[str], given: Sequence[str], option: str
+    address: str, addresses: Sequence[str], values: Sequence[str], option: str
 ) -> list[str]:
     """Return the values for one of several addresses.
 
     Args:
         address: The address that the value is for.
         addresses: All addresses that are compared.
-        given: As it stands on the command line: bare where all addresses are of one server, else
+        values: As it stands on the command line: bare where all addresses are of one server, else
             ``ADDRESS=secret``.
         option: The name of the flag, for messages.
 
@@ -29,10 +29,10 @@ def secrets_for(
     >>> secrets_for("http://a", ["http://a", "http://b"], ["http://a=k1", "http://b=k2"], "--x")
     ['k1']
     """
-    servers = {_origin(one) for one in addresses}
+    servers = {_origin(other) for other in addresses}
     found = []
-    for secret in given:
-        owners = [one for one in addresses if secret.startswith(f"{one}=")]
+    for secret in values:
+        owners = [other for other in addresses if secret.startswith(f"{other}=")]
         owner = max(owners, key=len, default=None)
         if owner is None and len(servers) > 1:
             raise typer.BadParameter(
@@ -47,20 +47,20 @@ def secrets_for(
     return found
 
 
-def key_for(address: str, addresses: Sequence[str], given: Sequence[str]) -> str | None:
+def key_for(address: str, addresses: Sequence[str], values: Sequence[str]) -> str | None:
     """Return the key for one of several addresses.
 
     Raises:
         typer.BadParameter: It is not said for which of several servers a key is; the one of the
             environment never is.
     """
-    if len({_origin(one) for one in addresses}) > 1 and os.environ.get(_VARIABLE, "").strip():
+    if len({_origin(other) for other in addresses}) > 1 and os.environ.get(_VARIABLE, "").strip():
         raise typer.BadParameter(
             f"{_VARIABLE} would go to all of {', '.join(dict.fromkeys(addresses))}: unset it, and "
             f"give --api-key '{address}=…' for the one it belongs to",
             param_hint="--api-key",
         )
-    return next(iter(secrets_for(address, addresses, given, "--api-key")), None)
+    return next(iter(secrets_for(address, addresses, values, "--api-key")), None)
 
 
 def _origin(address: str) -> tuple[str, str]:

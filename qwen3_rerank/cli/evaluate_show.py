@@ -60,20 +60,20 @@ def print_report(report: Report, out: Path, console: Console) -> None:
         "the first stage, by a paired randomisation test, corrected by Holm's method.[/]",
         highlight=False,
     )
-    tasks = {one.instruction for one in report.systems}
-    for one in report.systems if len(tasks) > 1 else ():
-        console.print(f"{one.letter}: {escape(one.instruction)}", highlight=False)
-    for one in report.systems:
-        if one.timing is not None:
+    tasks = {system.instruction for system in report.systems}
+    for system in report.systems if len(tasks) > 1 else ():
+        console.print(f"{system.letter}: {escape(system.instruction)}", highlight=False)
+    for system in report.systems:
+        if system.timing is not None:
             console.print(
-                f"{one.letter}: {one.timing.median:.3f} s a query (median)"
-                + (f", {one.tokens_per_query:,.0f} tokens" if one.tokens_per_query else ""),
+                f"{system.letter}: {system.timing.median:.3f} s a query (median)"
+                + (f", {system.tokens_per_query:,.0f} tokens" if system.tokens_per_query else ""),
                 highlight=False,
             )
-        if one.suggestion is not None:
-            both = one.suggestion.both
+        if system.suggestion is not None:
+            both = system.suggestion.both
             console.print(
-                f"{one.letter}: suggested top_k={both.top_k}, "
+                f"{system.letter}: suggested top_k={both.top_k}, "
                 f"score_threshold={both.threshold:.4g}: "
                 f"{both.answered:.1%} of the queries with a right candidate keep one, "
                 f"{both.dropped:.1%} of the candidates are dropped",
@@ -94,10 +94,10 @@ def _figures(report: Report) -> Table:
         table.add_column(shown(name), justify="right", no_wrap=True)
     table.add_column("p", justify="right", no_wrap=True)
     rows = [(escape(report.first_stage.name), report.before_figures, "")]
-    for one in report.systems:
-        compared = report.comparison(main, FIRST, one.letter)
-        label = f"[bold]{one.letter}[/] {escape(one.name)}"
-        rows.append((label, one.figures, p_value(compared.p_corrected)))
+    for system in report.systems:
+        compared = report.comparison(main, FIRST, system.letter)
+        label = f"[bold]{system.letter}[/] {escape(system.name)}"
+        rows.append((label, system.figures, p_value(compared.p_corrected)))
     for label, figures, p in rows:
         value = figures[main]
         table.add_row(

@@ -56,13 +56,13 @@ def with_options(
             )
 
         @wraps(command)
-        def run(**given: Any) -> None:
+        def run(**arguments: Any) -> None:
             options = {
                 name: _value(model.model_fields[name], value)
                 for name in names
-                if (value := given.pop(name)) not in (None, [])
+                if (value := arguments.pop(name)) not in (None, [])
             }
-            command(**given, options=options)
+            command(**arguments, options=options)
 
         # Typer asks for both.
         run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]  # see PEP 362
@@ -137,10 +137,10 @@ def _value(field: FieldInfo, value: Any) -> Any:
     return value
 
 
-def headers_of(given: Sequence[str]) -> dict[str, str]:
+def headers_of(headers: Sequence[str]) -> dict[str, str]:
     """Return headers given as "Name: value"."""
     found = {}
-    for header in given:
+    for header in headers:
         name, colon, value = header.partition(":")
         if not colon:
             raise typer.BadParameter("expected 'Name: value'", param_hint="--header")

@@ -177,9 +177,9 @@ def rank(
     skipped = 0
     try:
         with stopping:
-            asked = _query(texts, query, query_file)
-            sources = _sources(file, asked, texts, kind)
-            documents = _documents(asked, texts, sources, kind, split, field)
+            query_text = _query(texts, query, query_file)
+            sources = _sources(file, query_text, texts, kind)
+            documents = _documents(query_text, texts, sources, kind, split, field)
             shows_progress = sys.stderr.isatty()
             if not shows_progress:  # nor the bars of the libraries that load a model
                 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -194,8 +194,8 @@ def rank(
             tables = out is None and (sys.stdout.isatty() if as_json is None else not as_json)
             with opened(out) as stream, reranker:
                 write = _table_writer(not no_documents) if tables else None
-                if asked is not None:
-                    job = RankJob("the query", asked, documents)
+                if query_text is not None:
+                    job = RankJob("the query", query_text, documents)
                     write = write or _line_writer(stream, stopping, not no_documents, whole=False)
                     write(job, one_ranking(reranker, job, kept))
                 else:
@@ -221,9 +221,9 @@ def rank(
         raise typer.Exit(1)
 
 
-def _one_of(option: str, given: str, known: Sequence[str]) -> None:
-    if given not in known:
-        raise typer.BadParameter(f"{given!r} is not one of {', '.join(known)}", param_hint=option)
+def _one_of(option: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}", param_hint=option)
 
 
 def _query(texts: list[str], query: str | None, query_file: str | None) -> str | None:
@@ -299,7 +299,7 @@ def _line_writer(stream: BinaryIO, stopping: Stopping, documents: bool, *, whole
     """Return a function that writes one line per request, or per result."""
 
     def write(job: RankJob, ranked: Sequence[RankedDocument]) -> None:
-        results = [result_of(job, one, document=documents) for one in ranked]
+        results = [result_of(job, found, document=documents) for found in ranked]
         for line in [{**job.given, "results": results}] if whole else results:
             write_line(stream, line, stopping)
 

@@ -84,7 +84,7 @@ def parse_job(line: bytes, where: str, field: str | None = None) -> RankJob:
             _documents(value["documents"], field),
             _instruction(value),
             _top_k(value),
-            {name: one for name, one in value.items() if name != "documents"},
+            {name: content for name, content in value.items() if name != "documents"},
         )
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None
@@ -123,19 +123,19 @@ def batches(sources: Sequence[str], field: str | None, most: int) -> Iterator[li
     while not ended:
         batch: list[Any] = []
         count = 0
-        one = waiting.get()
+        item = waiting.get()
         while True:
-            if isinstance(one, OSError):
-                raise one
-            ended = one is None
-            if one is None:
+            if isinstance(item, OSError):
+                raise item
+            ended = item is None
+            if item is None:
                 break
-            batch.append(one)
-            count += len(one.documents) if isinstance(one, RankJob) else 0
+            batch.append(item)
+            count += len(item.documents) if isinstance(item, RankJob) else 0
             if count >= most:
                 break
             try:
-                one = waiting.get_nowait()
+                item = waiting.get_nowait()
             except queue.Empty:
                 break
         if batch:
@@ -180,7 +180,7 @@ def _decoded(line: bytes) -> str:
 def _documents(value: Any, field: str | None) -> list[GivenDocument]:
     if not isinstance(value, list):
         raise ValueError(f"documents is {_kind(value)}, expected a list")
-    return [_document(one, field, index) for index, one in enumerate(value)]
+    return [_document(item, field, index) for index, item in enumerate(value)]
 
 
 def _document(value: Any, field: str | None, index: int) -> GivenDocument:
@@ -204,21 +204,21 @@ def _string(value: dict[str, Any], name: str) -> str:
 
 
 def _instruction(value: dict[str, Any]) -> str | None:
-    given = [name for name in ("instruction", "instruct") if value.get(name) is not None]
-    if len(given) > 1:
+    names = [name for name in ("instruction", "instruct") if value.get(name) is not None]
+    if len(names) > 1:
         raise ValueError("instruction and instruct are two names for one thing: give one")
-    return _string(value, given[0]) if given else None
+    return _string(value, names[0]) if names else None
 
 
 def _top_k(value: dict[str, Any]) -> int | None:
-    given = [name for name in ("top_k", "top_n") if value.get(name) is not None]
-    if len(given) > 1:
+    names = [name for name in ("top_k", "top_n") if value.get(name) is not None]
+    if len(names) > 1:
         raise ValueError("top_k and top_n are two names for one thing: give one")
-    if not given:
+    if not names:
         return None
-    top_k = value[given[0]]
+    top_k = value[names[0]]
     if not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1:
-        raise ValueError(f"{given[0]} is {top_k!r:.40}, expected a whole number from 1")
+        raise ValueError(f"{names[0]} is {top_k!r:.40}, expected a whole number from 1")
     return top_k
 
 

@@ -69,29 +69,31 @@ class Stopping:
             raise Stopped(number)
 
 
-def result_of(job: RankJob, one: RankedDocument, *, document: bool) -> dict[str, Any]:
+def result_of(job: RankJob, found: RankedDocument, *, document: bool) -> dict[str, Any]:
     """Return one result of a request as it is written."""
-    given = job.documents[one.index]
-    result: dict[str, Any] = {"index": one.index, "score": one.score}
+    original = job.documents[found.index]
+    result: dict[str, Any] = {"index": found.index, "score": found.score}
     if document:
-        result["document"] = given.given if one.document == given.text else _cut(given, one)
-    if one.truncated:
+        result["document"] = (
+            original.given if found.document == original.text else _cut(original, found)
+        )
+    if found.truncated:
         result["truncated"] = True
-    if one.window is not None:
-        result["window"] = list(one.window)
+    if found.window is not None:
+        result["window"] = list(found.window)
     return result
 
 
-def _cut(given: GivenDocument, one: RankedDocument) -> Any:
+def _cut(original: GivenDocument, found: RankedDocument) -> Any:
     """Return a document as it came with its best window in the place of its text."""
-    if not isinstance(given.given, dict):
-        return one.document
+    if not isinstance(original.given, dict):
+        return found.document
     holds = [
         name
-        for name, value in given.given.items()
-        if isinstance(value, str) and value.strip() == given.text.strip()
+        for name, value in original.given.items()
+        if isinstance(value, str) and value.strip() == original.text.strip()
     ]
-    return given.given | dict.fromkeys(holds, one.document)
+    return original.given | dict.fromkeys(holds, found.document)
 
 
 def json_line(value: Any) -> bytes:
@@ -155,28 +157,28 @@ def print_table(
     table.add_column("index", justify="right", style="dim")
     if documents:
         table.add_column("document", overflow="fold", ratio=1)
-    for place, one in enumerate(ranked):
-        score = one.score or 0.0
+    for place, found in enumerate(ranked):
+        score = found.score or 0.0
         row = [
             Text(str(place + 1)),
             Text(f"{score:.4f}", "green" if score >= 0.5 else "yellow"),
-            _move(one.index - place),
-            Text(str(one.index)),
+            _move(found.index - place),
+            Text(str(found.index)),
         ]
         if documents:
-            row.append(_document(job, one))
+            row.append(_document(job, found))
         table.add_row(*row)
     console.print(table)
 
 
-def _document(job: RankJob, one: RankedDocument) -> Text:
+def _document(job: RankJob, found: RankedDocument) -> Text:
     """Return the text of a document, or its best window, with a mark if it was cut."""
-    if one.window is not None:
-        start, end = one.window
-        text = shown(job.documents[one.index].text[start:end])
+    if found.window is not None:
+        start, end = found.window
+        text = shown(job.documents[found.index].text[start:end])
         return text.append(f" [{start}:{end}]", "dim")
-    text = shown(one.document)
-    return text.append(" (cut)", "yellow") if one.truncated else text
+    text = shown(found.document)
+    return text.append(" (cut)", "yellow") if found.truncated else text
 
 
 def shown(text: str) -> Text:

@@ -105,7 +105,7 @@ def rank_lines(
     with bar:
         task = bar.add_task("", total=count_lines(sources) if show_progress else None)
         for batch in batches(sources, field, DOCUMENTS_AT_ONCE):
-            for is_job, some in groupby(batch, lambda one: isinstance(one, RankJob)):
+            for is_job, some in groupby(batch, lambda item: isinstance(item, RankJob)):
                 if not is_job:
                     for error in some:
                         leave_out(error)
