@@ -14,7 +14,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate of this machine's own, with its key."""
     openssl = shutil.which("openssl")
     if openssl is None:
-        pytest.skip("no openssl command here: install it (apt install openssl)")
+        pytest.skip("no openssl command here: apt-get install openssl")
     path = tmp_path_factory.mktemp("tls") / "both.pem"
     wanted = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
     extra = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", f"{path}.crt"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("pyarrow")
+pytest.importorskip("pyarrow", reason="no pyarrow here: pip install -e '.[batch]'")
 
 import pyarrow.parquet as pq
 from support.batch_cases import made_rows, read_parts, write_jsonl, write_parquet
@@ -191,7 +191,7 @@ def test_a_full_disk_is_named_and_the_job_goes_on_when_there_is_room(
 ) -> None:
     """A file system of some pages, in a namespace of its own; then it is enlarged."""
     if not can_mount(tmp_path):
-        pytest.skip("no file system can be mounted here; test_batch_restart limits files")
+        pytest.skip("needs a machine where users may mount: outside of a container, as root")
     rows = made_rows(3000, seed=2)
     given = write_jsonl(tmp_path / "in.jsonl", rows)
     disk, kept = tmp_path / "disk", tmp_path / "kept"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("pyarrow")
+pytest.importorskip("pyarrow", reason="no pyarrow here: pip install -e '.[batch]'")
 
 from support.batch_cases import Row, made_rows, write_jsonl, write_parquet
 from support.batch_processes import STOP, assert_scores_are_of, begun, ended, words

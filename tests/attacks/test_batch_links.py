@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("pyarrow")
+pytest.importorskip("pyarrow", reason="no pyarrow here: pip install -e '.[batch]'")
 if os.name == "nt":
-    pytest.skip("links and pipes as on Unix", allow_module_level=True)
+    pytest.skip("needs a Unix system, for its links and pipes", allow_module_level=True)
 
 from support.batch_cases import made_rows, read_parts, write_jsonl
 from support.batch_processes import PATIENCE, run_command, started, tree, words

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("pyarrow")
+pytest.importorskip("pyarrow", reason="no pyarrow here: pip install -e '.[batch]'")
 
 from support.batch_cases import made_rows, write_jsonl
 from support.batch_processes import STOP, begun, ended, run_command, tree, words

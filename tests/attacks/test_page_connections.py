@@ -12,7 +12,7 @@ import httpx
 import pytest
 from support.page_servers import PageServer, page_server
 
-pytest.importorskip("gradio", reason='the page needs the extra "ui"')
+pytest.importorskip("gradio", reason="no gradio here: pip install -e '.[ui]'")
 
 CONNECTIONS = 1100
 
@@ -22,7 +22,7 @@ def server(tmp_path: Path) -> Iterator[PageServer]:
     """One that may open 1,024 files, as usual; this process may open more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < 2 * CONNECTIONS:
-        pytest.skip("needs a limit of open files (ulimit -Hn) of 2,200 for the attacker")
+        pytest.skip("a process may open too few files here: as root, ulimit -Hn 4096")
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
     try:
         with page_server(tmp_path, "ui") as running:

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from support.page_servers import KEY, PageServer, page_server
 
-gradio = pytest.importorskip("gradio", reason='the page needs the extra "ui"')
+gradio = pytest.importorskip("gradio", reason="no gradio here: pip install -e '.[ui]'")
 
 MARK = {"_type": "gradio.FileData"}
 SYSTEM_FILES = {"/proc/self/environ": "OTHER_SECRET", "/etc/passwd": "root:x:0"}

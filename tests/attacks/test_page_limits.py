@@ -15,7 +15,7 @@ import pytest
 from attacks.test_page_files import fill, leave_nothing, ranking_event
 from support.page_servers import PageServer, page_server
 
-pytest.importorskip("gradio", reason='the page needs the extra "ui"')
+pytest.importorskip("gradio", reason="no gradio here: pip install -e '.[ui]'")
 
 MAX_BODY = 2**20
 RUN, UPLOAD = "/gradio_api/run/predict", "/gradio_api/upload"

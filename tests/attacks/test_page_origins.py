@@ -11,7 +11,7 @@ import httpx
 import pytest
 from support.page_servers import KEY, PageServer, page_server
 
-pytest.importorskip("gradio", reason='the page needs the extra "ui"')
+pytest.importorskip("gradio", reason="no gradio here: pip install -e '.[ui]'")
 
 FRIEND = "http://friend.example"
 BODY = {"query": "tea", "documents": ["green tea", "a stone"]}

@@ -24,7 +24,7 @@ def process(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """A service that may open 1,024 files, as usual; this process may open more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < 2 * CONNECTIONS:
-        pytest.skip("needs a limit of open files (ulimit -Hn) of 2,200 for the attacker")
+        pytest.skip("a process may open too few files here: as root, ulimit -Hn 4096")
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
     try:
         process = Process(

@@ -12,7 +12,9 @@ from support.checkpoints import write_checkpoint
 
 from shared_core import Reranker
 
-cross_encoder = pytest.importorskip("sentence_transformers.cross_encoder")
+cross_encoder = pytest.importorskip(
+    "sentence_transformers.cross_encoder", reason="not here: pip install -r requirements-dev.txt"
+)
 
 # The published prompt for the roles that sentence-transformers sends. Jinja drops one newline at
 # the end of a template, so the suffix is put in as an expression.

@@ -91,7 +91,7 @@ with Reranker(sys.argv[1], device="cpu", threads=3) as reranker:
 )
 def test_the_callers_setting_stays(checkpoint: Path, way: str, seen: str) -> None:
     if way == "own setting" and sys.platform != "linux":
-        pytest.skip("OpenMP's library is looked up in /proc")
+        pytest.skip("needs Linux, which has /proc")
     finished = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(checkpoint), way],
         capture_output=True,

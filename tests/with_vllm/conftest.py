@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return
     for item in items:
         if HERE in item.path.parents:
-            item.add_marker(pytest.mark.skip(reason="needs vLLM: make test-vllm"))
+            item.add_marker(pytest.mark.skip(reason="no vLLM here: make test-vllm"))
 
 
 @pytest.fixture(scope="session")

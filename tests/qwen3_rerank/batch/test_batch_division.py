@@ -8,7 +8,7 @@ from itertools import groupby
 
 import pytest
 
-pytest.importorskip("pyarrow")
+pytest.importorskip("pyarrow", reason="no pyarrow here: pip install -e '.[batch]'")
 
 from qwen3_rerank.batch.blocks import LONGEST, Block, divide
 from qwen3_rerank.batch.chunks import chunks

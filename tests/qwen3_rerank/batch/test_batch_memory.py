@@ -76,7 +76,7 @@ def peak(given: Path, out: Path, group: str, output: str) -> int:
     return int(size)
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the peak there")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux, which has /proc")
 @pytest.mark.parametrize(
     ("kind", "group", "output"),
     [

@@ -11,7 +11,7 @@ import sys
 import httpx
 import pytest
 
-pytest.importorskip("gradio", reason='the page needs the extra "ui"')
+pytest.importorskip("gradio", reason="no gradio here: pip install -e '.[ui]'")
 COMMAND = [sys.executable, "-c", "from qwen3_rerank.cli import main; main()", "ui"]
 TINY = ["--model", "tiny", "--device", "cpu", "--dtype", "float32"]
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}

@@ -18,10 +18,11 @@ from support.browser import CHROMIUM, DRIVER, Browser, browser
 from qwen3_rerank.page.tasks import EXAMPLES, TASKS
 from shared_core import Reranker
 
-pytest.importorskip("gradio", reason='the page needs the extra "ui"')
+pytest.importorskip("gradio", reason="no gradio here: pip install -e '.[ui]'")
 pytestmark = [
     pytest.mark.skipif(
-        CHROMIUM is None or DRIVER is None, reason="no browser: see CONTRIBUTING.md"
+        CHROMIUM is None or DRIVER is None,
+        reason="no browser here: apt-get install chromium chromium-driver",
     ),
     pytest.mark.timeout(600),
 ]

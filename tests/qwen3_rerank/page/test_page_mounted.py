@@ -20,7 +20,7 @@ from qwen3_rerank.service.app import create_app
 from qwen3_rerank.service.settings import ServiceSettings
 from shared_core import Reranker
 
-pytest.importorskip("gradio", reason='the page needs the extra "ui"')
+pytest.importorskip("gradio", reason="no gradio here: pip install -e '.[ui]'")
 KEY = "k-page"
 
 
@@ -80,7 +80,10 @@ def test_the_page_is_behind_the_keys_of_the_service_and_beside_its_routes(tiny: 
         assert client.get("/ui/gradio_api/file=/etc/passwd").status_code in (403, 404)
 
 
-@pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="no browser: see CONTRIBUTING.md")
+@pytest.mark.skipif(
+    CHROMIUM is None or DRIVER is None,
+    reason="no browser here: apt-get install chromium chromium-driver",
+)
 @pytest.mark.timeout(600)
 def test_it_ranks_there_and_the_server_stops_while_it_is_open(tiny: Reranker) -> None:
     with browser() as window, serving(service(tiny)) as url:
@@ -92,7 +95,10 @@ def test_it_ranks_there_and_the_server_stops_while_it_is_open(tiny: Reranker) ->
         assert len(window.texts("#qr-results .qr-card")) == 7
 
 
-@pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="no browser: see CONTRIBUTING.md")
+@pytest.mark.skipif(
+    CHROMIUM is None or DRIVER is None,
+    reason="no browser here: apt-get install chromium chromium-driver",
+)
 @pytest.mark.timeout(600)
 def test_one_of_several_models_is_chosen(tiny: Reranker, reranker: Reranker) -> None:
     """The first one ranks until another is chosen; the ranking says which it was."""
@@ -112,7 +118,10 @@ def test_one_of_several_models_is_chosen(tiny: Reranker, reranker: Reranker) -> 
         assert window.texts("#qr-results .qr-text") != before
 
 
-@pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="no browser: see CONTRIBUTING.md")
+@pytest.mark.skipif(
+    CHROMIUM is None or DRIVER is None,
+    reason="no browser here: apt-get install chromium chromium-driver",
+)
 @pytest.mark.timeout(600)
 def test_the_services_limits_hold_for_the_page(tiny: Reranker) -> None:
     settings = ServiceSettings(model="tiny", max_documents=3)

@@ -16,12 +16,12 @@ import pytest
 from support.browser import CHROMIUM, DRIVER, Browser, browser
 from support.page_servers import PageServer, page_server
 
-pytest.importorskip("gradio", reason='the page needs the extra "ui"')
+pytest.importorskip("gradio", reason="no gradio here: pip install -e '.[ui]'")
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin")
 pytestmark = [
     pytest.mark.skipif(
         CHROMIUM is None or DRIVER is None,
-        reason="no chromium and chromedriver here: apt-get install chromium chromium-driver",
+        reason="no browser here: apt-get install chromium chromium-driver",
     ),
     pytest.mark.skipif(NGINX is None, reason="no nginx here: apt-get install nginx-light"),
     pytest.mark.timeout(300),

@@ -11,7 +11,7 @@ import pytest
 from qwen3_rerank.reading.document_files import read_documents
 from qwen3_rerank.reading.text import InputError
 
-openpyxl = pytest.importorskip("openpyxl", reason='workbooks need the extra "ui"')
+openpyxl = pytest.importorskip("openpyxl", reason="no openpyxl here: pip install -e '.[ui]'")
 
 CHINESE = "编号,内容\n1,如因尺码不合适退货，运费由买家承担。\n2,订单在两个工作日内从仓库发出\n"
 TEXTS = ["如因尺码不合适退货，运费由买家承担。", "订单在两个工作日内从仓库发出"]

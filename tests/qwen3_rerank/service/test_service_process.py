@@ -59,7 +59,7 @@ def check(reply: dict[str, Any], sent: dict[str, Any], reranker: Reranker) -> No
 def resident_megabytes(process: Process) -> float:
     status = Path(f"/proc/{process.popen.pid}/status")
     if not status.exists():
-        pytest.skip("needs /proc")
+        pytest.skip("needs Linux, which has /proc")
     (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmRSS")]
     return int(line.split()[1]) / 1024
 

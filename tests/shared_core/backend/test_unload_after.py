@@ -92,7 +92,7 @@ class Held:
         self.freed.set()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux, which has /proc")
 def test_the_memory_goes_back_to_the_system(tmp_path: Path, small_tokenizer: Any) -> None:
     """Here and in a forked child, which loads and frees by itself."""
     shape = {"hidden_size": 512, "intermediate_size": 1536, "head_dim": 64}

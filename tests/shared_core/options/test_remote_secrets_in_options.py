@@ -38,21 +38,23 @@ def core(**options: Any) -> Any:
 
 
 def langchain(**options: Any) -> Any:
-    pytest.importorskip("langchain_core")
+    pytest.importorskip("langchain_core", reason="no LangChain here: pip install -e '.[langchain]'")
     from langchain_qwen3_rerank import Qwen3Rerank
 
     return Qwen3Rerank(**options)
 
 
 def cross_encoder(**options: Any) -> Any:
-    pytest.importorskip("langchain_core")
+    pytest.importorskip("langchain_core", reason="no LangChain here: pip install -e '.[langchain]'")
     from langchain_qwen3_rerank import Qwen3CrossEncoder
 
     return Qwen3CrossEncoder(**options)
 
 
 def llama_index(**options: Any) -> Any:
-    pytest.importorskip("llama_index.core")
+    pytest.importorskip(
+        "llama_index.core", reason="no LlamaIndex here: pip install -e '.[llama-index]'"
+    )
     from llama_index_qwen3_rerank import Qwen3Rerank
 
     return Qwen3Rerank(**options)
@@ -320,7 +322,9 @@ def test_llama_index_dumps_hold_none_and_take_it_again() -> None:
 
 
 def test_langchain_dumps_hold_none() -> None:
-    langchain_core = pytest.importorskip("langchain_core")
+    langchain_core = pytest.importorskip(
+        "langchain_core", reason="no LangChain here: pip install -e '.[langchain]'"
+    )
     from langchain_core.load import dumpd, dumps
     from langchain_core.runnables import RunnableLambda
 
@@ -344,7 +348,7 @@ def test_langchain_dumps_hold_none() -> None:
     ],
 )
 def test_a_retriever_that_is_refused_does_not_show_the_key(options: dict[str, Any]) -> None:
-    pytest.importorskip("langchain_core")
+    pytest.importorskip("langchain_core", reason="no LangChain here: pip install -e '.[langchain]'")
     from langchain_qwen3_rerank import Qwen3RerankRetriever
 
     with pytest.raises(ValueError, match=next(iter(options))) as caught:
@@ -353,7 +357,7 @@ def test_a_retriever_that_is_refused_does_not_show_the_key(options: dict[str, An
 
 
 def test_langchain_traces_hold_none(failing: TinyServer) -> None:
-    pytest.importorskip("langchain_core")
+    pytest.importorskip("langchain_core", reason="no LangChain here: pip install -e '.[langchain]'")
     from langchain_core.callbacks import BaseCallbackHandler
     from langchain_core.documents import Document
     from langchain_core.runnables import RunnableLambda
@@ -389,7 +393,9 @@ def test_langchain_traces_hold_none(failing: TinyServer) -> None:
 
 
 def test_llama_index_events_and_spans_hold_none(failing: TinyServer) -> None:
-    pytest.importorskip("llama_index.core")
+    pytest.importorskip(
+        "llama_index.core", reason="no LlamaIndex here: pip install -e '.[llama-index]'"
+    )
     from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler
     from llama_index.core.instrumentation import get_dispatcher
     from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler

@@ -238,8 +238,10 @@ def test_a_local_model_works_in_children(checkpoint: Path) -> None:
 
 
 def test_both_adapters_work_in_children(checkpoint: Path) -> None:
-    pytest.importorskip("langchain_core")
-    pytest.importorskip("llama_index.core")
+    pytest.importorskip("langchain_core", reason="no LangChain here: pip install -e '.[langchain]'")
+    pytest.importorskip(
+        "llama_index.core", reason="no LlamaIndex here: pip install -e '.[llama-index]'"
+    )
     assert run(ADAPTERS, str(checkpoint)) == ["langchain True", "llama_index True"]
 
 

@@ -13,7 +13,7 @@ from support.checkpoints import random_config
 from transformers import Qwen3ForCausalLM
 
 if sys.platform != "linux":
-    pytest.skip("reads /proc", allow_module_level=True)
+    pytest.skip("needs Linux, which has /proc", allow_module_level=True)
 
 SCRIPT = """
 import sys

@@ -10,9 +10,9 @@ import pytest
 
 from shared_core import Reranker
 
-pytest.importorskip("resource", reason="bounding the address space needs POSIX")
+pytest.importorskip("resource", reason="needs a Unix system, to limit memory")
 if sys.platform != "linux":
-    pytest.skip("the allocator of other systems overcommits", allow_module_level=True)
+    pytest.skip("needs Linux, whose allocator keeps to limits", allow_module_level=True)
 
 SCRIPT = """
 import logging, resource, sys

@@ -210,7 +210,9 @@ def test_cuda_without_a_card_is_told_what_to_do() -> None:
     assert "built without CUDA" in str(raised.value) or "nvidia-smi" in str(raised.value)
 
 
-@pytest.mark.skipif(torch.backends.mps.is_available(), reason="needs a machine that is no Mac")
+@pytest.mark.skipif(
+    torch.backends.mps.is_available(), reason="needs a machine without an Apple GPU"
+)
 def test_mps_without_an_apple_gpu_is_told_what_to_do() -> None:
     with pytest.raises(ConfigurationError, match="leave device out"):
         Reranker("tiny", device="mps").score("query", ["document"])
