@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from langchain_core.documents import BaseDocumentCompressor, Document
+from langchain_core.runnables import RunnableLambda, RunnableSerializable
+from langchain_core.runnables.config import merge_configs
+from pydantic import ConfigDict, Field
 
 from langchain_qwen3_rerank.documents import (
     ERROR_KEY,
     DocumentText,
     document_texts,
     ranked_copies,
+    retriever_scores,
 )
+from langchain_qwen3_rerank.vectors import Embedder, aembedded, embedded
 from shared_core.adapter import AdapterOptions
+from shared_core.fusion import Fusion
 from shared_core.options import Instruction, resolve_instruction
 from shared_core.options.windows import LongDocuments
 from shared_core.results import RankedDocument
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import Callbacks
-    from langchain_core.runnables import Runnable, RunnableConfig
+    from langchain_core.runnables import RunnableConfig
     from typing_extensions import Self, Unpack
 
 
@@ -32,6 +38,10 @@ class CallOptions(TypedDict, total=False):
     top_n: int | None
     score_threshold: float | None
     min_docs: int
+    fusion: Fusion | None
+    retriever_score_key: str | None
+    mmr: float | None
+    embeddings: Embedder | None
     return_window: bool
     long_documents: LongDocuments
     window_tokens: int
@@ -39,11 +49,15 @@ class CallOptions(TypedDict, total=False):
     document_text: DocumentText | None
 
 
-class Qwen3Rerank(AdapterOptions, BaseDocumentCompressor):
+class Qwen3Rerank(
+    AdapterOptions, BaseDocumentCompressor, RunnableSerializable[dict[str, Any], list[Document]]
+):
     """Orders LangChain documents by the probability that Qwen3-Reranker answers "yes".
 
     Nothing is loaded, and no server asked, before the first call that has documents. Async calls
-    await a server natively. All options of `Reranker` are fields here, and what follows:
+    await a server natively. It is a runnable, too, from ``{"query": …, "documents": …}`` to
+    documents, with ``configurable_fields`` for the options that `with_options` takes. All options
+    of `Reranker` are fields here, and what follows:
 
     Args:
         reranker: A `Reranker` to share, instead of the options that belong to the model.
@@ -52,6 +66,15 @@ class Qwen3Rerank(AdapterOptions, BaseDocumentCompressor):
         top_k: The most documents to return; ``None`` returns all. ``top_n`` is an alias.
         score_threshold: Drop documents with a score below this, in [0, 1].
         min_docs: Keep this many of the best, whatever the threshold says.
+        fusion: Also let the retriever decide the order: ``"rrf"`` adds reciprocal ranks, a number
+            from 0 to 1 is the weight of the retriever. ``metadata["fused_score"]`` has the result;
+            ``relevance_score`` and threshold stay those of the reranker. See docs/fusion.md.
+        retriever_score_key: Where the metadata has the retriever's score, larger is better. Most
+            retrievers leave none: ``None`` takes their order instead.
+        mmr: Order by maximal marginal relevance: the weight, from 0 to 1, of relevance against
+            dissimilarity to the documents before.
+        embeddings: A LangChain embedding model, or a function from texts to vectors, by which
+            ``mmr`` compares; ``None`` compares words. It is not part of dumps.
         long_documents, window_tokens, window_overlap: As for `Reranker`, and like the instruction
             they belong to this object, not to the model.
         return_window: Return a long document with its best window for a text.
@@ -71,15 +94,23 @@ class Qwen3Rerank(AdapterOptions, BaseDocumentCompressor):
         ```
     """
 
+    # The bases' settings again: of LangChain's, extra="ignore" would come last.
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True
+    )
+
     document_text: DocumentText | None = None
+    retriever_score_key: str | None = None
+    embeddings: Embedder | None = Field(default=None, exclude=True, repr=False)
 
     def with_options(self, **options: Unpack[CallOptions]) -> Self:
         """Return a copy with other options, which uses the same loaded model.
 
         Args:
-            **options: ``instruction``, ``top_k``, ``score_threshold``, ``min_docs``,
-                ``long_documents``, ``window_tokens``, ``window_overlap``, ``return_window`` and
-                ``document_text``; what is left out stays as it is.
+            **options: ``instruction``, ``top_k``, ``score_threshold``, ``min_docs``, ``fusion``,
+                ``retriever_score_key``, ``mmr``, ``embeddings``, ``long_documents``,
+                ``window_tokens``, ``window_overlap``, ``return_window`` and ``document_text``; what
+                is left out stays as it is.
 
         Raises:
             ConfigurationError: An option belongs to the model: that takes a new `Qwen3Rerank`.
@@ -107,59 +138,115 @@ class Qwen3Rerank(AdapterOptions, BaseDocumentCompressor):
             TypeError, ValueError: An argument is wrong; nothing was scored.
             RerankError: Scoring failed, unless ``on_error="passthrough"``.
         """
-        if not documents:
-            return []
-        run, inputs, config = self._run(documents, query, callbacks)
-        outputs: list[Document] = run.invoke(inputs, config)["documents"]
-        return outputs
+        return self._compressed(documents, query, {"callbacks": callbacks})
 
     async def acompress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> list[Document]:
         """`compress_documents` without blocking the event loop or its shared threads."""
+        return await self._acompressed(documents, query, {"callbacks": callbacks})
+
+    def invoke(
+        self,
+        input: dict[str, Any],  # noqa: A002  # LangChain's name
+        config: RunnableConfig | None = None,
+        **options: Any,
+    ) -> list[Document]:
+        """Return `compress_documents` of ``{"query": …, "documents": …}``.
+
+        Args:
+            input: The query and the documents, as ``{"query": RunnablePassthrough(), "documents":
+                retriever} | rerank`` passes them on.
+            config: LangChain's.
+            **options: Those of `with_options`, for this call.
+
+        Raises:
+            TypeError: The input has no query or no documents.
+        """
+        query, documents = _query_and_documents(input)
+        return self._for_call(options)._compressed(documents, query, config)
+
+    async def ainvoke(
+        self,
+        input: dict[str, Any],  # noqa: A002  # LangChain's name
+        config: RunnableConfig | None = None,
+        **options: Any,
+    ) -> list[Document]:
+        """`invoke` without blocking the event loop or its shared threads."""
+        query, documents = _query_and_documents(input)
+        return await self._for_call(options)._acompressed(documents, query, config)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Copy the options; the model and the embedding model are shared."""
+        memo = {} if memo is None else memo
+        memo[id(self.embeddings)] = self.embeddings
+        return super().__deepcopy__(memo)
+
+    def _for_call(self, options: dict[str, Any]) -> Self:
+        return self.with_options(**options) if options else self
+
+    def _compressed(
+        self, documents: Sequence[Document], query: str, config: RunnableConfig | None
+    ) -> list[Document]:
         if not documents:
             return []
-        run, inputs, config = self._run(documents, query, callbacks)
-        outputs: list[Document] = (await run.ainvoke(inputs, config))["documents"]
+        run, inputs, own = self._run(documents, query)
+        outputs: list[Document] = run.invoke(inputs, merge_configs(own, config))["documents"]
         return outputs
 
+    async def _acompressed(
+        self, documents: Sequence[Document], query: str, config: RunnableConfig | None
+    ) -> list[Document]:
+        if not documents:
+            return []
+        run, inputs, own = self._run(documents, query)
+        outputs = await run.ainvoke(inputs, merge_configs(own, config))
+        found: list[Document] = outputs["documents"]
+        return found
+
     def _run(
-        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None
-    ) -> tuple[Runnable[dict[str, Any], dict[str, Any]], dict[str, Any], RunnableConfig]:
+        self, documents: Sequence[Document], query: str
+    ) -> tuple[RunnableLambda[dict[str, Any], dict[str, Any]], dict[str, Any], RunnableConfig]:
         """Return the runnable, its inputs and its config, so that tracers see a run.
 
         A compressor reports nothing by itself; a runnable does, and takes the callbacks of the
         caller in their sync and their async form alike.
         """
-        # Twice the import time of all the rest; whoever has a retriever has it already.
-        from langchain_core.runnables import RunnableLambda
-
         instruction = resolve_instruction(self.instruction, None, query)
         options: dict[str, Any] = {
             "instruction": instruction,
-            "top_k": self.top_k,
-            "score_threshold": self.score_threshold,
-            "min_docs": self.min_docs,
+            **self.ranking_options,
             **self.window_options,
         }
+        embeddings = None if self.mmr is None else self.embeddings
 
         def rank(inputs: dict[str, Any]) -> dict[str, Any]:
-            texts = document_texts(inputs["documents"], self.document_text)
-            ranked = self.reranker.rerank(inputs["query"], texts, **options)
-            return self._outputs(inputs["documents"], texts, ranked)
+            documents, texts, scores = self._judged(inputs)
+            vectors = embedded(embeddings, texts)
+            ranked = self.reranker.rerank(
+                inputs["query"], texts, retriever_scores=scores, embeddings=vectors, **options
+            )
+            return self._outputs(documents, texts, ranked)
 
         async def arank(inputs: dict[str, Any]) -> dict[str, Any]:
-            texts = document_texts(inputs["documents"], self.document_text)
-            ranked = await self.reranker.arerank(inputs["query"], texts, **options)
-            return self._outputs(inputs["documents"], texts, ranked)
+            documents, texts, scores = self._judged(inputs)
+            vectors = await aembedded(embeddings, texts)
+            ranked = await self.reranker.arerank(
+                inputs["query"], texts, retriever_scores=scores, embeddings=vectors, **options
+            )
+            return self._outputs(documents, texts, ranked)
 
         inputs = {"query": query, "documents": list(documents)}
         metadata = {"model": self.model, "n_documents": len(documents), **options}
-        return (
-            RunnableLambda(rank, afunc=arank, name=type(self).__name__),
-            inputs,
-            {"callbacks": callbacks, "metadata": metadata},
-        )
+        name = self.name or type(self).__name__
+        return RunnableLambda(rank, afunc=arank, name=name), inputs, {"metadata": metadata}
+
+    def _judged(self, inputs: dict[str, Any]) -> tuple[list[Document], list[str], list[Any] | None]:
+        """Return the documents, their texts, and the retriever's scores if they are wanted."""
+        documents = inputs["documents"]
+        texts = document_texts(documents, self.document_text)
+        wanted = None if self.fusion is None else self.retriever_score_key
+        return documents, texts, retriever_scores(documents, wanted)
 
     def _outputs(
         self, documents: Sequence[Document], texts: Sequence[str], ranked: Sequence[RankedDocument]
@@ -172,3 +259,19 @@ class Qwen3Rerank(AdapterOptions, BaseDocumentCompressor):
             "n_truncated": sum(bool(document.truncated) for document in ranked),
             ERROR_KEY: next((d.error for d in ranked if d.error is not None), None),
         }
+
+
+def _query_and_documents(given: object) -> tuple[str, Sequence[Document]]:
+    """Return both.
+
+    Raises:
+        TypeError: They are not there; a retriever passes its documents on, but not the query.
+    """
+    if isinstance(given, Mapping) and {"query", "documents"} <= given.keys():
+        return given["query"], given["documents"]
+    raise TypeError(
+        "reranking needs the query as well as the documents, got "
+        f"{sorted(given) if isinstance(given, Mapping) else type(given).__name__}: in the place of "
+        "`retriever | rerank` write Qwen3RerankRetriever(base_retriever=retriever, "
+        'reranker=rerank), or {"query": RunnablePassthrough(), "documents": retriever} | rerank'
+    )

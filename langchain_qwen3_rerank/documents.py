@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ SCORE_KEY = "relevance_score"
 RETRIEVAL_SCORE_KEY = "retrieval_score"
 ERROR_KEY = "rerank_error"
 WINDOW_KEY = "relevance_window"
+FUSED_KEY = "fused_score"
+
+logger = logging.getLogger("qwen3_rerank")
 
 DocumentText = Callable[[Document], str] | Sequence[str]
 """A function from a document to its text, or the metadata keys to put before its text."""
@@ -53,6 +57,23 @@ def document_texts(documents: Sequence[Document], how: DocumentText | None) -> l
     return texts
 
 
+def retriever_scores(documents: Sequence[Document], key: str | None) -> list[Any] | None:
+    """Return what the retriever left under a key of the metadata, ``None`` where it left nothing.
+
+    Args:
+        documents: The documents, in the order of the retriever.
+        key: The key; ``None`` has no scores.
+    """
+    if key is None:
+        return None
+    scores = [document.metadata.get(key) for document in documents]
+    if documents and all(score is None for score in scores):
+        logger.warning(
+            "fusion: no document has metadata[%r], the retriever_score_key; their order counts", key
+        )
+    return scores
+
+
 def ranked_copies(
     documents: Sequence[Document],
     texts: Sequence[str],
@@ -67,6 +88,7 @@ def ranked_copies(
 
     - ``relevance_score`` is P(yes), a plain float. One that was there already, the retriever's,
       moves to ``retrieval_score``, unless that key is taken: the first one stays.
+    - ``fused_score`` is what the order follows with ``fusion``.
     - ``rerank_error`` says why a document was passed through unscored. Such a document has no
       ``relevance_score``, not even the retriever's, which could be mistaken for ours.
     - ``relevance_window`` are the characters of the best window, ``[start, end]``, of a document
@@ -83,11 +105,14 @@ def ranked_copies(
     for result in ranked:
         document = documents[result.index]
         metadata = dict(document.metadata)
-        metadata.pop(ERROR_KEY, None)
+        for key in (ERROR_KEY, FUSED_KEY):
+            metadata.pop(key, None)
         update: dict[str, Any] = {"metadata": metadata}
         if SCORE_KEY in metadata:
             metadata.setdefault(RETRIEVAL_SCORE_KEY, metadata.pop(SCORE_KEY))
         metadata |= {SCORE_KEY: result.score} if result.error is None else {ERROR_KEY: result.error}
+        if result.fused_score is not None:
+            metadata[FUSED_KEY] = result.fused_score
         if result.window is not None:
             shown = shown_window(document.page_content, texts[result.index], result.window)
             if shown is not None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from llama_index.core.bridge.pydantic import (
     BaseModel,
+    Field,
     field_validator,
 )
 from llama_index.core.callbacks import CallbackManager
@@ -18,7 +19,9 @@ from llama_index_qwen3_rerank.instruction_prompt import (
     InstructionTemplate,
     instruction_from_prompt,
 )
+from llama_index_qwen3_rerank.vectors import EmbedModel
 from shared_core.adapter import AdapterOptions, refuse_dialect_object
+from shared_core.fusion import Fusion
 from shared_core.options import Instruction
 from shared_core.options.windows import LongDocuments
 
@@ -34,6 +37,9 @@ class CallOptions(TypedDict, total=False):
     top_n: int | None
     score_threshold: float | None
     min_docs: int
+    fusion: Fusion | None
+    mmr: float | None
+    embed_model: EmbedModel | None
     return_window: bool
     long_documents: LongDocuments
     window_tokens: int
@@ -50,7 +56,8 @@ class RerankerComponent(InstructionPrompts, AdapterOptions, BaseNodePostprocesso
     """
 
     metadata_mode: MetadataMode = MetadataMode.EMBED
-    keep_retrieval_score: bool = False
+    keep_retrieval_score: bool = True
+    embed_model: EmbedModel | None = Field(default=None, exclude=True, repr=False)
 
     def with_options(self, **options: Unpack[CallOptions]) -> Self:
         """Return a copy with other options that shares the loaded model.
@@ -89,9 +96,9 @@ class RerankerComponent(InstructionPrompts, AdapterOptions, BaseNodePostprocesso
         return super().to_json(**kwargs)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Copy the options; the loaded model and the callback manager are shared."""
+        """Copy the options; models and the callback manager are shared."""
         memo = {} if memo is None else memo
-        memo[id(self.callback_manager)] = self.callback_manager
+        memo |= {id(shared): shared for shared in (self.callback_manager, self.embed_model)}
         return super().__deepcopy__(memo)
 
     # LlamaIndex's own pair removes what it cannot pickle from the *living* object, with a log line,

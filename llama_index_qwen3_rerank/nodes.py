@@ -13,6 +13,7 @@ from shared_core.windows.spans import ShownWindow, shown_window
 RETRIEVAL_SCORE = "retrieval_score"
 RERANK_ERROR = "rerank_error"
 RELEVANCE_WINDOW = "relevance_window"
+FUSED_SCORE = "fused_score"
 
 
 def check_nodes(nodes: Sequence[NodeWithScore]) -> None:
@@ -60,16 +61,18 @@ def ranked_nodes(
         nodes: The nodes that were ranked. They are not changed.
         texts: The text that was judged, per node.
         ranking: The ranking of the nodes.
-        keep_retrieval_score: Write the score that a node came with into its metadata.
+        keep_retrieval_score: Write the score that a node came with, if any, into its metadata.
         return_window: Make the best window the text of the copy.
     """
     found = []
     for ranked in ranking:
         source = nodes[ranked.index]
         notes: dict[str, Any] = {}
-        if keep_retrieval_score:
+        if keep_retrieval_score and source.score is not None:
             # A retriever may have assigned a numpy number, which no JSON dump accepts.
-            notes[RETRIEVAL_SCORE] = None if source.score is None else float(source.score)
+            notes[RETRIEVAL_SCORE] = float(source.score)
+        if ranked.fused_score is not None:
+            notes[FUSED_SCORE] = ranked.fused_score
         if ranked.error is not None:
             notes[RERANK_ERROR] = ranked.error
         shown = None

@@ -10,6 +10,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index_qwen3_rerank.component import RerankerComponent
 from llama_index_qwen3_rerank.nodes import check_nodes, node_texts, ranked_nodes
 from llama_index_qwen3_rerank.tracing import dispatcher, reranking
+from llama_index_qwen3_rerank.vectors import EmbedModel, Vectors, aembedded, embedded, own_vectors
 from shared_core import DEFAULT_INSTRUCTION, RankedDocument
 
 
@@ -49,7 +50,16 @@ class Qwen3Rerank(RerankerComponent):
         return_window: Return such a node as a copy with its best window for a text.
         metadata_mode: Which metadata the model reads in front of a node's text.
         keep_retrieval_score: Write the score that a node came with into its metadata, under
-            ``retrieval_score``, which neither embedding models nor LLMs get to read.
+            ``retrieval_score``, which neither embedding models nor LLMs get to read; so by default.
+        fusion: Also let the retriever decide the order, by the scores that the nodes come with:
+            ``"rrf"`` adds reciprocal ranks, a number from 0 to 1 is the weight of the retriever.
+            ``metadata["fused_score"]`` has the result; the score and threshold stay P(yes). Where
+            no node has a score, their order counts. See docs/fusion.md.
+        mmr: Order by maximal marginal relevance: the weight, from 0 to 1, of relevance against
+            dissimilarity to the nodes before. Nodes are compared by their own embeddings where all
+            have one, else by ``embed_model``, else by words.
+        embed_model: A LlamaIndex embedding model, or a function from texts to vectors, for ``mmr``.
+            It is not part of dumps.
         on_error: With ``"passthrough"``, a failure gives back the first ``top_k`` nodes in their
             input order. They keep the score they came with, since there is no other, and carry
             ``rerank_error`` in their metadata; neither embedding models nor LLMs read it.
@@ -74,7 +84,10 @@ class Qwen3Rerank(RerankerComponent):
         check_nodes(nodes)
         with self._traced(nodes, query) as found:
             texts = node_texts(nodes, self.metadata_mode)
-            ranking = self.reranker.rerank(query.query_str, texts, **self._call_options())
+            own, model = self._own_and_model(nodes)
+            vectors = own or embedded(model, texts)
+            options = self._call_options(nodes)
+            ranking = self.reranker.rerank(query.query_str, texts, embeddings=vectors, **options)
             found += self._ranked(nodes, texts, ranking)
         return found
 
@@ -89,7 +102,11 @@ class Qwen3Rerank(RerankerComponent):
         check_nodes(nodes)
         with self._traced(nodes, query) as found:
             texts = node_texts(nodes, self.metadata_mode)
-            ranking = await self.reranker.arerank(query.query_str, texts, **self._call_options())
+            own, model = self._own_and_model(nodes)
+            vectors = own or (await aembedded(model, texts) if model else None)
+            ranking = await self.reranker.arerank(
+                query.query_str, texts, embeddings=vectors, **self._call_options(nodes)
+            )
             found += self._ranked(nodes, texts, ranking)
         return found
 
@@ -115,13 +132,18 @@ class Qwen3Rerank(RerankerComponent):
             model_name=self.model,
         )
 
-    def _call_options(self) -> dict[str, Any]:
+    def _own_and_model(
+        self, nodes: list[NodeWithScore]
+    ) -> tuple[Vectors | None, EmbedModel | None]:
+        """Return the nodes' own embeddings, and what else makes them; nothing without ``mmr``."""
+        return (None, None) if self.mmr is None else (own_vectors(nodes), self.embed_model)
+
+    def _call_options(self, nodes: list[NodeWithScore]) -> dict[str, Any]:
         return {
             # The reranker's own instruction was copied to this object, so `None` is the default.
             "instruction": DEFAULT_INSTRUCTION if self.instruction is None else self.instruction,
-            "top_k": self.top_k,
-            "score_threshold": self.score_threshold,
-            "min_docs": self.min_docs,
+            "retriever_scores": None if self.fusion is None else [node.score for node in nodes],
+            **self.ranking_options,
             **self.window_options,
         }
 

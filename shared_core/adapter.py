@@ -6,7 +6,7 @@ rank) and from its framework's base class.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field, ValidationError, field_serializer, model_validator
@@ -107,6 +107,15 @@ class RerankerHolder(RerankerOptions):
         memo |= {id(shared): shared for shared in (self.reranker, self.dialect)}
         return super().__deepcopy__(memo)
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Yield the options that differ from their defaults, as a dump has them, so no secrets."""
+        for name, value in super().__repr_args__():
+            field = type(self).model_fields.get(name or "")
+            if field is None or field.exclude:
+                continue
+            if value != field.get_default(call_default_factory=True):
+                yield name, value
+
     @field_serializer("dialect", when_used="json")
     def _name_dialect(self, dialect: Any) -> Any:
         refuse_dialect_object(dialect)
@@ -138,6 +147,12 @@ class AdapterOptions(RerankerHolder, RankingOptions):
         if "top_k" in data:
             raise ConfigurationError("got both top_k and top_n, which are one option: use top_k")
         return {"top_k" if name == "top_n" else name: value for name, value in data.items()}
+
+    @property
+    def ranking_options(self) -> dict[str, Any]:
+        """The options of the ranking that every call receives; windows are cut by the adapter."""
+        names = RankingOptions.model_fields.keys() - {"return_window"}
+        return {name: getattr(self, name) for name in sorted(names)}
 
     @property
     def top_n(self) -> int | None:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from typing import TypeVar
 
-from shared_core.options import Instruction, resolve_instruction
-from shared_core.scoring import ScoreRequest
+from shared_core.diversity import Embeddings, checked_embeddings
+from shared_core.errors import ConfigurationError
+from shared_core.fusion import Scores, checked_scores
+from shared_core.options import Instruction, RankingOptions, resolve_instruction
+from shared_core.scoring import RankRequest, Retrieved, ScoreRequest
+
+Given = TypeVar("Given")
 
 
 def make_request(
@@ -65,6 +71,56 @@ def make_requests(
         make_request(query, documents, instruction, configured)
         for query, documents in zip(queries, document_lists, strict=True)
     ]
+
+
+def rank_requests(
+    requests: Sequence[ScoreRequest],
+    ranking: RankingOptions,
+    scores: Iterable[Scores | None] | None,
+    embeddings: Iterable[Embeddings | None] | None,
+) -> list[RankRequest]:
+    """Return requests with what their retriever knows of the documents.
+
+    Args:
+        requests: Queries with their documents.
+        ranking: What is to be done with it.
+        scores: The scores of the retriever, per request; ``None`` where it has none.
+        embeddings: The documents' embeddings, likewise.
+
+    Raises:
+        ConfigurationError: Something is given that has no effect.
+        TypeError, ValueError: There is not one per document, or one is no number.
+    """
+    for name, given, option in (
+        ("retriever_scores", scores, "fusion"),
+        ("embeddings", embeddings, "mmr"),
+    ):
+        if given is not None and getattr(ranking, option) is None:
+            raise ConfigurationError(f"{name} has no effect without {option}: give both or neither")
+    counts = [len(request.documents) for request in requests]
+    all_scores = _per_request("retriever_scores", scores, len(counts))
+    all_vectors = _per_request("embeddings", embeddings, len(counts))
+    return [
+        RankRequest(
+            request.query,
+            request.instruction,
+            request.documents,
+            Retrieved(
+                None if some is None else checked_scores(some, count),
+                None if vectors is None else checked_embeddings(vectors, count),
+            ),
+        )
+        for request, count, some, vectors in zip(
+            requests, counts, all_scores, all_vectors, strict=True
+        )
+    ]
+
+
+def _per_request(name: str, given: Iterable[Given | None] | None, count: int) -> list[Given | None]:
+    found: list[Given | None] = [None] * count if given is None else list(given)
+    if len(found) != count:
+        raise ValueError(f"got {len(found)} lists of {name} for {count} queries")
+    return found
 
 
 def checked_requests(

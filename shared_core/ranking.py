@@ -43,6 +43,7 @@ def check_margins(margins: Sequence[float], expected: int) -> None:
 def rank(
     margins: Sequence[float],
     *,
+    fused: Sequence[float] | None = None,
     top_k: int | None = None,
     score_threshold: float | None = None,
     min_docs: int = 0,
@@ -54,6 +55,7 @@ def rank(
 
     Args:
         margins: One finite margin per document.
+        fused: Values that the order follows instead, where they differ; the threshold does not.
         top_k: The most documents to keep; ``None`` keeps all.
         score_threshold: The least P(yes), in [0, 1]; ``None`` keeps all.
         min_docs: The number to keep despite the threshold, if there are so many.
@@ -64,7 +66,11 @@ def rank(
     ([], [0])
     """
     order = sorted(range(len(margins)), key=lambda index: -margins[index])
+    if fused is not None:
+        order.sort(key=lambda index: -fused[index])
     if score_threshold is not None:
-        passing = sum(sigmoid(margins[index]) >= score_threshold for index in order)
-        order = order[: max(passing, min_docs)]
+        passing = {index for index in order if sigmoid(margins[index]) >= score_threshold}
+        rest = [index for index in order if index not in passing]
+        passing.update(rest[: max(0, min_docs - len(passing))])
+        order = [index for index in order if index in passing]
     return order if top_k is None else order[:top_k]

@@ -12,6 +12,7 @@ from shared_core.inputs import (
     grouped,
     make_request,
     make_requests,
+    rank_requests,
 )
 from shared_core.options import (
     DEFAULT_MODEL,
@@ -27,7 +28,8 @@ from shared_core.options import (
 )
 from shared_core.options.calls import (
     CallOptions,
-    RankCallOptions,
+    RerankManyOptions,
+    RerankOptions,
     SplitOptions,
     WindowCallOptions,
     ranking_of,
@@ -39,7 +41,7 @@ from shared_core.options.windows import LongDocuments, Windows, windows_of
 from shared_core.prompt.encodable import check_pairs
 from shared_core.ranking import sigmoid
 from shared_core.results import Judged, RankedDocument, judged
-from shared_core.scoring import Scored, Scorer, ScoreRequest
+from shared_core.scoring import RankRequest, Scored, Scorer, ScoreRequest
 from shared_core.windows.folding import WindowPlan
 
 if TYPE_CHECKING:
@@ -185,9 +187,9 @@ class Reranker:
         """Whether a local model is in memory."""
         return self._runner.is_loaded
 
-    @takes(RankCallOptions)
+    @takes(RerankOptions)
     def rerank(
-        self, query: str, documents: Iterable[str], **options: Unpack[RankCallOptions]
+        self, query: str, documents: Iterable[str], **options: Unpack[RerankOptions]
     ) -> list[RankedDocument]:
         """Return the documents in order of relevance, best first; ties keep the input order.
 
@@ -198,6 +200,15 @@ class Reranker:
             instruction: Overrides the reranker's for this call.
             score_threshold: Drop documents with a score below this, in [0, 1].
             min_docs: Keep this many of the best, whatever the threshold says.
+            fusion: Also let the retriever decide the order: ``"rrf"`` adds reciprocal ranks; a
+                number from 0 to 1 is the weight of the retriever's standardised score against the
+                reranker's standardised logit. `RankedDocument.fused_score` has the result; the
+                scores and the threshold are those of the reranker as ever. See docs/fusion.md.
+            retriever_scores: The retriever's score of every document, larger is better, ``None``
+                where it has none; left out, the order of ``documents`` counts.
+            mmr: Order by maximal marginal relevance: the weight, from 0 to 1, of relevance against
+                dissimilarity to the documents before.
+            embeddings: A vector per document, to tell similar ones by; left out, shared words tell.
             return_window: Return a long document as its best window alone.
             long_documents, window_tokens, window_overlap: Override the reranker's for this call.
 
@@ -206,46 +217,49 @@ class Reranker:
             RerankError: Scoring failed, unless ``on_error="passthrough"``.
         """
         ranking, windows = self._checked("rerank", options)
-        return self._runner.rank([self._request(query, documents, options)], ranking, windows)[0]
+        requests = self._rank_request(query, documents, ranking, options)
+        return self._runner.rank(requests, ranking, windows)[0]
 
-    @takes(RankCallOptions)
+    @takes(RerankOptions)
     async def arerank(
-        self, query: str, documents: Iterable[str], **options: Unpack[RankCallOptions]
+        self, query: str, documents: Iterable[str], **options: Unpack[RerankOptions]
     ) -> list[RankedDocument]:
         """`rerank` without blocking the event loop."""
         ranking, windows = self._checked("arerank", options)
-        requests = [self._request(query, documents, options)]
+        requests = self._rank_request(query, documents, ranking, options)
         return (await self._runner.arank(requests, ranking, windows))[0]
 
-    @takes(RankCallOptions)
+    @takes(RerankManyOptions)
     def rerank_many(
         self,
         queries: Iterable[str],
         document_lists: Iterable[Iterable[str]],
-        **options: Unpack[RankCallOptions],
+        **options: Unpack[RerankManyOptions],
     ) -> list[list[RankedDocument]]:
         """Return one ranking per query, as `rerank` does; queries share forward passes.
 
         Args:
             queries: The queries.
             document_lists: The documents of each query, as many lists as queries.
+            retriever_scores: A list per query, or ``None`` in its place.
+            embeddings: The vectors of each query's documents, or ``None`` in their place.
             **options: As for `rerank`, for every query.
         """
         ranking, windows = self._checked("rerank_many", options)
-        return self._runner.rank(self._requests(queries, document_lists, options), ranking, windows)
+        requests = self._rank_requests(queries, document_lists, ranking, options)
+        return self._runner.rank(requests, ranking, windows)
 
-    @takes(RankCallOptions)
+    @takes(RerankManyOptions)
     async def arerank_many(
         self,
         queries: Iterable[str],
         document_lists: Iterable[Iterable[str]],
-        **options: Unpack[RankCallOptions],
+        **options: Unpack[RerankManyOptions],
     ) -> list[list[RankedDocument]]:
         """`rerank_many` without blocking the event loop."""
         ranking, windows = self._checked("arerank_many", options)
-        return await self._runner.arank(
-            self._requests(queries, document_lists, options), ranking, windows
-        )
+        requests = self._rank_requests(queries, document_lists, ranking, options)
+        return await self._runner.arank(requests, ranking, windows)
 
     @takes(CallOptions)
     def score(
@@ -441,6 +455,33 @@ class Reranker:
     ) -> list[ScoreRequest]:
         instruction = options.get("instruction")
         return make_requests(queries, document_lists, instruction, self._options.instruction)
+
+    def _rank_request(
+        self,
+        query: str,
+        documents: Iterable[str],
+        ranking: RankingOptions,
+        options: RerankOptions,
+    ) -> list[RankRequest]:
+        """Return the request of one query, in a list, with what its retriever knows."""
+        scores, vectors = options.get("retriever_scores"), options.get("embeddings")
+        return rank_requests(
+            [self._request(query, documents, options)],
+            ranking,
+            None if scores is None else [scores],
+            None if vectors is None else [vectors],
+        )
+
+    def _rank_requests(
+        self,
+        queries: Iterable[str],
+        document_lists: Iterable[Iterable[str]],
+        ranking: RankingOptions,
+        options: RerankManyOptions,
+    ) -> list[RankRequest]:
+        requests = self._requests(queries, document_lists, options)
+        scores, vectors = options.get("retriever_scores"), options.get("embeddings")
+        return rank_requests(requests, ranking, scores, vectors)
 
     def _of_pairs(
         self, pairs: Iterable[tuple[str, str]], options: Mapping[str, Any]

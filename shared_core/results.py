@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from shared_core.diversity import by_embeddings, by_words, diversified
+from shared_core.fusion import fuse
 from shared_core.options import RankingOptions
 from shared_core.ranking import check_margins, rank, sigmoid
-from shared_core.scoring import Scored
+from shared_core.scoring import Retrieved, Scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class RankedDocument:
             this window; ``truncated`` is still whether anything was cut, which windows are not for.
         total_tokens: Tokens of all prompts that its score took: those of every window, and
             ``n_tokens`` where it was judged whole.
+        fused_score: What the order follows with ``fusion``, comparable within this ranking alone;
+            ``None`` without it.
     """
 
     index: int
@@ -73,25 +77,53 @@ class RankedDocument:
     error: str | None = None
     window: tuple[int, int] | None = None
     total_tokens: int | None = None
+    fused_score: float | None = None
 
 
 def ranked_documents(
-    documents: Sequence[str], scored: Sequence[Scored], options: RankingOptions
+    documents: Sequence[str],
+    scored: Sequence[Scored],
+    options: RankingOptions,
+    retrieved: Retrieved = Retrieved(),  # noqa: B008  # it cannot change
 ) -> list[RankedDocument]:
     """Return the documents to keep, best first.
+
+    Args:
+        documents: The texts.
+        scored: Their judgements.
+        options: What to keep, and in which order.
+        retrieved: What the retriever knows of them.
 
     Raises:
         ScoringError: The margins are not one finite number per document.
     """
     margins = [one.logit for one in scored]
     check_margins(margins, len(documents))
+    fused = None
+    if options.fusion is not None:
+        fused = fuse(margins, retrieved.scores or [None] * len(margins), options.fusion)
     kept = rank(
         margins,
-        top_k=options.top_k,
+        fused=fused,
+        top_k=options.top_k if options.mmr is None else None,
         score_threshold=options.score_threshold,
         min_docs=options.min_docs,
     )
-    return [_ranked(index, documents[index], scored[index], options) for index in kept]
+    if options.mmr is not None:
+        vectors = retrieved.embeddings
+        kept = diversified(
+            kept,
+            [sigmoid(margin) for margin in margins] if fused is None else _from_0_to_1(fused),
+            by_words(documents) if vectors is None else by_embeddings(vectors),
+            weight=options.mmr,
+            top_k=options.top_k,
+        )
+    return [
+        _ranked(
+            index, documents[index], scored[index], options, None if fused is None else fused[index]
+        )
+        for index in kept
+    ]
 
 
 def passed_through(
@@ -109,7 +141,15 @@ def passed_through(
     ]
 
 
-def _ranked(index: int, document: str, scored: Scored, options: RankingOptions) -> RankedDocument:
+def _from_0_to_1(values: Sequence[float]) -> list[float]:
+    """Return values moved and scaled, so that the least is 0 and the largest 1."""
+    least, largest = min(values, default=0.0), max(values, default=0.0)
+    return [(value - least) / ((largest - least) or 1.0) for value in values]
+
+
+def _ranked(
+    index: int, document: str, scored: Scored, options: RankingOptions, fused: float | None
+) -> RankedDocument:
     window = scored.window
     text = document if window is None or not options.return_window else document[slice(*window)]
     return RankedDocument(
@@ -121,4 +161,5 @@ def _ranked(index: int, document: str, scored: Scored, options: RankingOptions) 
         truncated=scored.truncated,
         window=window,
         total_tokens=scored.n_tokens if window is None else scored.total_tokens,
+        fused_score=fused,
     )

@@ -8,7 +8,7 @@ base class with defaults would hide what a backend cannot do.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 
@@ -27,6 +27,26 @@ class ScoreRequest:
     query: str
     instruction: str
     documents: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """What the retriever knows of a query's documents besides their texts.
+
+    Attributes:
+        scores: Its scores, larger is better, ``None`` where there is none; ``None`` has none.
+        embeddings: Vectors of length 1, of shape (documents, dimensions); ``None`` has none.
+    """
+
+    scores: Sequence[float | None] | None = None
+    embeddings: Sequence[Sequence[float]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RankRequest(ScoreRequest):
+    """One query with the documents to rank."""
+
+    retrieved: Retrieved = field(default_factory=Retrieved)
 
 
 @dataclass(frozen=True, slots=True)

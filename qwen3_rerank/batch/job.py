@@ -74,7 +74,7 @@ class Job:
             "block_rows": self.block_rows,
             "group": self.group,
             "columns": asdict(self.columns),
-            **self.ranking.model_dump(),
+            **self.ranking.model_dump(exclude={"fusion", "mmr"}),  # tables have no retriever
             "model": "a folder" if os.path.isdir(model) else model,
             "instruction": shown(reranker.options.instruction),
         }

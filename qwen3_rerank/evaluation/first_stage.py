@@ -10,9 +10,9 @@ import bm25s
 import numpy as np
 
 from qwen3_rerank.evaluation.dataset import Dataset
-from qwen3_rerank.evaluation.terms import terms
 from qwen3_rerank.evaluation.trec import read_run
 from qwen3_rerank.reading.text import InputError
+from shared_core.terms import terms
 
 BM25 = "bm25"
 K1, B = 1.2, 0.75

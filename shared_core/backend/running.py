@@ -27,6 +27,7 @@ from shared_core.scoring import (
     LoadingScorer,
     ManyScorer,
     MeteringScorer,
+    RankRequest,
     Scored,
     Scorer,
     ScoreRequest,
@@ -83,7 +84,7 @@ class Runner:
             return self._scorer
 
     def rank(
-        self, requests: Sequence[ScoreRequest], ranking: RankingOptions, windows: Windows | None
+        self, requests: Sequence[RankRequest], ranking: RankingOptions, windows: Windows | None
     ) -> list[list[RankedDocument]]:
         """Return one ranking per request.
 
@@ -102,7 +103,7 @@ class Runner:
         return _ranked(requests, answers, ranking)
 
     async def arank(
-        self, requests: Sequence[ScoreRequest], ranking: RankingOptions, windows: Windows | None
+        self, requests: Sequence[RankRequest], ranking: RankingOptions, windows: Windows | None
     ) -> list[list[RankedDocument]]:
         """`rank` without blocking the event loop."""
         try:
@@ -113,7 +114,11 @@ class Runner:
             if len(requests) > 1:
                 return [(await self.arank([one], ranking, windows))[0] for one in requests]
             return [_passed(requests[0], error, ranking)]
-        return _ranked(requests, answers, ranking)
+        if ranking.mmr is None or not any(answers):
+            return _ranked(requests, answers, ranking)
+        # Comparing every two documents takes a while, and need not wait for a forward in progress.
+        job = in_one_step(lambda: _ranked(requests, answers, ranking))
+        return await self._splitter.arun(job)
 
     def judge(
         self, requests: Sequence[ScoreRequest], windows: Windows | None = None
@@ -357,10 +362,10 @@ class Runner:
 
 
 def _ranked(
-    requests: Sequence[ScoreRequest], answers: Sequence[Sequence[Scored]], ranking: RankingOptions
+    requests: Sequence[RankRequest], answers: Sequence[Sequence[Scored]], ranking: RankingOptions
 ) -> list[list[RankedDocument]]:
     return [
-        ranked_documents(request.documents, scored, ranking)
+        ranked_documents(request.documents, scored, ranking, request.retrieved)
         for request, scored in zip(requests, answers, strict=True)
     ]
 

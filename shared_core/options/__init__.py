@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
+from shared_core.fusion import Fusion
 from shared_core.options.neighbours import did_you_mean
 from shared_core.options.option import About as About
 from shared_core.options.option import Group as Group
@@ -232,6 +233,28 @@ class RankingOptions(BaseModel):
         "Return the best window of a long document in the place of the document.",
         About("Ranking"),
     )
+    fusion: Fusion | None = option(
+        None,
+        'Also let the retriever decide the order: "rrf" adds reciprocal ranks, and a number from 0 '
+        "to 1 is the weight of the retriever's score. The reranker alone by default.",
+        About("Ranking"),
+    )
+    mmr: float | None = option(
+        None,
+        "Prefer documents unlike those before them (maximal marginal relevance): the weight of "
+        "relevance against diversity, such as 0.7; not by default.",
+        About("Ranking"),
+        ge=0.0,
+        le=1.0,
+    )
+
+    @field_validator("top_k", "min_docs", "score_threshold", "mmr", mode="before")
+    @classmethod
+    def _refuse_no_number(cls, value: Any) -> Any:
+        """Take no text and no bool for a number. A text may be a mistyped key: it is not shown."""
+        if isinstance(value, (bool, str, bytes)):
+            raise ValueError(f"expected a number, got a {type(value).__name__}")
+        return value
 
     @field_validator("top_k", mode="before")
     @classmethod
@@ -240,6 +263,17 @@ class RankingOptions(BaseModel):
         if value == 0 and not isinstance(value, bool):
             raise ValueError("top_k is 0: expected 1 or more, or None to keep all")
         return value
+
+    @field_validator("fusion", mode="before")
+    @classmethod
+    def _check_fusion(cls, value: Any) -> Any:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value is None or value == "rrf" or (is_number and 0 <= value <= 1):
+            return value
+        raise ValueError(
+            'expected "rrf", the weight of the retriever from 0 to 1, or None, got '
+            + (str(value) if is_number else f"a {type(value).__name__}")
+        )
 
     @model_validator(mode="after")
     def _check_min_docs(self) -> RankingOptions:

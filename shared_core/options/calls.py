@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypedDict, TypeVar
 
+from shared_core.diversity import Embeddings
 from shared_core.errors import ConfigurationError
+from shared_core.fusion import Fusion, Scores
 from shared_core.options import Instruction, RankingOptions, RerankerOptions
 from shared_core.options.neighbours import did_you_mean
 from shared_core.options.windows import WINDOW_OPTIONS, LongDocuments
@@ -35,13 +37,29 @@ class CallOptions(WindowCallOptions, total=False):
 
 
 class RankCallOptions(CallOptions, total=False):
-    """Options of a call that ranks, as `Reranker.rerank` has them."""
+    """Options of every call that ranks, as `Reranker.rerank` has them."""
 
     top_k: int | None
     top_n: int | None
     score_threshold: float | None
     min_docs: int
+    fusion: Fusion | None
+    mmr: float | None
     return_window: bool
+
+
+class RerankOptions(RankCallOptions, total=False):
+    """Options of a call that ranks the documents of one query."""
+
+    retriever_scores: Scores | None
+    embeddings: Embeddings | None
+
+
+class RerankManyOptions(RankCallOptions, total=False):
+    """Options of a call that ranks the documents of several queries."""
+
+    retriever_scores: Iterable[Scores | None] | None
+    embeddings: Iterable[Embeddings | None] | None
 
 
 _taken = {"Reranker": frozenset(RerankerOptions.model_fields) | {"scorer"}}

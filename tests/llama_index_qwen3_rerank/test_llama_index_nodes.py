@@ -146,7 +146,8 @@ def test_returned_nodes_are_copies_that_later_steps_may_change(
     nodes.append(NodeWithScore(node=IndexNode(text="about bread", index_id="bread", id_="index")))
     before = copy.deepcopy(nodes)
     given = {node.node_id: node.node for node in nodes}
-    found = postprocessor.with_options(top_k=None).postprocess_nodes(nodes, query_str=QUERY)
+    all_kept = postprocessor.with_options(top_k=None, keep_retrieval_score=False)
+    found = all_kept.postprocess_nodes(nodes, query_str=QUERY)
     for node in found:
         assert node.node == given[node.node_id]
         node.metadata["seen"] = True
@@ -174,11 +175,12 @@ def test_retrieval_score_is_kept_where_no_model_reads_it(
     """A peer's ends up in every later prompt."""
     nodes[0].score = None
     given = {node.node_id: node for node in nodes}
-    keeping = postprocessor.with_options(keep_retrieval_score=True, top_k=None)
+    keeping = postprocessor.with_options(top_k=None)
     found = keeping.postprocess_nodes(nodes, query_str=QUERY)
     for node in found:
         source = given[node.node_id]
-        assert node.metadata == {**source.metadata, "retrieval_score": source.score}
+        kept = {} if source.score is None else {"retrieval_score": source.score}
+        assert node.metadata == {**source.metadata, **kept}
         for mode in (MetadataMode.EMBED, MetadataMode.LLM):
             assert node.node.get_content(mode) == source.node.get_content(mode)
     # So a second reranker reads the same texts, and notes the first one's scores.
@@ -188,10 +190,11 @@ def test_retrieval_score_is_kept_where_no_model_reads_it(
     assert again[0].node.excluded_llm_metadata_keys == ["retrieval_score"]
 
 
-def test_metadata_is_untouched_by_default(
+def test_metadata_is_untouched_on_request(
     postprocessor: Qwen3Rerank, nodes: list[NodeWithScore]
 ) -> None:
-    for node in postprocessor.postprocess_nodes(nodes, query_str=QUERY):
+    untouched = postprocessor.with_options(keep_retrieval_score=False)
+    for node in untouched.postprocess_nodes(nodes, query_str=QUERY):
         assert list(node.metadata) == ["title"]
 
 
@@ -258,7 +261,7 @@ async def test_a_failure_passed_through_shows_and_invents_no_score(
         assert [node.score for node in found] == [nodes[0].score, None, nodes[2].score]
         for node, source in zip(found, nodes, strict=False):
             assert "the judge is out" in node.metadata["rerank_error"]
-            assert ("retrieval_score" in node.metadata) == keep
+            assert ("retrieval_score" in node.metadata) == (keep and source.score is not None)
             for mode in (MetadataMode.EMBED, MetadataMode.LLM):
                 assert node.node.get_content(mode) == source.node.get_content(mode)
     assert nodes == before

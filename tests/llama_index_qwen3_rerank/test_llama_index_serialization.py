@@ -55,7 +55,9 @@ OPTIONS: dict[str, Any] = {
     "score_threshold": 0.25,
     "min_docs": 2,
     "metadata_mode": MetadataMode.LLM,
-    "keep_retrieval_score": True,
+    "keep_retrieval_score": False,
+    "fusion": 0.25,
+    "mmr": 0.75,
 }
 SECRETS = {
     "api_key",
@@ -83,7 +85,7 @@ def from_shared_reranker() -> Qwen3Rerank:
 
 
 def test_the_options_above_are_all_and_none_is_a_default() -> None:
-    others = {"reranker", "callback_manager", *LEFT_OUT}
+    others = {"reranker", "callback_manager", "embed_model", *LEFT_OUT}
     assert {*OPTIONS, *others} == Qwen3Rerank.model_fields.keys()
     default = Qwen3Rerank()
     assert not [name for name, value in OPTIONS.items() if getattr(default, name) == value]

@@ -42,7 +42,7 @@ def by_id(nodes: list[NodeWithScore]) -> dict[str, NodeWithScore]:
 
 async def test_the_window_is_in_the_metadata(reranker: Reranker) -> None:
     nodes, before = given_nodes(), given_nodes()
-    postprocessor = Qwen3Rerank(reranker=reranker, **WINDOWS)
+    postprocessor = Qwen3Rerank(reranker=reranker, keep_retrieval_score=False, **WINDOWS)
     found = postprocessor.postprocess_nodes(nodes, query_str=QUERY)
     assert [node.model_dump() for node in nodes] == [node.model_dump() for node in before]
     again = await postprocessor.apostprocess_nodes(nodes, query_str=QUERY)
@@ -94,7 +94,7 @@ def test_nodes_of_every_kind(reranker: Reranker, node: Any) -> None:
 
 
 def test_windows_belong_to_the_call_and_not_to_the_model(reranker: Reranker) -> None:
-    whole = Qwen3Rerank(reranker=reranker)
+    whole = Qwen3Rerank(reranker=reranker, keep_retrieval_score=False)
     split = whole.with_options(return_window=True, **WINDOWS)
     assert split.reranker is whole.reranker
     nodes = given_nodes()

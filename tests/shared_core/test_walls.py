@@ -24,7 +24,9 @@ PUBLIC = {
     "shared_core.reranker",
     "shared_core.results",
     "shared_core.scorers",  # choosing one; its tokenizer and key without it
+    "shared_core.fusion",  # the evaluation tries its weights
     "shared_core.scoring",  # protocols of backends
+    "shared_core.terms",  # words in all scripts
     "shared_core.windows",
 }
 """What programs may import, with the modules inside."""

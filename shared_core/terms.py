@@ -1,4 +1,4 @@
-"""Terms of BM25: words, or groups of characters in scripts written without spaces.
+"""Terms: words, or groups of characters in scripts written without spaces.
 
 Measured by nDCG@10 of BM25 over whole files, the choice against the nearest other ones:
 
