@@ -6,11 +6,10 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from shared_core.digests import digest_of
 from shared_core.options import TINY, RerankerOptions, about_options
 from shared_core.ranking import sigmoid
 from shared_core.reranker import Reranker
@@ -21,8 +20,6 @@ NOT_SCORES = frozenset(
 """Options that say where, how fast and how patiently, and change no score but by rounding."""
 
 _SERVER_ONLY = ("base_url", "dialect", "template", "tokenizer")
-_MODEL_FILES = (".safetensors", ".json", ".bin", ".txt", ".jinja")
-_READ = 1 << 20
 _FLOAT32_ROUNDING = 0.01
 _SAME_SCORE = 2e-4
 
@@ -149,33 +146,6 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for name in sorted({*before, *now})
         if stated(before, name) != stated(now, name)
     ]
-
-
-def digest_of(path: Path) -> str:
-    """Return the digest of a file, or of a folder's model files."""
-    if not path.is_dir():
-        return f"sha256:{_file_digest(path)}"
-    files = sorted(p for p in path.iterdir() if p.suffix in _MODEL_FILES and p.is_file())
-    with ThreadPoolExecutor(4) as pool:  # hashing lets other threads run
-        digests = list(pool.map(_file_digest, files))
-    whole = "".join(f"{file.name}:{digest}\n" for file, digest in zip(files, digests, strict=True))
-    return f"sha256:{hashlib.sha256(whole.encode()).hexdigest()}"
-
-
-def _file_digest(path: Path) -> str:
-    status = path.stat()
-    return _read_digest(str(path), status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _read_digest(path: str, inode: int, size: int, changed: int) -> str:
-    """Return the digest of a file; the other arguments are the cache key of its state."""
-    del inode, size, changed
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while part := stream.read(_READ):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def _local_backend(options: RerankerOptions) -> str:

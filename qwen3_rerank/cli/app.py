@@ -10,6 +10,7 @@ import typer
 from qwen3_rerank.cli.batch import batch
 from qwen3_rerank.cli.check import check
 from qwen3_rerank.cli.evaluate import evaluate
+from qwen3_rerank.cli.quantize import quantize
 from qwen3_rerank.cli.rank import rank
 from qwen3_rerank.cli.serve import serve
 from qwen3_rerank.cli.template import template
@@ -44,6 +45,7 @@ def _options(
 app.command()(batch)
 app.command()(check)
 app.command()(evaluate)
+app.command()(quantize)
 app.command()(rank)
 app.command()(serve)
 app.command()(template)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -13,7 +13,8 @@ from shared_core.scorers.local.attention import Attention
 from shared_core.scorers.local.backbone import Backbone, Layer
 from shared_core.scorers.local.checkpoint_config import ModelConfig
 from shared_core.scorers.local.embedding import read_embedding
-from shared_core.scorers.local.int8 import project_int8, quantised, weight_limit
+from shared_core.scorers.local.int8 import Quantised, project_int8, quantised, weight_limit
+from shared_core.scorers.local.int8_format import FOLDED_NORMS, SIGNS, read_quantised, read_signs
 from shared_core.scorers.local.memory import give_back
 from shared_core.scorers.local.projection import Linear, Projection, best_projection
 from shared_core.scorers.local.rotation import LayerRotation, Rotation
@@ -22,7 +23,9 @@ from shared_core.scorers.local.weights import Weights
 
 _Q, _K, _V, _O = (f"self_attn.{letter}_proj" for letter in "qkvo")
 _GATE, _UP, _DOWN = (f"mlp.{part}_proj" for part in ("gate", "up", "down"))
-_INPUT_NORM, _MLP_NORM = "input_layernorm", "post_attention_layernorm"
+_INPUT_NORM, _MLP_NORM = FOLDED_NORMS
+LINEARS = (_Q, _K, _V, _O, _GATE, _UP, _DOWN)
+"""The linear layers of a decoder layer."""
 
 
 def build_backbone(
@@ -50,19 +53,17 @@ def build_backbone(
         ModelLoadError: A weight cannot be read, is not finite, or too large for the dtype.
         ConfigurationError: There are no eight-bit products on this device.
     """
-    stream = None
     parts: _Parts
-    if quantize:
-        if device.type != "cpu":
-            raise ConfigurationError(
-                f'quantize="int8" is for CPUs, the model is on {device}: there bfloat16 is fast'
-            )
-        stream = Rotation(config.hidden_size, device)
-        parts = _RotatedParts(
-            weights, LayerRotation(stream, Rotation(config.head_dim, device)), weight_limit()
-        )
-    else:
+    if not quantize:
         parts = _PlainParts(weights, device, dtype)
+    elif device.type != "cpu":
+        raise ConfigurationError(
+            f'quantize="int8" is for CPUs, the model is on {device}: there bfloat16 is fast'
+        )
+    elif SIGNS in weights.headers:
+        parts = _StoredParts(config, weights)
+    else:
+        parts = RotatedParts(config, weights, weight_limit())
 
     def layer(number: int) -> Layer:
         made = _layer(parts, f"model.layers.{number}.", config.head_dim)
@@ -74,15 +75,19 @@ def build_backbone(
         config,
         read_embedding(weights, device, dtype),
         layers,
-        _finite(weights, "model.norm.weight").float().to(device),
+        parts.norm("model.", "norm"),
         dtype=dtype,
-        stream=stream,
+        stream=parts.stream,
         attention=attention,
     )
 
 
 class _Parts(Protocol):
     """The parts of a layer, in the form that computes them."""
+
+    @property
+    def stream(self) -> Rotation | None:
+        """The rotation of the residual stream that they are turned for."""
 
     def norm(self, layer: str, name: str) -> Tensor:
         """Return the weight of a norm, float32."""
@@ -107,6 +112,8 @@ def _layer(parts: _Parts, layer: str, d: int) -> Layer:
 class _PlainParts:
     """Weights as they are, in the dtype and on the device of the computation."""
 
+    stream = None
+
     def __init__(self, weights: Weights, device: torch.device, dtype: torch.dtype) -> None:
         self._weights, self._device, self._dtype = weights, device, dtype
         self._project = best_projection(device, dtype)
@@ -125,20 +132,35 @@ class _PlainParts:
         return values.to(self._dtype).to(self._device)
 
 
-class _RotatedParts:
-    """Weights turned and quantised, for a rotated residual stream."""
+class RotatedParts:
+    """Weights turned and quantised, for a rotated residual stream.
 
-    def __init__(self, weights: Weights, rotation: LayerRotation, limit: int) -> None:
-        self._weights, self._rotation, self._limit = weights, rotation, limit
+    Args:
+        config: The model's sizes.
+        weights: Its weights.
+        limit: The largest quantised weight.
+    """
+
+    def __init__(self, config: ModelConfig, weights: Weights, limit: int) -> None:
+        cpu = torch.device("cpu")
+        self.stream = Rotation(config.hidden_size, cpu)
+        self._rotation = LayerRotation(self.stream, Rotation(config.head_dim, cpu))
+        self._weights, self._limit = weights, limit
 
     def norm(self, layer: str, name: str) -> Tensor:
+        """Return the weight of a norm, float32: ones, if the products contain it."""
         weight = _finite(self._weights, f"{layer}{name}.weight").float()
-        return torch.ones_like(weight) if name in (_INPUT_NORM, _MLP_NORM) else weight
+        return torch.ones_like(weight) if name in FOLDED_NORMS else weight
 
     def projection(self, layer: str, *names: str) -> Projection:
-        return project_int8(quantised(linear, self._limit) for linear in self._turned(layer, names))
+        """Return the projection of linear layers over the same input."""
+        return project_int8(self.quantised(layer, names))
 
-    def _turned(self, layer: str, names: tuple[str, ...]) -> Iterator[Linear]:
+    def quantised(self, layer: str, names: Sequence[str]) -> Iterator[Quantised]:
+        """Yield linear layers of a decoder layer in eight bits."""
+        return (quantised(linear, self._limit) for linear in self._turned(layer, names))
+
+    def _turned(self, layer: str, names: Sequence[str]) -> Iterator[Linear]:
         for name in names:
             linear = _linear(self._weights, f"{layer}{name}")
             if name == _O:
@@ -149,6 +171,22 @@ class _RotatedParts:
                 norm = _INPUT_NORM if name in (_Q, _K, _V) else _MLP_NORM
                 turn = self._rotation.values if name == _V else self._rotation.reader
                 yield turn(linear, self._weights.read(f"{layer}{norm}.weight"))
+
+
+class _StoredParts:
+    """Weights that were turned and quantised when their checkpoint was written."""
+
+    def __init__(self, config: ModelConfig, weights: Weights) -> None:
+        self.stream = Rotation(config.hidden_size, torch.device("cpu"), read_signs(weights))
+        self._weights, self._width = weights, config.hidden_size
+
+    def norm(self, layer: str, name: str) -> Tensor:
+        if name in FOLDED_NORMS:
+            return torch.ones(self._width, dtype=torch.float32)
+        return _finite(self._weights, f"{layer}{name}.weight").clone()
+
+    def projection(self, layer: str, *names: str) -> Projection:
+        return project_int8(read_quantised(self._weights, f"{layer}{name}") for name in names)
 
 
 def _linear(weights: Weights, name: str, dtype: torch.dtype = torch.float32) -> Linear:

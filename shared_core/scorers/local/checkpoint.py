@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from shared_core.scorers.local.checkpoint_files import (
     refuse_quantised,
 )
 from shared_core.scorers.local.checkpoint_tensors import check_tensors
+from shared_core.scorers.local.int8_format import check_int8, is_int8
 from shared_core.scorers.local.tokenizer import read_tokenizer
 from shared_core.scorers.local.weights import FileWeights, Weights
 
@@ -41,6 +42,7 @@ class Checkpoint:
         folder: The folder of its files.
         config: The sizes of the model.
         weights: The tensors, all of which are read.
+        stated: The content of ``config.json``.
         tokenizer: The tokenizer of the model.
         encoder: Makes prompts with it.
     """
@@ -48,8 +50,14 @@ class Checkpoint:
     folder: Path
     config: ModelConfig
     weights: Weights
+    stated: dict[str, Any]
     tokenizer: Tokenizer
     encoder: PairEncoder
+
+    @property
+    def is_int8(self) -> bool:
+        """Whether its weights are in eight bits already, by `int8_format`."""
+        return is_int8(self.stated)
 
 
 def open_checkpoint(
@@ -76,12 +84,21 @@ def open_checkpoint(
     """
     folder = checkpoint_folder(source, hub_options)
     config, stated = load_config(folder, name)
-    if not reads_quantised:
+    if is_int8(stated) and reads_quantised:
+        raise UnsupportedModelError(
+            f"{name!r} was written by qwen3-rerank quantize, for CPUs: use "
+            'backend="transformers", or the model that it was made of'
+        )
+    if not reads_quantised and not is_int8(stated):
         refuse_quantised(folder, stated, name)
     tokenizer = read_tokenizer(folder, name)
     encoder = PairEncoder(tokenizer, bounded_length(config, max_length))
     check_vocabulary(tokenizer, config, folder, name)
     weights = FileWeights(folder, name)
+    if is_int8(stated):
+        check_int8(weights, config, stated, name)
+        config = replace(config, is_causal=False)
+        return Checkpoint(folder, config, weights, stated, tokenizer, encoder)
     check_tensors(
         weights,
         config,
@@ -89,7 +106,7 @@ def open_checkpoint(
         answer_ids=encoder.answer_ids if config.is_causal else (),
         reads_quantised=reads_quantised and quantisation(folder, stated) is not None,
     )
-    return Checkpoint(folder, config, weights, tokenizer, encoder)
+    return Checkpoint(folder, config, weights, stated, tokenizer, encoder)
 
 
 def bounded_length(config: ModelConfig, max_length: int) -> int:

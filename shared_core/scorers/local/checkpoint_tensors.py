@@ -21,11 +21,11 @@ EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
 CONVERTED_HEAD = "score.weight"
 
-_FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
+FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 # Rotary frequencies, which transformers wrote into files before 4.32.
 _FREQUENCIES = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
 # What quantised linear layers of a decoder layer have instead of, or beside, their weight.
-_LINEAR = re.compile(
+LINEAR = re.compile(
     r"model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)\.(?P<part>.+)"
 )
 _ADAPTER = re.compile(r"lora|adapter|\bia3|base_layer", re.IGNORECASE)
@@ -94,8 +94,8 @@ def check_tensors(
     expected = read_shapes(config)
     found = weights.headers
     if reads_quantised:
-        found = {tensor: header for tensor, header in found.items() if not _LINEAR.match(tensor)}
-        expected = {tensor: s for tensor, s in expected.items() if not _LINEAR.match(tensor)}
+        found = {tensor: header for tensor, header in found.items() if not LINEAR.match(tensor)}
+        expected = {tensor: s for tensor, s in expected.items() if not LINEAR.match(tensor)}
     check_missing([tensor for tensor in expected if tensor not in found], name)
     check_unread(
         [
@@ -107,10 +107,10 @@ def check_tensors(
     )
     for tensor, shape in expected.items():
         header = found[tensor]
-        if header.dtype not in _FLOATS:
+        if header.dtype not in FLOATS:
             raise UnsupportedModelError(
                 f"{name!r} has {tensor} in {header.dtype}: such numbers mean nothing without the "
-                f"scales of their quantisation. Expected one of {', '.join(sorted(_FLOATS))}."
+                f"scales of their quantisation. Expected one of {', '.join(sorted(FLOATS))}."
             )
         if header.shape != shape:
             raise UnsupportedModelError(

@@ -8,6 +8,8 @@ row is that difference already (vllm ``examples/pooling/score/convert_model_to_s
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,11 +60,12 @@ def load_model(options: RerankerOptions) -> LoadedModel:
         ConfigurationError: There is no such device.
         MissingDependencyError: ``hub="modelscope"`` without modelscope installed.
     """
-    source, hub_options = resolve_source(options)
     device = choose_device(options)
-    dtype = dtype_of(options, device)
-    try:
-        checkpoint = open_checkpoint(source, hub_options, options.model, options.max_length)
+    with opened(options) as checkpoint:
+        if checkpoint.is_int8:
+            options = options.model_copy(update={"quantize": "int8"})
+            device = choose_device(options)
+        dtype = dtype_of(options, device)
         config = checkpoint.config
         backbone = build_backbone(
             config,
@@ -73,6 +76,20 @@ def load_model(options: RerankerOptions) -> LoadedModel:
             quantize=options.quantize == "int8",
         )
         margin_weight = read_margin_weight(checkpoint).to(device)
+    return LoadedModel(backbone, margin_weight, checkpoint.encoder, device, dtype)
+
+
+@contextmanager
+def opened(options: RerankerOptions) -> Iterator[Checkpoint]:
+    """Open the checkpoint that the options name; errors inside name it, too.
+
+    Raises:
+        ModelLoadError: Files are missing or unreadable.
+        UnsupportedModelError: It is not a Qwen3 reranker with all its weights.
+    """
+    source, hub_options = resolve_source(options)
+    try:
+        yield open_checkpoint(source, hub_options, options.model, options.max_length)
     except RerankError as error:
         if type(error) is ModelLoadError and repr(options.model) not in str(error):
             raise ModelLoadError(f"could not load {options.model!r}: {error}") from error
@@ -82,7 +99,6 @@ def load_model(options: RerankerOptions) -> LoadedModel:
             f"could not load {options.model!r}: {error}\nWhere files are damaged or were not "
             "downloaded to their end, download them again."
         ) from error
-    return LoadedModel(backbone, margin_weight, checkpoint.encoder, device, dtype)
 
 
 def resolve_source(options: RerankerOptions) -> tuple[str, dict[str, Any]]:

@@ -25,18 +25,23 @@ _PIECE = 256
 class Rotation:
     """A fixed orthogonal matrix R of one width: random signs, then Hadamard matrices in blocks.
 
+    Attributes:
+        signs: 1 or −1 for each row of R, Shape (width,) float32.
+
     Args:
         width: Rows and columns of R. Its greatest divisor that is a power of two is the block.
         device: The device of its use.
+        signs: Signs that were saved, Shape (width,) float32; ``None`` draws the usual ones.
     """
 
-    def __init__(self, width: int, device: torch.device) -> None:
+    def __init__(self, width: int, device: torch.device, signs: Tensor | None = None) -> None:
         self.width = width
         block = width & -width
         small = 1 << (int(math.log2(block)) // 2)
-        source = torch.Generator().manual_seed(0)
-        signs = torch.randint(0, 2, (width,), generator=source) * 2 - 1
-        self._signs = signs.float().to(device)
+        if signs is None:
+            source = torch.Generator().manual_seed(0)
+            signs = torch.randint(0, 2, (width,), generator=source) * 2 - 1
+        self.signs = signs.float().to(device)
         # A Hadamard matrix of the block is the Kronecker product of two smaller ones.
         self._shape = (width // block, block // small, small)
         self._outer = _hadamard(block // small).to(device)
@@ -44,7 +49,7 @@ class Rotation:
 
     def turn(self, x: Tensor, weighing: Tensor | None = None) -> Tensor:
         """Return ``x @ R``, Shape (…, width) float32; with the columns of x weighed before."""
-        signs = self._signs if weighing is None else self._signs * weighing
+        signs = self.signs if weighing is None else self.signs * weighing
         rows = x.reshape(-1, self.width)
         turned = torch.empty(rows.shape, dtype=torch.float32, device=x.device)
         for some in _pieces(len(rows)):
@@ -53,14 +58,14 @@ class Rotation:
 
     def turn_back(self, x: Tensor) -> Tensor:
         """Return ``x @ R.T``, Shape (…, width) float32."""
-        return self._mixed(x.float()).reshape(x.shape) * self._signs
+        return self._mixed(x.float()).reshape(x.shape) * self.signs
 
     def turn_rows(self, x: Tensor) -> Tensor:
         """Return ``R.T @ x``, Shape (width, n) float32."""
         turned = torch.empty(x.shape, dtype=torch.float32, device=x.device)
         n_outer, n_inner = self._shape[1:]
         for some in _pieces(x.shape[1]):
-            signed = x[:, some].float() * self._signs[:, None]
+            signed = x[:, some].float() * self.signs[:, None]
             inner = self._inner @ signed.view(-1, n_inner, signed.shape[1])
             turned[:, some] = (self._outer @ inner.view(self._shape[0], n_outer, -1)).view(
                 signed.shape

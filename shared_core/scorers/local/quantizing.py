@@ -1,0 +1,146 @@
+"""Writing of a checkpoint in eight bits; `int8_format` describes it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from shared_core.digests import digest_of
+from shared_core.errors import ConfigurationError, UnsupportedModelError
+from shared_core.options import RerankerOptions
+from shared_core.scorers.local.building import LINEARS, RotatedParts
+from shared_core.scorers.local.checkpoint import Checkpoint
+from shared_core.scorers.local.checkpoint_files import CONFIG
+from shared_core.scorers.local.checkpoint_tensors import CONVERTED_HEAD, EMBEDDING
+from shared_core.scorers.local.int8 import weight_limit
+from shared_core.scorers.local.int8_format import METHOD, SIGNS, VERSION
+from shared_core.scorers.local.loading import opened, read_margin_weight
+from shared_core.scorers.local.memory import give_back
+from shared_core.scorers.local.model_source import locate_model
+from shared_core.scorers.local.tokenizer import TOKENIZER
+
+_SHARD_BYTES = 2**30
+_CONFIG_OF_TOKENIZER = "tokenizer_config.json"
+
+
+def quantize_checkpoint(
+    options: RerankerOptions, folder: Path, *, show_progress: bool = False
+) -> Path:
+    """Write the model that the options name in eight bits; return the folder.
+
+    It loads in seconds, and scores exactly as ``quantize="int8"`` of its source does.
+
+    Args:
+        options: Name the model.
+        folder: A new folder, or an empty one. It appears when it is complete.
+        show_progress: Draw a bar over the layers.
+
+    Raises:
+        ConfigurationError: The folder has files, or this CPU has no eight-bit products.
+        ModelLoadError: The source cannot be read.
+        UnsupportedModelError: It would score wrongly, or is in eight bits already.
+        OSError: The folder cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigurationError(f"{folder} is there already: give a new folder, or an empty one")
+    limit = weight_limit()
+    with opened(locate_model(options)) as checkpoint:
+        if checkpoint.is_int8:
+            raise UnsupportedModelError(f"{options.model!r} is in eight bits already")
+        part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+        part.mkdir(parents=True)
+        try:
+            _write_weights(part, checkpoint, limit, show_progress=show_progress)
+            _write_config(part, checkpoint, options.model, limit)
+            for file in part.glob("*.safetensors"):  # which are written for their owner alone
+                shutil.copymode(part / CONFIG, file)
+            if folder.exists():
+                folder.rmdir()
+            os.replace(part, folder)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+    return folder
+
+
+def _write_weights(
+    folder: Path, checkpoint: Checkpoint, limit: int, *, show_progress: bool
+) -> None:
+    shard: dict[str, Tensor] = {}
+    places: dict[str, str] = {}
+
+    def flush() -> None:
+        file = f"model-{len(set(places.values())) + 1:05d}.safetensors"
+        save_file(shard, folder / file, metadata={"format": "pt"})
+        places.update(dict.fromkeys(shard, file))
+        shard.clear()
+        give_back()
+
+    n_layers = checkpoint.config.num_hidden_layers
+    for part in tqdm(
+        _parts(checkpoint, limit),
+        "quantise",
+        n_layers + 1,
+        unit="layer",
+        disable=not show_progress,
+    ):
+        shard |= part
+        if sum(values.nbytes for values in shard.values()) > _SHARD_BYTES:
+            flush()
+    if shard:
+        flush()
+    index = {"metadata": {}, "weight_map": places}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1), "utf-8")
+
+
+def _parts(checkpoint: Checkpoint, limit: int) -> Iterator[dict[str, Tensor]]:
+    """Yield the tensors of each layer, and at last those of none."""
+    config, weights = checkpoint.config, checkpoint.weights
+    parts = RotatedParts(config, weights, limit)
+    for number in range(config.num_hidden_layers):
+        layer = f"model.layers.{number}."
+        tensors = {
+            f"{layer}{norm}.weight": parts.norm(layer, norm)
+            for norm in ("self_attn.q_norm", "self_attn.k_norm")
+        }
+        for name in LINEARS:
+            (linear,) = parts.quantised(layer, (name,))
+            tensors[f"{layer}{name}.weight"] = linear.weight
+            tensors[f"{layer}{name}.weight_scale"] = linear.scale
+            if linear.bias is not None:
+                tensors[f"{layer}{name}.bias"] = linear.bias
+        yield tensors
+    yield {
+        EMBEDDING: weights.read(EMBEDDING),
+        "model.norm.weight": parts.norm("model.", "norm"),
+        CONVERTED_HEAD: read_margin_weight(checkpoint)[None].contiguous(),
+        SIGNS: parts.stream.signs.to(torch.int8),
+    }
+
+
+def _write_config(folder: Path, checkpoint: Checkpoint, name: str, limit: int) -> None:
+    described: dict[str, Any] = {
+        "quant_method": METHOD,
+        "version": VERSION,
+        "weight_limit": limit,
+        "source": name if not Path(name).is_dir() else Path(name).resolve().name,
+        "source_digest": digest_of(checkpoint.folder),
+    }
+    config = checkpoint.stated | {"quantization_config": described}
+    (folder / CONFIG).write_text(json.dumps(config, indent=2), "utf-8")
+    if (checkpoint.folder / TOKENIZER).is_file():
+        shutil.copyfile(checkpoint.folder / TOKENIZER, folder / TOKENIZER)
+    else:
+        checkpoint.tokenizer.save(str(folder / TOKENIZER))
+    if (checkpoint.folder / _CONFIG_OF_TOKENIZER).is_file():
+        shutil.copyfile(checkpoint.folder / _CONFIG_OF_TOKENIZER, folder / _CONFIG_OF_TOKENIZER)
