@@ -35,8 +35,9 @@ def check_margins(margins: Sequence[float], expected: int) -> None:
     for index, margin in enumerate(margins):
         if not math.isfinite(margin):
             raise ScoringError(
-                f"the scorer returned {margin!r} for document {index}. A half-precision overflow "
-                'does this: try dtype="float32" (or "bfloat16").'
+                f"the scorer returned {margin!r} for document {index}: its model overflows in the "
+                'dtype that it computes in (float16 most of all; dtype="float32" does not), or its '
+                "weights are damaged"
             )
 
 

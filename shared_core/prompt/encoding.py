@@ -20,6 +20,7 @@ from shared_core.errors import QueryTooLongError, UnsupportedModelError
 from shared_core.prompt import HEAD, NO, SUFFIX, YES, render_fields
 from shared_core.prompt.encodable import check_encodable
 from shared_core.prompt.long_text import PIECE, PieceEncoder
+from shared_core.prompt.panics import panics_as
 
 # A long document is read in pieces of this many characters per token that there is room for, at
 # most, so that what will be truncated anyway is not tokenised.
@@ -73,6 +74,10 @@ class PairEncoder:
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
+        with panics_as(UnsupportedModelError, "the tokenizer fails on ordinary text"):
+            self._set_up(tokenizer, max_length)
+
+    def _set_up(self, tokenizer: Tokenizer, max_length: int) -> None:
         template = tokenizer
         if tokenizer.truncation is not None or tokenizer.padding is not None:
             template = copy.deepcopy(tokenizer)

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from shared_core.errors import ConfigurationError, ModelLoadError
+from shared_core.errors import ConfigurationError
 from shared_core.scorers.local.attention import Attention
 from shared_core.scorers.local.backbone import Backbone, Layer
 from shared_core.scorers.local.checkpoint_config import ModelConfig
@@ -19,7 +19,7 @@ from shared_core.scorers.local.memory import give_back
 from shared_core.scorers.local.projection import Linear, Projection, best_projection
 from shared_core.scorers.local.rotation import LayerRotation, Rotation
 from shared_core.scorers.local.threads import each
-from shared_core.scorers.local.weights import Weights
+from shared_core.scorers.local.weights import Weights, read_finite
 
 _Q, _K, _V, _O = (f"self_attn.{letter}_proj" for letter in "qkvo")
 _GATE, _UP, _DOWN = (f"mlp.{part}_proj" for part in ("gate", "up", "down"))
@@ -119,7 +119,7 @@ class _PlainParts:
         self._project = best_projection(device, dtype)
 
     def norm(self, layer: str, name: str) -> Tensor:
-        return _finite(self._weights, f"{layer}{name}.weight").float().to(self._device)
+        return read_finite(self._weights, f"{layer}{name}.weight").float().to(self._device)
 
     def projection(self, layer: str, *names: str) -> Projection:
         return self._project(self._moved(f"{layer}{name}") for name in names)
@@ -149,7 +149,7 @@ class RotatedParts:
 
     def norm(self, layer: str, name: str) -> Tensor:
         """Return the weight of a norm, float32: ones, if the products contain it."""
-        weight = _finite(self._weights, f"{layer}{name}.weight").float()
+        weight = read_finite(self._weights, f"{layer}{name}.weight").float()
         return torch.ones_like(weight) if name in FOLDED_NORMS else weight
 
     def projection(self, layer: str, *names: str) -> Projection:
@@ -183,7 +183,7 @@ class _StoredParts:
     def norm(self, layer: str, name: str) -> Tensor:
         if name in FOLDED_NORMS:
             return torch.ones(self._width, dtype=torch.float32)
-        return _finite(self._weights, f"{layer}{name}.weight").clone()
+        return read_finite(self._weights, f"{layer}{name}.weight").clone()
 
     def projection(self, layer: str, *names: str) -> Projection:
         return project_int8(read_quantised(self._weights, f"{layer}{name}") for name in names)
@@ -192,28 +192,6 @@ class _StoredParts:
 def _linear(weights: Weights, name: str, dtype: torch.dtype = torch.float32) -> Linear:
     bias = f"{name}.bias"
     return Linear(
-        _finite(weights, f"{name}.weight", dtype),
-        _finite(weights, bias, dtype) if bias in weights.headers else None,
+        read_finite(weights, f"{name}.weight", dtype),
+        read_finite(weights, bias, dtype) if bias in weights.headers else None,
     )
-
-
-def _finite(weights: Weights, name: str, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return a tensor whose numbers are finite, in this dtype as well.
-
-    Raises:
-        ModelLoadError: One is not.
-    """
-    values = weights.read(name)
-    low, high = (float(bound) for bound in torch.aminmax(values))
-    if not (low > -float("inf") and high < float("inf")):
-        raise ModelLoadError(
-            f"{name} holds numbers that are not finite (NaN or infinite): the file is damaged, or "
-            "its training had failed when it was saved. Download it again."
-        )
-    most = torch.finfo(dtype).max
-    if max(-low, high) > most:
-        raise ModelLoadError(
-            f"{name} holds {max(low, high, key=abs):g}, which {dtype} does not reach ({most:g}): "
-            'use dtype="bfloat16" or "float32"'
-        )
-    return values

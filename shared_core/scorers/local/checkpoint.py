@@ -15,11 +15,12 @@ from shared_core.prompt.encoding import PairEncoder
 from shared_core.scorers.local.checkpoint_config import ModelConfig, load_config
 from shared_core.scorers.local.checkpoint_files import (
     checkpoint_folder,
+    is_int8,
     quantisation,
     refuse_quantised,
 )
 from shared_core.scorers.local.checkpoint_tensors import check_tensors
-from shared_core.scorers.local.int8_format import check_int8, is_int8
+from shared_core.scorers.local.int8_format import check_int8
 from shared_core.scorers.local.tokenizer import read_tokenizer
 from shared_core.scorers.local.weights import FileWeights, Weights
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from shared_core.errors import ModelLoadError, UnsupportedModelError
 from shared_core.options import DEFAULT_MODEL
-from shared_core.scorers.local.checkpoint_files import CONFIG, read_config
+from shared_core.scorers.local.checkpoint_files import CONFIG, INT8, is_int8, read_config
 
 CAUSAL, CONVERTED = "Qwen3ForCausalLM", "Qwen3ForSequenceClassification"
 
@@ -31,6 +31,8 @@ _SIZES = {
     "num_attention_heads": 32, "num_key_value_heads": 32, "head_dim": 128,
     "max_position_embeddings": 32768,
 }  # fmt: skip
+# Far more than any model has; what is damaged or hostile is refused before memory is asked for.
+_MOST, _MOST_LAYERS = 2**24, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ def load_config(folder: Path, name: str) -> tuple[ModelConfig, dict[str, Any]]:
             does not compute what it says; names what.
     """
     stated = read_config(folder, name)
+    if is_int8(stated) and stated.get("model_type") == INT8:
+        stated |= {"model_type": "qwen3", "architectures": [CAUSAL]}  # as the source's
     if stated.get("model_type") != "qwen3":
         raise UnsupportedModelError(
             f"{name!r} is a {stated.get('model_type')!r} model, not 'qwen3': the yes/no prompt "
@@ -110,10 +114,11 @@ def _sizes(stated: Mapping[str, Any], name: str) -> dict[str, int]:
     if sizes["head_dim"] is None:
         sizes["head_dim"] = sizes["hidden_size"] // sizes["num_attention_heads"]
     for key, size in sizes.items():
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        most = _MOST_LAYERS if key == "num_hidden_layers" else _MOST
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= most:
             raise ModelLoadError(
                 f"could not load {name!r}: {key} is {size!r} in its {CONFIG}; expected a whole "
-                "number above 0"
+                f"number from 1 to {most}"
             )
     heads, groups, d = (
         sizes[key] for key in ("num_attention_heads", "num_key_value_heads", "head_dim")

@@ -13,8 +13,10 @@ from typing import Any
 from shared_core.errors import ModelLoadError, UnsupportedModelError
 
 CONFIG = "config.json"
+INT8 = "qwen3-rerank-int8"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _INDEX = ".index.json"
+_MOST_JSON = 64 * 1024**2
 _QUANTISATION_FILES = (
     "hf_quant_config.json",
     "quantize_config.json",
@@ -102,6 +104,12 @@ def quantisation(folder: Path, config: dict[str, Any]) -> str | None:
     return None
 
 
+def is_int8(config: dict[str, Any]) -> bool:
+    """Return whether a config is that of a checkpoint in eight bits; see `int8_format`."""
+    described = config.get("quantization_config")
+    return isinstance(described, dict) and described.get("quant_method") == INT8
+
+
 def refuse_quantised(folder: Path, config: dict[str, Any], name: str) -> None:
     """Raise if the weights are quantised: nothing here would scale them."""
     method = quantisation(folder, config)
@@ -166,6 +174,8 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 def _json_object(path: Path, name: str) -> dict[str, Any]:
     try:
+        if path.stat().st_size > _MOST_JSON:
+            raise ValueError(f"it has more than {_MOST_JSON} bytes")
         value = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise ModelLoadError(f"could not load {name!r}: {path} is damaged: {error}") from error

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
+from shared_core.errors import ModelLoadError
 from shared_core.scorers.local.checkpoint_tensors import EMBEDDING
-from shared_core.scorers.local.weights import Weights
+from shared_core.scorers.local.weights import Weights, read_finite
 
 Embedding = Callable[[Tensor], Tensor]
 """The embeddings of ids, Shape (t,) → (t, w) float32, on the ids' device."""
@@ -19,7 +20,7 @@ def read_embedding(weights: Weights, device: torch.device, dtype: torch.dtype) -
     """Return the embeddings of a model: on a CPU in their file, else on the device."""
     if device.type == "cpu":
         return MappedTable(weights)
-    return Table(weights.read(EMBEDDING).to(dtype).to(device))
+    return Table(read_finite(weights, EMBEDDING, dtype).to(dtype).to(device))
 
 
 class Table:
@@ -44,9 +45,15 @@ class MappedTable(Table):
         """Return the rows of the ids, Shape (t, w) float32.
 
         Raises:
-            ModelLoadError: The file was written to.
+            ModelLoadError: The file was written to, or a row is not finite.
         """
         self._weights.check_unchanged()
         rows = super().__call__(ids)
         self._weights.check_unchanged()
+        if not torch.isfinite(torch.stack(torch.aminmax(rows))).all():
+            wrong = sorted(set(ids[~torch.isfinite(rows).all(dim=1)].tolist()))
+            raise ModelLoadError(
+                f"{EMBEDDING} holds numbers that are not finite (NaN or infinite) for the tokens "
+                f"{wrong[:5]}: the file is damaged, download it again"
+            )
         return rows

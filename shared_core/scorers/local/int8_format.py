@@ -1,7 +1,9 @@
 """Checkpoints in eight bits, as ``qwen3-rerank quantize`` writes them.
 
 A folder with ``config.json``, ``tokenizer.json`` and safetensors in one file or more. The config is
-the source's, with a ``quantization_config`` that other readers refuse:
+the source's, but for its ``model_type`` and ``architectures``, "qwen3-rerank-int8", which other
+readers do not know, so that they refuse it; transformers would skip the scales. It has a
+``quantization_config``:
 
 - ``quant_method``: "qwen3-rerank-int8"; ``version``: 1;
 - ``weight_limit``: the largest quantised weight: 127, or 64 for CPUs without VNNI instructions;
@@ -35,16 +37,10 @@ from shared_core.scorers.local.checkpoint_tensors import EMBEDDING, FLOATS, LINE
 from shared_core.scorers.local.int8 import Quantised, weight_limit
 from shared_core.scorers.local.weights import Header, Weights, shown
 
-METHOD, VERSION = "qwen3-rerank-int8", 1
+VERSION = 1
 SIGNS = "rotation.signs"
 # Norms that go into the products which follow them.
 FOLDED_NORMS = ("input_layernorm", "post_attention_layernorm")
-
-
-def is_int8(stated: Mapping[str, Any]) -> bool:
-    """Return whether a ``config.json`` is that of such a checkpoint."""
-    quantisation = stated.get("quantization_config")
-    return isinstance(quantisation, dict) and quantisation.get("quant_method") == METHOD
 
 
 def check_int8(weights: Weights, config: ModelConfig, stated: Mapping[str, Any], name: str) -> None:

@@ -144,7 +144,14 @@ def read_margin_weight(checkpoint: Checkpoint) -> Tensor:
     """Return the head row that gives the margin, Shape (width,) float32."""
     config, weights, encoder = checkpoint.config, checkpoint.weights, checkpoint.encoder
     if not config.is_causal:
-        return weights.rows(CONVERTED_HEAD, [0])[0]
-    head = EMBEDDING if config.tie_word_embeddings else HEAD
-    rows = weights.rows(head, encoder.answer_ids)
-    return rows[0] - rows[1]
+        head, margin = CONVERTED_HEAD, weights.rows(CONVERTED_HEAD, [0])[0]
+    else:
+        head = EMBEDDING if config.tie_word_embeddings else HEAD
+        rows = weights.rows(head, encoder.answer_ids)
+        margin = rows[0] - rows[1]
+    if not torch.isfinite(margin).all():
+        raise ModelLoadError(
+            f"{head} holds numbers that are not finite (NaN or infinite) for the answers: the file "
+            "is damaged, download it again"
+        )
+    return margin

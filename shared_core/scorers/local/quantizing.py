@@ -20,10 +20,10 @@ from shared_core.errors import ConfigurationError, UnsupportedModelError
 from shared_core.options import RerankerOptions
 from shared_core.scorers.local.building import LINEARS, RotatedParts
 from shared_core.scorers.local.checkpoint import Checkpoint
-from shared_core.scorers.local.checkpoint_files import CONFIG
+from shared_core.scorers.local.checkpoint_files import CONFIG, INT8
 from shared_core.scorers.local.checkpoint_tensors import CONVERTED_HEAD, EMBEDDING
 from shared_core.scorers.local.int8 import weight_limit
-from shared_core.scorers.local.int8_format import METHOD, SIGNS, VERSION
+from shared_core.scorers.local.int8_format import SIGNS, VERSION
 from shared_core.scorers.local.loading import opened, read_margin_weight
 from shared_core.scorers.local.memory import give_back
 from shared_core.scorers.local.model_source import locate_model
@@ -130,13 +130,17 @@ def _parts(checkpoint: Checkpoint, limit: int) -> Iterator[dict[str, Tensor]]:
 
 def _write_config(folder: Path, checkpoint: Checkpoint, name: str, limit: int) -> None:
     described: dict[str, Any] = {
-        "quant_method": METHOD,
+        "quant_method": INT8,
         "version": VERSION,
         "weight_limit": limit,
         "source": name if not Path(name).is_dir() else Path(name).resolve().name,
         "source_digest": digest_of(checkpoint.folder),
     }
-    config = checkpoint.stated | {"quantization_config": described}
+    config = checkpoint.stated | {
+        "model_type": INT8,
+        "architectures": [INT8],
+        "quantization_config": described,
+    }
     (folder / CONFIG).write_text(json.dumps(config, indent=2), "utf-8")
     if (checkpoint.folder / TOKENIZER).is_file():
         shutil.copyfile(checkpoint.folder / TOKENIZER, folder / TOKENIZER)

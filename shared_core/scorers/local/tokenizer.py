@@ -11,6 +11,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from shared_core.errors import MissingDependencyError, ModelLoadError, UnsupportedModelError
+from shared_core.prompt.panics import panics_as
 
 TOKENIZER = "tokenizer.json"
 
@@ -29,15 +30,14 @@ def read_tokenizer(folder: Path, name: str) -> Tokenizer:
     """
     path = folder / TOKENIZER
     if path.is_file():
+        damaged = f"could not load {name!r}: {path} is damaged"
         try:
-            return Tokenizer.from_file(str(path))
-        except BaseException as error:
-            # A panic of the Rust library is not an Exception.
-            if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-                raise ModelLoadError(
-                    f"could not load {name!r}: {path} is damaged: {error}"
-                ) from error
+            with panics_as(ModelLoadError, damaged):
+                return Tokenizer.from_file(str(path))
+        except ModelLoadError:
             raise
+        except Exception as error:  # the library raises plain Exceptions
+            raise ModelLoadError(f"{damaged}: {error}") from error
     if not all((folder / file).is_file() for file in ("vocab.json", "merges.txt")):
         raise UnsupportedModelError(
             f"{name!r} has no tokenizer: neither {TOKENIZER}, nor vocab.json and merges.txt"

@@ -7,12 +7,14 @@ changes weights on their way (merges an adapter, scales quantised layers, gives 
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import torch
@@ -231,16 +233,41 @@ class _Pickle(_File):
 def _opened(path: Path, name: str) -> _File:
     try:
         return _Pickle(path) if path.suffix == ".bin" else _Safetensors(path)
+    except UnpicklingError as error:
+        raise ModelLoadError(
+            f"could not load {name!r}: {path} is a pickle of more than tensors, which could run "
+            "code, and is not read. Take the model's safetensors files."
+        ) from error
     except Exception as error:  # of safetensors, pickle and zip
         raise ModelLoadError(f"could not load {name!r}: {path} is damaged: {error}") from error
 
 
 def _entries(header: bytes) -> dict[str, Any]:
-    import json
-
     entries: dict[str, Any] = json.loads(header)
     entries.pop("__metadata__", None)
     return entries
+
+
+def read_finite(weights: Weights, name: str, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return a tensor whose numbers are finite, in this dtype as well.
+
+    Raises:
+        ModelLoadError: One is not.
+    """
+    values = weights.read(name)
+    low, high = (float(bound) for bound in torch.aminmax(values))
+    if not (low > -float("inf") and high < float("inf")):
+        raise ModelLoadError(
+            f"{name} holds numbers that are not finite (NaN or infinite): the file is damaged, or "
+            "its training had failed when it was saved. Download it again."
+        )
+    most = torch.finfo(dtype).max
+    if max(-low, high) > most:
+        raise ModelLoadError(
+            f"{name} holds {max(low, high, key=abs):g}, which {dtype} does not reach ({most:g}): "
+            'use dtype="bfloat16" or "float32"'
+        )
+    return values
 
 
 def shown(names: Sequence[str]) -> str:

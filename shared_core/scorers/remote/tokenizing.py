@@ -10,6 +10,7 @@ from tokenizers import AddedToken, Tokenizer, models
 from shared_core.errors import ConfigurationError, InvalidReplyError, RemoteError
 from shared_core.options import RerankerOptions
 from shared_core.prompt.encoding import PairEncoder
+from shared_core.prompt.panics import panics_as
 from shared_core.scorers.remote.http import HttpSession
 from shared_core.scorers.remote.urls import join
 
@@ -80,6 +81,11 @@ def read_tokenizer(path: Path) -> Tokenizer:
     That is one call which keeps the interpreter's lock for a second on a slow machine; on a worker
     it would stop every other thread, too. Its longest step here takes less than half of that.
     """
+    with panics_as(ConfigurationError, f"{path} is damaged"):
+        return _read_tokenizer(path)
+
+
+def _read_tokenizer(path: Path) -> Tokenizer:
     content = json.loads(path.read_bytes())
     model = content.get("model") or {}
     options = {
