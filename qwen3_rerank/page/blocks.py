@@ -1,9 +1,10 @@
-"""The page in Gradio: its components and their events."""
+"""The page in Gradio: its layout and its events."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -12,27 +13,42 @@ import gradio as gr
 
 from qwen3_rerank.page.cards import comparison_html, escape, note, ranking_html
 from qwen3_rerank.page.exports import Ranking
-from qwen3_rerank.page.inputs import FILE_TYPES
-from qwen3_rerank.page.long_choice import LongChoice
+from qwen3_rerank.page.form import Form, TaskField, Updates
 from qwen3_rerank.page.models import Models
 from qwen3_rerank.page.ranking import ranked, shown
 from qwen3_rerank.page.store import Kept, Upload
-from qwen3_rerank.page.tasks import EXAMPLES, OWN, TASKS, Example, task_choices, task_of
+from qwen3_rerank.page.tasks import EXAMPLES, Example
 from qwen3_rerank.page.texts import LANGUAGE_NAMES, LANGUAGES, Language, language_of, say
+from shared_core import DEFAULT_MODEL
+from shared_core.options import TINY
 
 # Rankings are kept so that they can be shown in the other language: so many characters in all.
 _KEPT_CHARACTERS = 16_000_000
 _SET_LANGUAGE = "(language) => { document.documentElement.lang = language; }"
+# While an answer is awaited, the old one is marked as such; it stays marked if none ever comes.
+# Gradio gives a script the inputs and the outputs of its event, and takes the inputs back.
+_WAIT = """(...values) => {
+  const text = %s[document.documentElement.lang] || '';
+  document.getElementById('%s').dataset.waiting = text;
+  return values.slice(0, %d);
+}"""
 # On a phone the results are below what was pressed.
-_SCROLL = (
-    "() => { if (innerWidth < 720) document.getElementById('%s').scrollIntoView("
-    "{behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth'}); }"
+_ANSWERED = """() => {
+  const panel = document.getElementById('%s');
+  delete panel.dataset.waiting;
+  const quiet = matchMedia('(prefers-reduced-motion: reduce)').matches;
+  if (innerWidth < 720) panel.scrollIntoView({behavior: quiet ? 'auto' : 'smooth'});
+}"""
+_WAITING = json.dumps({language: say("waiting", language) for language in LANGUAGES})
+_REFUSED = json.dumps(
+    {language: note(say("refused", language), "problem") for language in LANGUAGES}
 )
 # A file is a token here (store.py): what Gradio takes for a path is never sent back to it.
 _PATH_OF = "(file) => file ? file.path : ''"
 # Nothing of the page is an API: the service has one. Events are answered at once: Gradio's queue
 # keeps messages until somebody fetches them.
 _QUIET: dict[str, Any] = {"api_visibility": "private", "queue": False}
+_HIDDEN: dict[str, Any] = {"show_progress": "hidden", **_QUIET}
 
 
 def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
@@ -43,15 +59,12 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
         uploads: The files that were added.
     """
     kept = Kept[tuple[Ranking, ...]](_KEPT_CHARACTERS)
-    names = list(models)
-    model = " / ".join(names)
-    first, second = TASKS["web"][2], TASKS["support"][2]
     with _environment_kept("HF_HUB_DISABLE_TELEMETRY"):
         page: gr.Blocks = gr.Blocks(title="Qwen3-Reranker", analytics_enabled=False)
     with page:
-        ranking, comparison, added = (gr.Textbox("", visible=False) for _ in range(3))
+        ranking, comparison = (gr.Textbox("", visible=False) for _ in range(2))
         with gr.Row(elem_classes="qr-header"):
-            heading = gr.HTML(_heading("en", model), js_on_load=None, elem_classes="qr-heading")
+            heading = _markup(_heading("en"), elem_classes="qr-heading")
             language = gr.Radio(
                 list(LANGUAGE_NAMES.items()),
                 value="en",
@@ -61,8 +74,10 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
                 elem_id="qr-language",
                 min_width=160,
             )
+        first = next(iter(models))
+        banner = _markup(_banner(first, "en"), elem_id="qr-banner")
         with gr.Row(elem_classes="qr-examples"):
-            examples_label = gr.HTML(_label("en"), js_on_load=None, elem_classes="qr-label")
+            examples = _markup(_label("en"), elem_classes="qr-label")
             chips = {
                 key: gr.Button(
                     example.names[0], size="sm", min_width=80, elem_id=f"qr-example-{key}"
@@ -71,89 +86,17 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
             }
         with gr.Row(elem_classes="qr-main"):
             with gr.Column(scale=4, min_width=320):
-                query = gr.Textbox(
-                    label=say("query", "en"),
-                    placeholder=say("query_hint", "en"),
-                    lines=1,
-                    max_lines=4,
-                    elem_id="qr-query",
-                )
-                chosen = gr.Dropdown(
-                    names,
-                    value=names[0],
-                    label=say("model", "en"),
-                    filterable=False,
-                    visible=len(names) > 1,
-                    elem_id="qr-model",
-                )
-                task = gr.Dropdown(
-                    task_choices("en"),
-                    value=first,
-                    label=say("task", "en"),
-                    filterable=False,
-                    elem_id="qr-task",
-                )
-                instruction = gr.Textbox(
-                    first,
-                    label=say("instruction", "en"),
-                    info=say("instruction_info", "en"),
-                    lines=2,
-                    elem_id="qr-instruction",
-                )
-                documents = gr.Textbox(
-                    label=say("documents", "en"),
-                    placeholder=say("documents_hint", "en"),
-                    lines=9,
-                    max_lines=18,
-                    elem_id="qr-documents",
-                )
-                with gr.Row():
-                    split = gr.Radio(
-                        _splits("en"),
-                        value="lines",
-                        label=say("split", "en"),
-                        elem_id="qr-split",
-                        scale=3,
-                        min_width=220,
-                    )
-                    top_k = gr.Number(
-                        0,
-                        label=say("top_k", "en"),
-                        precision=0,
-                        elem_id="qr-top-k",
-                        scale=2,
-                        min_width=150,
-                    )
-                long = LongChoice(_QUIET)
-                file = gr.File(
-                    label=say("file", "en"),
-                    file_types=list(FILE_TYPES),
-                    type="filepath",
-                    height=140,
-                    elem_id="qr-file",
-                )
-                run = gr.Button(say("rank", "en"), variant="primary", elem_id="qr-rank")
+                form = Form(list(models), _HIDDEN)
             with gr.Column(scale=5, min_width=320), gr.Tabs(selected="rank") as tabs:
                 with gr.Tab(say("rank_tab", "en"), id="rank") as rank_tab:
-                    cards = _panel(note(say("empty", "en")), "qr-results")
+                    cards = _markup(note(say("empty", "en")), elem_id="qr-results")
                 with gr.Tab(say("compare_tab", "en"), id="compare") as compare_tab:
-                    second_task = gr.Dropdown(
-                        task_choices("en"),
-                        value=second,
-                        label=say("second_task", "en"),
-                        filterable=False,
-                        elem_id="qr-second-task",
-                    )
-                    second_instruction = gr.Textbox(
-                        second,
-                        label=say("second_instruction", "en"),
-                        lines=2,
-                        elem_id="qr-second-instruction",
-                    )
+                    second = TaskField("second_", "support", _HIDDEN)
                     compare = gr.Button(
                         say("compare", "en"), variant="primary", elem_id="qr-compare"
                     )
-                    columns = _panel(note(say("empty_compare", "en")), "qr-comparison")
+                    columns = _markup(note(say("empty_compare", "en")), elem_id="qr-comparison")
+        inputs = [*form.inputs, language]
 
         async def show_ranking(*inputs: Any) -> tuple[str, str]:
             async def single() -> tuple[Ranking, ...]:
@@ -169,26 +112,23 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
 
             return await shown(both(), inputs[-1], kept, _html)
 
-        def fill(example: Example, tongue: Language) -> list[Any]:
+        def fill(example: Example, tongue: Language) -> Updates:
             place = LANGUAGES.index(tongue)
             texts = example.documents[place]
             by_line = not any("\n" in text for text in texts)
-            tasks = [TASKS[name][2] for name in (example.task, example.second_task)]
-            return [
-                example.queries[place],
-                tasks[0],
-                tasks[0],
-                ("\n" if by_line else "\n\n").join(texts),
-                "lines" if by_line else "paragraphs",
-                None,
-                "",
-                0,
-                tasks[1],
-                tasks[1],
-                "",
-                note(say("empty_compare", tongue)),
-                gr.Tabs(selected="rank"),
-            ]
+            return {
+                form.query: example.queries[place],
+                form.documents: ("\n" if by_line else "\n\n").join(texts),
+                form.split: "lines" if by_line else "paragraphs",
+                form.file: None,
+                form.added: "",
+                form.top_k: 0,
+                **form.task.filled(example.task),
+                **second.filled(example.second_task),
+                comparison: "",
+                columns: note(say("empty_compare", tongue)),
+                tabs: gr.update(selected="rank"),
+            }
 
         def again(token: str, tongue: Language, hint: str) -> Any:
             """Return a kept ranking in another language; if it is gone, it stays as it is."""
@@ -197,35 +137,21 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
             rankings = kept.get(token)
             return gr.skip() if rankings is None else _html(rankings, tongue)
 
-        def speak(tongue: Language, last: str, pair: str) -> dict[Any, Any]:
+        def speak(tongue: Language, model: str, last: str, pair: str) -> Updates:
+            place = LANGUAGES.index(tongue)
             return {
-                heading: _heading(tongue, model),
-                examples_label: _label(tongue),
-                query: gr.update(label=say("query", tongue), placeholder=say("query_hint", tongue)),
-                chosen: gr.update(label=say("model", tongue)),
-                task: gr.update(label=say("task", tongue), choices=task_choices(tongue)),
-                instruction: gr.update(
-                    label=say("instruction", tongue), info=say("instruction_info", tongue)
-                ),
-                documents: gr.update(
-                    label=say("documents", tongue), placeholder=say("documents_hint", tongue)
-                ),
-                split: gr.update(label=say("split", tongue), choices=_splits(tongue)),
-                file: gr.update(label=say("file", tongue)),
-                top_k: gr.update(label=say("top_k", tongue)),
-                **long.spoken(tongue),
-                run: gr.update(value=say("rank", tongue)),
+                heading: _heading(tongue),
+                banner: _banner(model, tongue),
+                examples: _label(tongue),
+                **form.spoken(tongue),
+                **second.spoken(tongue),
                 rank_tab: gr.update(label=say("rank_tab", tongue)),
                 compare_tab: gr.update(label=say("compare_tab", tongue)),
-                second_task: gr.update(
-                    label=say("second_task", tongue), choices=task_choices(tongue)
-                ),
-                second_instruction: gr.update(label=say("second_instruction", tongue)),
                 compare: gr.update(value=say("compare", tongue)),
                 cards: again(last, tongue, "empty"),
                 columns: again(pair, tongue, "empty_compare"),
                 **{
-                    chips[key]: gr.update(value=example.names[LANGUAGES.index(tongue)])
+                    chips[key]: gr.update(value=example.names[place])
                     for key, example in EXAMPLES.items()
                 },
             }
@@ -235,67 +161,52 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
             accepted = request.headers.get("accept-language")
             return language if language in LANGUAGES else language_of(accepted)
 
-        inputs = [
-            chosen,
-            query,
-            instruction,
-            documents,
-            split,
-            added,
-            top_k,
-            *long.fields,
-            language,
-        ]
-        file.change(None, [file], [added], js=_PATH_OF, **_QUIET)
-        spoken = [
-            *(heading, examples_label, chosen, query, task, instruction, documents, split, file),
-            *(top_k, run, rank_tab, compare_tab, second_task, second_instruction, compare),
-            *(cards, columns, *long.fields, *chips.values()),
-        ]
-        slow: dict[str, Any] = {"show_progress": "minimal", **_QUIET}
-        gr.on(
-            [run.click, query.submit, documents.submit, instruction.submit],
+        def ask(
+            listen: Callable[..., Any], handler: Any, given: list[Any], target: list[Any]
+        ) -> None:
+            """Show what a handler returns; until then, and if nothing comes, what is old is so
+            marked.
+            """
+            panel = target[1].elem_id
+            wait = _WAIT % (_WAITING, panel, len(given))
+            event = listen(handler, given, target, js=wait, show_progress="minimal", **_QUIET)
+            refused = f"(language) => ['', {_REFUSED}[language]]"
+            event.failure(None, [language], target, js=refused, **_QUIET)
+            event.then(None, js=_ANSWERED % panel, **_QUIET)
+
+        form.file.change(None, [form.file], [form.added], js=_PATH_OF, **_QUIET)
+        asked = [form.run.click, form.query.submit, form.documents.submit]
+        ask(
+            partial(gr.on, [*asked, form.task.instruction.submit], trigger_mode="once"),
             show_ranking,
             inputs,
             [ranking, cards],
-            trigger_mode="once",
-            **slow,
-        ).then(None, js=_SCROLL % "qr-results", **_QUIET)
-        gr.on(
-            [compare.click, second_instruction.submit],
+        )
+        ask(
+            partial(gr.on, [compare.click, second.instruction.submit], trigger_mode="once"),
             show_comparison,
-            [second_instruction, *inputs],
+            [second.instruction, *inputs],
             [comparison, columns],
-            trigger_mode="once",
-            **slow,
-        ).then(None, js=_SCROLL % "qr-comparison", **_QUIET)
+        )
         for key, chip in chips.items():
-            chip.click(
-                partial(fill, EXAMPLES[key]),
+            example = EXAMPLES[key]
+            filled = chip.click(
+                partial(fill, example),
                 [language],
-                [
-                    *(query, task, instruction, documents, split, file, added, top_k),
-                    *(second_task, second_instruction, comparison, columns, tabs),
-                ],
-                show_progress="hidden",
-                **_QUIET,
-            ).then(show_ranking, inputs, [ranking, cards], **slow).then(
-                None, js=_SCROLL % "qr-results", **_QUIET
+                list(fill(example, "en")),
+                js=_WAIT % (_WAITING, "qr-results", 1),
+                **_HIDDEN,
             )
-        for choice, sentence in ((task, instruction), (second_task, second_instruction)):
-            choice.input(
-                lambda choice: gr.skip() if choice == OWN else choice,
-                [choice],
-                [sentence],
-                show_progress="hidden",
-                **_QUIET,
-            )
-            sentence.blur(task_of, [sentence], [choice], show_progress="hidden", **_QUIET)
+            ask(filled.then, show_ranking, inputs, [ranking, cards])
+        form.model.change(_banner, [form.model, language], [banner], **_HIDDEN)
         language.change(
-            speak, [language, ranking, comparison], spoken, show_progress="hidden", **_QUIET
+            speak,
+            [language, form.model, ranking, comparison],
+            list(speak("en", first, "", "")),
+            **_HIDDEN,
         )
         language.change(None, [language], js=_SET_LANGUAGE, **_QUIET)
-        page.load(greet, None, [language], show_progress="hidden", **_QUIET)
+        page.load(greet, None, [language], **_HIDDEN)
     return page
 
 
@@ -319,20 +230,23 @@ def _html(rankings: tuple[Ranking, ...], language: Language) -> str:
     return comparison_html(rankings[0], rankings[1], language)
 
 
-def _panel(value: str, name: str) -> gr.HTML:
-    return gr.HTML(value, js_on_load=None, elem_id=name, apply_default_css=False)
+def _markup(value: str, **names: str) -> gr.HTML:
+    """Return a component that shows HTML, and nothing more."""
+    return gr.HTML(value, js_on_load=None, apply_default_css=False, padding=False, **names)
 
 
-def _heading(language: Language, model: str) -> str:
-    return (
-        f"<h1>{escape(say('title', language))}</h1>"
-        f"<p>{escape(say('subtitle', language, model=model))}</p>"
-    )
+def _heading(language: Language) -> str:
+    return f"<h1>{escape(say('title', language))}</h1><p>{escape(say('subtitle', language))}</p>"
+
+
+def _banner(model: str, language: Language) -> str:
+    """Return which model this is; of the bundled one also how the real one is had."""
+    name = f"{escape(say('model', language))} <b>{escape(model)}</b>"
+    if model != TINY:
+        return f"<p>{name}</p>"
+    command = f"<code>qwen3-rerank ui --model {escape(DEFAULT_MODEL)}</code>"
+    return f'<p class="qr-small">{name} {escape(say("bundled", language))} {command}</p>'
 
 
 def _label(language: Language) -> str:
     return f"<span>{escape(say('examples', language))}</span>"
-
-
-def _splits(language: Language) -> list[tuple[str, str]]:
-    return [(say(split, language), split) for split in ("lines", "paragraphs")]

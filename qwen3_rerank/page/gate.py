@@ -28,6 +28,8 @@ from qwen3_rerank.web.values import more_values_than
 
 _ASSETS = ("/assets/", "/static/")
 _FILES = frozenset({"/favicon.ico", "/theme.css", "/gradio_api/theme.css", "/config"})
+# Asked for every two seconds once the server did not answer; the page loads anew when it does.
+_APP_ID = "/gradio_api/app_id"
 _RUN = "/gradio_api/run/"
 _UPLOAD = "/gradio_api/upload"
 _PROGRESS = "/gradio_api/upload_progress"
@@ -97,7 +99,8 @@ class Gate:
             if path == _PROGRESS:
                 # An upload that is asked about here is over, or will be in a moment.
                 return Response('data: {"msg": "done"}\n\n', media_type="text/event-stream")
-            if (path in _FILES or path.startswith(_ASSETS)) and ".." not in path:
+            is_file = path in _FILES or path == _APP_ID or path.startswith(_ASSETS)
+            if is_file and ".." not in path:
                 plain = {**_passed(scope), "query_string": b""}
                 await self._app(plain, receive, _without_cors(send))
                 return None

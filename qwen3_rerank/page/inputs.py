@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 from qwen3_rerank.page.store import Upload
-from qwen3_rerank.page.texts import Language, say
+from qwen3_rerank.page.texts import Language, file_problem, say
 from qwen3_rerank.reading.document_files import Split, read_documents, split_text
 from qwen3_rerank.reading.text import InputError, check_text
 
@@ -11,14 +15,18 @@ MOST_DOCUMENTS = 500
 MOST_CHARACTERS = 1_000_000
 # A character of UTF-8 takes four bytes at most.
 MOST_FILE_BYTES = 4 * MOST_CHARACTERS
-FILE_TYPES = (".txt", ".md", ".jsonl", ".ndjson", ".csv")
+FILE_TYPES = (".txt", ".md", ".jsonl", ".ndjson", ".csv", ".xlsx")
+# A workbook takes seconds where it means harm: one file is read at a time, beside the event loop.
+_READER = ThreadPoolExecutor(1, "qwen3-rerank-page-file")
 
 
 class PageError(Exception):
     """An error to show on the page, in the user's language; not escaped."""
 
 
-def documents_of(text: str, split: Split, file: Upload | None, language: Language) -> list[str]:
+async def documents_of(
+    text: str, split: Split, file: Upload | None, language: Language
+) -> list[str]:
     """Return the documents typed in, then those of the file.
 
     Raises:
@@ -26,10 +34,11 @@ def documents_of(text: str, split: Split, file: Upload | None, language: Languag
     """
     documents = split_text(text, split)
     if file is not None:
+        read = partial(read_documents, file.content, file.name, split=split)
         try:
-            entries = read_documents(file.content, file.name, split=split)
+            entries = await asyncio.get_running_loop().run_in_executor(_READER, read)
         except InputError as error:
-            raise PageError(say("bad_file", language, reason=error)) from None
+            raise PageError(file_problem(error, language)) from None
         documents += [entry.text for entry in entries]
     if not documents:
         raise PageError(say("no_documents", language))
@@ -49,8 +58,8 @@ def query_of(text: str, language: Language) -> str:
     """
     try:
         check_text(text)
-    except ValueError as error:
-        raise PageError(say("bad_text", language, reason=error)) from None
+    except InputError:
+        raise PageError(say("bad_text", language)) from None
     if not text.strip():
         raise PageError(say("no_query", language))
     return text.strip()

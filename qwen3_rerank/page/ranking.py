@@ -69,7 +69,7 @@ async def ranked(
     upload = uploads.get(file.partition("/")[0]) if file else None
     if file and upload is None:
         raise PageError(say("file_gone", language))
-    texts = documents_of(documents or "", split, upload, language)
+    texts = await documents_of(documents or "", split, upload, language)
     task = (instruction or "").strip() or TASKS["web"][2]
     started = time.perf_counter()
     found = await models[name](

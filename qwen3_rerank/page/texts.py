@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+from qwen3_rerank.reading.text import InputError
+
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 LANGUAGE_NAMES: dict[str, Language] = {"English": "en", "中文": "zh"}
@@ -11,19 +13,21 @@ LANGUAGE_NAMES: dict[str, Language] = {"English": "en", "中文": "zh"}
 _WORDS: dict[str, tuple[str, str]] = {
     "title": ("What answers the question?", "哪一段回答了问题？"),
     "subtitle": (
-        "Paste a question and some passages: {model} reads every pair and puts the passages in "
-        "order.",
-        "粘贴一个问题和若干段落，{model} 逐一判断，按相关程度重新排序。",
+        "Paste a question and some passages: the model reads every pair and puts them in order.",
+        "粘贴一个问题和若干段落，模型会逐一判断，按相关程度重新排序。",
     ),
     "language": ("Language", "语言"),
     "model": ("Model", "模型"),
+    "bundled": (
+        "is a small one that comes with the package, for a first look. The real one:",
+        "是随软件包附带的小模型，仅供初步体验。使用真正的模型：",
+    ),
     "query": ("Question", "问题"),
     "query_hint": ("What do you want to know?", "你想知道什么？"),
     "task": ("Task", "任务"),
-    "instruction": ("Instruction", "指令"),
-    "instruction_info": (
-        "A sentence that tells the model what counts as relevant. English works best.",
-        "用一句话告诉模型什么算相关。用英文写效果最好。",
+    "instruction": (
+        "Instruction: what counts as relevant (English works best)",
+        "指令：说明什么算相关（用英文效果最好）",
     ),
     "second_instruction": ("Second instruction", "第二条指令"),
     "second_task": ("Second task", "第二个任务"),
@@ -35,12 +39,13 @@ _WORDS: dict[str, tuple[str, str]] = {
     "split": ("Separated by", "分隔方式"),
     "lines": ("Line breaks", "换行"),
     "paragraphs": ("Blank lines", "空行"),
-    "file": ("Add a file: txt, jsonl or csv", "添加文件：txt、jsonl 或 csv"),
+    "file": ("Add a file: txt, jsonl, csv or xlsx", "添加文件：txt、jsonl、csv 或 xlsx"),
     "top_k": ("How many to keep (0: all)", "保留几篇（0 为全部）"),
     "long": ("Long documents", "长文档"),
     "truncate": ("Cut the end", "截断末尾"),
     "windows": ("Best part counts", "取最佳片段"),
     "window_tokens": ("Tokens of a part", "片段的 token 数"),
+    "more": ("More options", "更多选项"),
     "rank": ("Rank", "排序"),
     "compare": ("Compare", "对比"),
     "rank_tab": ("Ranking", "排序结果"),
@@ -54,6 +59,15 @@ _WORDS: dict[str, tuple[str, str]] = {
         "Two rankings of the same documents appear here, side by side.",
         "同一批文档在两条指令下的结果会并排显示在这里。",
     ),
+    "waiting": (
+        "No answer yet. What is below is from before. If the server has stopped, start it: "
+        "this page then loads anew.",
+        "尚未收到结果，下面是之前的内容。如果服务已停止，请重新启动，页面会随之刷新。",
+    ),
+    "refused": (
+        "The server did not rank this. Try again, or with less text.",
+        "服务没有处理这次请求，请重试，或减少文本。",
+    ),
     "no_query": ("Write a question first.", "请先填写问题。"),
     "no_documents": ("Give at least one document.", "请至少提供一篇文档。"),
     "too_many": (
@@ -65,17 +79,14 @@ _WORDS: dict[str, tuple[str, str]] = {
         "{count} characters: the page takes {most} at once.",
         "共 {count} 个字符，页面一次最多 {most} 个。",
     ),
-    "bad_file": (
-        "The file cannot be read: {reason}",
-        "无法读取文件，请检查其格式与编码（详情：{reason}）",
-    ),
+    "bad_file": ("The file cannot be read: {reason}", "无法读取文件：{reason}"),
     "file_gone": (
         "The file is not kept any more: add it again.",
         "文件已不再保留，请重新添加。",
     ),
     "bad_text": (
-        "The question cannot be read: {reason}",
-        "问题中含有无法处理的字符（详情：{reason}）",
+        "The question holds half a character, which no model can read: type it anew.",
+        "问题中含有残缺的字符（半个代理对），请重新输入。",
     ),
     "failed": (
         "No scores could be had: {reason}",
@@ -148,6 +159,35 @@ _WORDS: dict[str, tuple[str, str]] = {
     "download": ("Download", "下载"),
     "own_task": ("My own", "自定义"),
 }
+
+FILE_PROBLEMS: dict[str, str] = {
+    "encoding": "编码不是 UTF-8、UTF-16 或 GBK，请另存为 UTF-8",
+    "json": "不是有效的 JSON",
+    "json_at": "第 {character} 个字符处不是有效的 JSON",
+    "field": "没有存放正文的字段（现有：{there}），请把它命名为 text 或 内容",
+    "not_string": "字段 {field} 不是字符串",
+    "kind": "应为字符串或对象",
+    "surrogate": "第 {character} 个字符是半个代理对，不是有效的文本",
+    "csv": "不是有效的 CSV",
+    "column": "没有存放正文的列（现有：{there}），请把这一列的标题改为 text 或 内容",
+    "cells": "有 {count} 个单元格，应为 {expected} 个",
+    "workbook": "不是可以读取的 xlsx 工作簿",
+    "unpacked": "工作簿太大：解压后最多 {most} MiB、{rows} 行，请把工作表另存为 CSV",
+}
+"""What is wrong with a file, in Chinese, by `InputError.problem`; in English the error says it."""
+
+
+def file_problem(error: InputError, language: Language) -> str:
+    """Return what is wrong with a file that was added.
+
+    >>> file_problem(InputError("not JSON", "json").at("a.jsonl", 2), "zh")
+    '无法读取文件：a.jsonl 第 2 行：不是有效的 JSON'
+    """
+    reason = str(error)
+    if language == "zh":
+        place = "{name} 第 {line} 行：" if "line" in error.values else "{name}："
+        reason = f"{place}{FILE_PROBLEMS[error.problem]}".format_map(error.values)
+    return say("bad_file", language, reason=reason)
 
 
 def say(word: str, language: Language, **values: object) -> str:

@@ -243,7 +243,7 @@ def test_of_gradio_s_routes_only_those_of_the_page_answer(
         gradio.Textbox()
     routes = gradio.routes.App.create_app(blocks).openapi()["paths"]
     open_routes = {"/", "/favicon.ico", "/theme.css", "/gradio_api/theme.css", "/config"}
-    open_routes |= {"/gradio_api/upload", "/gradio_api/upload_progress"}
+    open_routes |= {"/gradio_api/upload", "/gradio_api/upload_progress", "/gradio_api/app_id"}
     values = [str(server.secret_file), "/proc/self/cmdline", "..%2f..%2fetc/passwd", address]
     count = 0
     with server.client() as client:

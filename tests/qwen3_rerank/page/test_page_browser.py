@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ import pytest
 from support.browser import CHROMIUM, DRIVER, Browser, browser
 
 from qwen3_rerank.page.tasks import EXAMPLES, TASKS
-from shared_core import Reranker
+from qwen3_rerank.page.texts import LANGUAGES, say
+from shared_core import DEFAULT_MODEL, Reranker
 
 pytest.importorskip("gradio", reason="no gradio here: pip install -e '.[ui]'")
+openpyxl = pytest.importorskip("openpyxl", reason="no openpyxl here: pip install -e '.[ui]'")
 pytestmark = [
     pytest.mark.skipif(
         CHROMIUM is None or DRIVER is None,
@@ -33,11 +36,11 @@ HOSTILE = [
 ]
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """The page as a process of its own; it stops at once, whoever is looking at it."""
+@contextmanager
+def served(port: int = 0) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The page as a process of its own."""
     program = "from qwen3_rerank.cli import main; main()"
-    options = ["--model", "tiny", "--device", "cpu", "--dtype", "float32", "--port", "0"]
+    options = ["--model", "tiny", "--device", "cpu", "--dtype", "float32", "--port", str(port)]
     with subprocess.Popen(
         [sys.executable, "-c", program, "ui", *options],
         stdout=subprocess.PIPE,
@@ -46,11 +49,18 @@ def url() -> Iterator[str]:
     ) as process:
         try:
             assert process.stdout is not None
-            yield process.stdout.readline().strip()
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
+            yield process.stdout.readline().strip(), process
         finally:
             process.kill()
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """The page of all tests; it stops at once, whoever is looking at it."""
+    with served() as (address, process):
+        yield address
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +114,35 @@ def test_an_example_shows_the_ranking_of_the_reranker(page: Browser, tiny: Reran
     # Opening the page anew ends the streams of the page before, which Gradio reports as two errors.
     ended = ("AbortError: signal is aborted", "Connection errored out.")
     assert [one for one in page.complaints() if not any(end in one for end in ended)] == []
+
+
+def test_which_model_it_is_and_the_button_are_seen_at_once(page: Browser, url: str) -> None:
+    script = "const box = document.querySelector('#qr-rank').getBoundingClientRect();"
+    script += "return box.top >= 0 && box.bottom <= innerHeight"
+    for width, height, phone in ((1280, 800, False), (390, 844, True)):
+        page.size(width, height, phone=phone)
+        for language in LANGUAGES:
+            page.open(f"{url}/?lang={language}")
+            page.wait(lambda: page.text("#qr-rank") == say("rank", language), language)  # noqa: B023
+            assert page.run(script)
+            assert f"qwen3-rerank ui --model {DEFAULT_MODEL}" in page.text("#qr-banner")
+
+
+def test_results_of_a_server_that_has_died_are_not_shown_as_fresh(english: Browser) -> None:
+    """They are marked, in the language of the page; with a new server the page begins anew."""
+    with served() as (address, process):
+        english.open(f"{address}/?lang=zh")
+        english.wait(lambda: english.text("#qr-rank") == "排序", "Chinese")
+        english.click("#qr-example-legal")
+        english.find("#qr-results:not([data-waiting]) .qr-card")
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+    english.click("#qr-rank")
+    english.find("#qr-results[data-waiting^=尚未收到结果] .qr-card")
+    toast = "return getComputedStyle(document.querySelector('.toast-wrap')).display"
+    assert english.run(toast) == "none"  # its words are English
+    with served(int(address.rsplit(":", 1)[1])):
+        english.wait(lambda: not english.texts("#qr-results .qr-card"), "a new page")
 
 
 def test_text_stays_text(page: Browser) -> None:
@@ -164,8 +203,11 @@ def test_two_instructions_are_side_by_side_and_on_a_phone_one_below_the_other(
 
 
 def test_a_file_is_ranked_and_a_bad_one_is_named(page: Browser, tmp_path: Path) -> None:
-    path = tmp_path / "passages.csv"
-    path.write_text("id,text\n1,green tea\n2,a stone\n", "utf-8")
+    book = openpyxl.Workbook()
+    for row in (["id", "内容"], [1, "green tea"], [2, "a stone"]):
+        book.active.append(row)
+    path = tmp_path / "passages.xlsx"
+    book.save(path)
 
     def upload(file: Path) -> None:
         element = page.find("#qr-file input[type=file]")
@@ -192,6 +234,7 @@ def test_a_file_is_ranked_and_a_bad_one_is_named(page: Browser, tmp_path: Path) 
 def test_the_best_part_of_a_long_document_is_marked(page: Browser, tiny: Reranker) -> None:
     filler = "Venus is hot, and its clouds are thick. " * 30
     document = f"{filler}Mars looks red. {filler}".strip()
+    page.click("#qr-more button")
     page.click("#qr-long label:nth-of-type(2)")
     page.find("#qr-window-tokens input")
     page.write("#qr-window-tokens input", "64")
@@ -221,6 +264,7 @@ def test_it_speaks_the_language_of_the_browser_and_changes_it(url: str) -> None:
         assert page.run("return document.documentElement.lang") == "zh"
         page.click("#qr-rank")
         page.wait(lambda: "请先填写问题" in page.text("#qr-results"), "what is missing")
+        page.wait(lambda: "附带的小模型" in page.text("#qr-banner"), "the banner")
         page.click("#qr-example-bilingual")
         page.find("#qr-results .qr-card")
         assert "个 token" in page.texts("#qr-results .qr-facts")[0]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import csv
 import io
 import json
 import subprocess
 import sys
+import zipfile
 from html.parser import HTMLParser
 
 import pytest
@@ -25,7 +27,8 @@ from qwen3_rerank.page.models import RankRefusedError
 from qwen3_rerank.page.ranking import problem
 from qwen3_rerank.page.store import Upload
 from qwen3_rerank.page.tasks import EXAMPLES, OWN, TASKS, task_choices, task_of
-from qwen3_rerank.page.texts import _WORDS, LANGUAGES, language_of, say
+from qwen3_rerank.page.texts import _WORDS, FILE_PROBLEMS, LANGUAGES, Language, language_of, say
+from qwen3_rerank.reading.document_files import Split
 from shared_core import RankedDocument
 from shared_core.errors import (
     ClosedError,
@@ -45,6 +48,12 @@ def ranking(*order: int, texts: list[str] | None = None, truncated: bool = False
         for place, index in enumerate(order)
     ]
     return Ranking("a query", "an instruction", "tiny", len(texts), 0.25, ranked)
+
+
+def large_workbook() -> bytes:
+    with zipfile.ZipFile(file := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("xl/workbook.xml", " " * 2_000_000)
+    return file.getvalue()
 
 
 class Read(HTMLParser):
@@ -165,27 +174,56 @@ def test_downloads_hold_the_ranking() -> None:
     assert raw == b"\xef\xbb\xbf" + "中文".encode()
 
 
+def documents(text: str, split: Split, file: Upload | None, language: Language) -> list[str]:
+    return asyncio.run(documents_of(text, split, file, language))
+
+
 def test_documents_are_those_typed_in_then_those_of_the_file() -> None:
     file = Upload("a.jsonl", b'"one"\n{"text": "two"}\n')
-    assert documents_of("x\n\ny", "lines", file, "en") == ["x", "y", "one", "two"]
-    assert documents_of("x\ny\n\nz", "paragraphs", None, "en") == ["x\ny", "z"]
+    assert documents("x\n\ny", "lines", file, "en") == ["x", "y", "one", "two"]
+    assert documents("x\ny\n\nz", "paragraphs", None, "en") == ["x\ny", "z"]
     file = Upload("b.csv", b"id,text\n1,hello\n")
-    assert documents_of("", "lines", file, "en") == ["hello"]
+    assert documents("", "lines", file, "en") == ["hello"]
 
 
 def test_what_cannot_be_ranked_is_said_in_the_language_of_the_page() -> None:
-    bad = Upload("bad.jsonl", b'"fine"\n{')
     for text, file, part in (
         (" \n ", None, "至少"),
         ("x\n" * (MOST_DOCUMENTS + 1), None, str(MOST_DOCUMENTS)),
         ("x" * (MOST_CHARACTERS + 1), None, str(MOST_CHARACTERS)),
-        ("x", bad, "请检查其格式.*bad.jsonl, line 2"),
     ):
         with pytest.raises(PageError, match=part):
-            documents_of(text, "lines", file, "zh")
+            documents(text, "lines", file, "zh")
     for text in (" ", "\ud800"):
         with pytest.raises(PageError):
             query_of(text, "en")
+
+
+BAD_FILES = {
+    "encoding": ("a.txt", b"fine\n\xff", "a.txt 第 2 行：编码不是"),
+    "json_at": ("a.jsonl", b'"fine"\n{', "a.jsonl 第 2 行：第 2 个字符处"),
+    "json": ("a.jsonl", b"NaN", "a.jsonl 第 1 行：不是有效的 JSON"),
+    "field": ("a.jsonl", b'{"body": "x"}', "a.jsonl 第 1 行：没有存放正文的字段（现有：body）"),
+    "not_string": ("a.jsonl", b'{"text": 1}', "字段 text 不是字符串"),
+    "kind": ("a.jsonl", b"7", "应为字符串或对象"),
+    "surrogate": ("a.jsonl", rb'"a\ud800"', "第 2 个字符是半个代理对"),
+    "csv": ("a.csv", b'text\n"a" b\n', "a.csv 第 2 行：不是有效的 CSV"),
+    "column": ("a.csv", "题,答\n1,2\n".encode(), "没有存放正文的列（现有：题, 答）"),
+    "cells": ("a.csv", b"id,text\n1\n", "a.csv 第 2 行：有 1 个单元格，应为 2 个"),
+    "workbook": ("a.xlsx", b"PK", "a.xlsx：不是可以读取的 xlsx"),
+    "unpacked": ("a.xlsx", large_workbook(), "a.xlsx：工作簿太大：解压后最多 8 MiB"),
+}
+
+
+@pytest.mark.parametrize("problem", FILE_PROBLEMS)
+def test_what_is_wrong_with_a_file_is_said_in_the_language_of_the_page(problem: str) -> None:
+    name, content, said = BAD_FILES[problem]
+    with pytest.raises(PageError) as caught:
+        documents("", "lines", Upload(name, content), "zh")
+    assert str(caught.value).startswith("无法读取文件：")
+    assert said in str(caught.value)
+    with pytest.raises(PageError, match=f"The file cannot be read: {name}"):
+        documents("", "lines", Upload(name, content), "en")
 
 
 @pytest.mark.parametrize(
