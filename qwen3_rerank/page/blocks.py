@@ -230,7 +230,7 @@ def _html(rankings: tuple[Ranking, ...], language: Language) -> str:
     return comparison_html(rankings[0], rankings[1], language)
 
 
-def _markup(value: str, **names: str) -> gr.HTML:
+def _markup(value: str, **names: Any) -> gr.HTML:
     """Return a component that shows HTML, and nothing more."""
     return gr.HTML(value, js_on_load=None, apply_default_css=False, padding=False, **names)
 
