@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from shared_core.backend.answers import checked_answers, scored_of
+from shared_core.backend.distinct import Distinct
 from shared_core.backend.idle import IdleClock
 from shared_core.backend.score_cache import ScoreCache
 from shared_core.errors import ClosedError, ForkedProcessError, RerankError, ScoringError
@@ -16,7 +17,6 @@ from shared_core.forking import ForkGuard
 from shared_core.options import RankingOptions, RerankerOptions
 from shared_core.options.windows import Windows
 from shared_core.prompt.encodable import check_requests
-from shared_core.prompt.unwrapping import unwrapped
 from shared_core.results import RankedDocument, passed_through, ranked_documents
 from shared_core.scorers.choose import make_scorer
 from shared_core.scoring import (
@@ -33,9 +33,9 @@ from shared_core.scoring import (
     ScoreRequest,
     UnloadingScorer,
 )
-from shared_core.windows.folding import WindowPlan, planning
+from shared_core.windows.folding import WindowPlan, plan_windows, planning
 from shared_core.windows.meters import make_meter
-from shared_core.worker import Job, Worker, in_one_step, run_here
+from shared_core.worker import Job, Worker, in_one_step
 
 logger = logging.getLogger("qwen3_rerank")
 
@@ -93,7 +93,7 @@ class Runner:
                 pass, and a failing request spoils no other one.
         """
         try:
-            answers = run_here(self._judging(requests, windows))
+            answers = self.judge(requests, windows)
         except RerankError as error:
             if not self._passes(error):
                 raise
@@ -132,7 +132,30 @@ class Runner:
         Raises:
             RerankError: The backend failed; foreign exceptions are translated.
         """
-        return run_here(self._judging(requests, windows))
+        self._refuse_if_closed()
+        if not any(request.documents for request in requests):
+            return [[] for _ in requests]
+        scorer = self.scorer
+        self._check_texts(requests)
+        if windows is not None:
+            with self._idle.used():
+                plan = plan_windows(requests, windows, make_meter(scorer, self.options))
+                return plan.fold(self.judge(plan.requests))
+        distinct = Distinct(requests, self._cache)
+        missing, name = distinct.missing, type(scorer).__name__
+        answers: list[list[Scored]] = []
+        if missing and isinstance(scorer, ManyScorer):
+            with self._asking(scorer):
+                given = scorer.score_many(missing, show_progress=self.options.show_progress)
+                answers = checked_answers(name, given, missing)
+        else:
+            for request in missing:
+                with self._asking(scorer):
+                    margins = scorer.score(
+                        request.query, request.documents, instruction=request.instruction
+                    )
+                    answers.append(scored_of(name, margins, len(request.documents)))
+        return distinct.joined(answers)
 
     async def ajudge(
         self, requests: Sequence[ScoreRequest], windows: Windows | None = None
@@ -149,47 +172,31 @@ class Runner:
             with self._idle.used():
                 plan = await self.aplan(requests, windows)
                 return plan.fold(await self.ajudge(plan.requests))
-        requests = [unwrapped(request) for request in requests]
-        known, missing = self._split(requests)
+        distinct = Distinct(requests, self._cache)
         answers: list[list[Scored]] = []
-        if missing:
-            asked = list(missing.values())
+        if missing := distinct.missing:
             with self._asking(scorer, asyncio.CancelledError, GeneratorExit):
-                given = await scorer.ascore_many(asked, show_progress=self.options.show_progress)
-                answers = checked_answers(type(scorer).__name__, given, asked)
-        return self._join(requests, known, missing, answers)
+                given = await scorer.ascore_many(missing, show_progress=self.options.show_progress)
+                answers = checked_answers(type(scorer).__name__, given, missing)
+        return distinct.joined(answers)
 
     def _judging(
         self, requests: Sequence[ScoreRequest], windows: Windows | None
     ) -> Job[list[list[Scored]]]:
         """Return `judge` as a job, which a backend that takes one query at a time has steps in."""
-        self._refuse_if_closed()
-        if not any(request.documents for request in requests):
-            return [[] for _ in requests]
         scorer = self.scorer
-        self._check_texts(requests)
         if windows is not None:
             with self._idle.used():
                 plan = yield from planning(requests, windows, make_meter(scorer, self.options))
                 return plan.fold((yield from self._judging(plan.requests, None)))
-        requests = [unwrapped(request) for request in requests]
-        known, missing = self._split(requests)
+        if isinstance(scorer, ManyScorer):
+            return self.judge(requests)
         answers: list[list[Scored]] = []
-        asked, name = list(missing.values()), type(scorer).__name__
-        if asked and isinstance(scorer, ManyScorer):
-            with self._asking(scorer):
-                given = scorer.score_many(asked, show_progress=self.options.show_progress)
-                answers = checked_answers(name, given, asked)
-        else:
-            for request in asked:
-                if answers:
-                    yield
-                with self._asking(scorer):
-                    margins = scorer.score(
-                        request.query, request.documents, instruction=request.instruction
-                    )
-                    answers.append(scored_of(name, margins, len(request.documents)))
-        return self._join(requests, known, missing, answers)
+        for request in requests:
+            if answers:
+                yield
+            answers += self.judge([request])
+        return answers
 
     async def aplan(
         self, requests: Sequence[ScoreRequest], windows: Windows, *, most: int | None = None
@@ -317,48 +324,6 @@ class Runner:
         finally:
             if self.is_closed and self.custom_scorer is not None:
                 self.unload()
-
-    def _split(
-        self, requests: Sequence[ScoreRequest]
-    ) -> tuple[list[dict[str, Scored]], dict[int, ScoreRequest]]:
-        """Return the cached scores of each request, and by index the requests left to score."""
-        known: list[dict[str, Scored]] = []
-        missing: dict[int, ScoreRequest] = {}
-        for index, request in enumerate(requests):
-            texts = list(dict.fromkeys(request.documents))
-            found: dict[str, Scored] = {}
-            if self._cache is not None:
-                cached = {text: self._cache.get(self._key(request, text)) for text in texts}
-                found = {text: scored for text, scored in cached.items() if scored is not None}
-                texts = [text for text in texts if text not in found]
-            known.append(found)
-            if texts:
-                missing[index] = ScoreRequest(request.query, request.instruction, texts)
-        return known, missing
-
-    def _join(
-        self,
-        requests: Sequence[ScoreRequest],
-        known: list[dict[str, Scored]],
-        missing: dict[int, ScoreRequest],
-        answers: Sequence[Sequence[Scored]],
-    ) -> list[list[Scored]]:
-        """Return the answers in input order, each distinct document's as often as it was given."""
-        for (index, request), answer in zip(missing.items(), answers, strict=True):
-            for document, scored in zip(request.documents, answer, strict=True):
-                known[index][document] = scored
-                if self._cache is not None:
-                    self._cache.put(self._key(request, document), scored)
-        return [
-            [found[document] for document in request.documents]
-            for request, found in zip(requests, known, strict=True)
-        ]
-
-    def _key(self, request: ScoreRequest, document: str) -> bytes:
-        options = self.options
-        return ScoreCache.key(
-            options.model, options.revision, request.instruction, request.query, document
-        )
 
 
 def _ranked(
