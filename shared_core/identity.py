@@ -64,7 +64,7 @@ def as_found(reranker: Reranker) -> dict[str, Any]:
     from shared_core.scorers.remote.dialects.base import trait
     from shared_core.scorers.remote.scorer import RemoteScorer
 
-    scorer = reranker._runner.scorer
+    scorer = reranker.scorer
     if not isinstance(scorer, RemoteScorer):
         return {}
     setup = scorer.load()

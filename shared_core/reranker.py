@@ -183,6 +183,11 @@ class Reranker:
         return self._runner.custom_scorer
 
     @property
+    def scorer(self) -> Scorer:
+        """The backend in use. Asking for it makes it, which loads no model yet."""
+        return self._runner.scorer
+
+    @property
     def is_loaded(self) -> bool:
         """Whether a local model is in memory."""
         return self._runner.is_loaded

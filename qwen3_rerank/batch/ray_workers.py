@@ -19,7 +19,6 @@ from typing import Any
 from qwen3_rerank.batch.blocks import Block
 from qwen3_rerank.batch.errors import BatchError
 from qwen3_rerank.batch.job import Job
-from qwen3_rerank.batch.keys import with_key
 from qwen3_rerank.batch.known_pairs import Scoring, check_same, scoring_of
 from qwen3_rerank.batch.output import BlockReport
 from qwen3_rerank.batch.ray_options import RayOptions
@@ -28,6 +27,7 @@ from qwen3_rerank.batch.scoring import BlockScorer
 from qwen3_rerank.batch.source import Source
 from qwen3_rerank.batch.workers import OnChunk
 from shared_core.errors import MissingDependencyError
+from shared_core.jobs import with_key
 from shared_core.reranker import Reranker
 
 try:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from qwen3_rerank.batch.blocks import Block
 from qwen3_rerank.batch.rows import Pair, pairs_of
 from qwen3_rerank.batch.source import Source
-from qwen3_rerank.batch.tokens import encoder_of
 from shared_core.errors import RerankError
+from shared_core.jobs import encoder_of
 from shared_core.options import resolve_instruction
 from shared_core.prompt.unwrapping import unwrapped
 from shared_core.reranker import Reranker

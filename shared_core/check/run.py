@@ -61,7 +61,7 @@ def _of_server(reranker: Reranker) -> tuple[list[Finding], str | None]:
     """Return findings about a server, and the name of its only model, if that is another one."""
     from shared_core.check.server import compare_with_exact_route, inspect_server
 
-    scorer = cast("RemoteScorer", reranker._runner.scorer)  # since the options are remote
+    scorer = cast("RemoteScorer", reranker.scorer)  # since the options are remote
     inspection = scorer.run(inspect_server(reranker.options, scorer))
     if inspection.setup is None:
         return inspection.findings, None
@@ -74,7 +74,7 @@ def _of_server(reranker: Reranker) -> tuple[list[Finding], str | None]:
 def _of_model(reranker: Reranker) -> list[Finding]:
     """Load the model by scoring with it, and say what it is."""
     reranker.warm_up()
-    options, scorer = reranker.options, reranker._runner.scorer
+    options, scorer = reranker.options, reranker.scorer
     where = f"device {options.device or 'auto'}, dtype {options.dtype}"
     if isinstance(scorer, PlacedScorer):
         where = scorer.placement

@@ -50,7 +50,7 @@ async def test_calls_that_wait_for_the_model_end_with_closed_error(
     with ThreadPoolExecutor(5) as pool:
         in_threads = [pool.submit(reranker.rerank, "query", DOCUMENTS) for _ in range(4)]
         await _until(begun.is_set)
-        worker = reranker._runner.scorer._worker  # type: ignore[attr-defined]
+        worker = reranker.scorer._worker  # type: ignore[attr-defined]
         await _until(lambda: len(worker._jobs) == 9)
         closing = asyncio.create_task(reranker.aclose())
         # They do not even wait for the forward in progress.

@@ -107,7 +107,7 @@ def test_all_waiting_calls_get_their_turn_before_any_gets_its_second(forwards: F
     forwards.open.clear()
     with ThreadPoolExecutor(21) as pool:
         first = pool.submit(forwards.reranker.score, "query", SHORT)
-        worker = forwards.reranker._runner.scorer._worker  # type: ignore[attr-defined]
+        worker = forwards.reranker.scorer._worker  # type: ignore[attr-defined]
         calls = []
         for n in range(20):
             documents = ["x " * (10 + n) + end for end in "abc"]
@@ -138,7 +138,7 @@ def test_unloading_waits_for_the_calls_in_progress_and_holds_back_new_ones(
         long = pool.submit(forwards.reranker.score, "query", LONG)
         forwards.until(lambda: len(forwards.sizes) >= 2)
         unloading = pool.submit(forwards.reranker.unload)
-        scorer = forwards.reranker._runner.scorer
+        scorer = forwards.reranker.scorer
         forwards.until(lambda: bool(scorer._unloads))  # type: ignore[attr-defined]
         later = pool.submit(forwards.reranker.score, "query", SHORT)
         for call in (unloading, long, later):

@@ -20,7 +20,7 @@ def test_as_many_threads_as_pay(monkeypatch: pytest.MonkeyPatch, tiny: Reranker)
     tiny.score("query", ["document"])
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     monkeypatch.setattr(threads, "available_cpus", lambda: 6)
-    bundled = tiny._runner.scorer._loaded.backbone.n_weights  # type: ignore[attr-defined]
+    bundled = tiny.scorer._loaded.backbone.n_weights  # type: ignore[attr-defined]
     smallest_published = 28 * (1024 * 128 * (16 + 8 + 8 + 16) + 3 * 1024 * 3072)
     assert 1_000_000 < bundled < 3_000_000
     assert threads.choose_threads(None, bundled) == 1

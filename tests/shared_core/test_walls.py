@@ -18,12 +18,12 @@ PUBLIC = {
     "shared_core.check",  # reports
     "shared_core.errors",
     "shared_core.identity",  # what scores depend on
+    "shared_core.jobs",  # the tokenizer without its model, the key without its process
     "shared_core.options",
     "shared_core.prompt",  # literals, wrapped texts, token ids
     "shared_core.ranking",
     "shared_core.reranker",
     "shared_core.results",
-    "shared_core.scorers",  # choosing one; its tokenizer and key without it
     "shared_core.fusion",  # the evaluation tries its weights
     "shared_core.scoring",  # protocols of backends
     "shared_core.terms",  # words in all scripts

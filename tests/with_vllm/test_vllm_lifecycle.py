@@ -28,7 +28,7 @@ DOCUMENTS = ["tea", "coffee", "neither of them", "both " * 50]
 
 
 def host_of(reranker: Reranker) -> Any:
-    return reranker._runner.scorer._host  # type: ignore[attr-defined]
+    return reranker.scorer._host  # type: ignore[attr-defined]
 
 
 def test_threads_and_two_event_loops_share_one_engine(engine: Reranker) -> None:
@@ -68,7 +68,7 @@ async def test_a_cancelled_call_is_aborted_and_others_go_on(engine: Reranker) ->
 
 
 def test_show_progress_counts_documents(engine: Reranker, capsys: pytest.CaptureFixture) -> None:
-    scorer = engine._runner.scorer
+    scorer = engine.scorer
     from shared_core.scoring import ScoreRequest
 
     scorer.score_many([ScoreRequest(QUERY, "Find it", DOCUMENTS)], show_progress=True)  # type: ignore[attr-defined]

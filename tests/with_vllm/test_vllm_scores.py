@@ -102,7 +102,7 @@ def test_documents_of_one_query_share_the_cached_prefix(engine: Reranker) -> Non
     from vllm import PoolingParams
 
     engine.score(QUERY, ["starts the engine"])
-    host = engine._runner.scorer._host  # type: ignore[attr-defined]
+    host = engine.scorer._host  # type: ignore[attr-defined]
     loaded = host._loaded
 
     async def cached_tokens(document: str) -> int:

@@ -60,7 +60,7 @@ def test_every_route_gives_the_scores_of_the_transformers_backend(
             wanted = logits(tiny, documents, instruction=instruction)
             found = logits(reranker, documents, instruction=instruction)
             assert found == pytest.approx(wanted, abs=TOLERANCE)
-        assert reranker._runner.scorer._setup.template == template  # type: ignore[attr-defined]
+        assert reranker.scorer._setup.template == template  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("kind", "options", "template"), ROUTES)

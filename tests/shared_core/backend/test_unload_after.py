@@ -34,7 +34,7 @@ def mebibytes():
 def until(state):
     while reranker.is_loaded != state:
         time.sleep(0.02)
-    reranker._runner.scorer._worker.run(nothing())  # which runs what is freed to its end
+    reranker.scorer._worker.run(nothing())  # which runs what is freed to its end
 
 def nothing():
     return None

@@ -63,7 +63,7 @@ torch.randn(600, 600) @ torch.randn(600, 600)
 with make() as reranker:
     expected = reranker.score(QUERY, DOCUMENTS)
 reranker = make()
-reranker._runner.scorer.load()
+reranker.scorer.load()
 in_child("load", both(reranker, expected))
 reranker.score(QUERY, DOCUMENTS)
 in_child("sync", both(reranker, expected))
