@@ -44,6 +44,7 @@ class EvaluationBar(Bar):
 
 def print_report(report: Report, out: Path, console: Console) -> None:
     """Print the figures, the remarks about them, and the suggested settings."""
+    from qwen3_rerank.evaluation.fusing import best_weight
     from qwen3_rerank.evaluation.measures import shown
 
     data = report.dataset
@@ -79,6 +80,7 @@ def print_report(report: Report, out: Path, console: Console) -> None:
                 f"{both.dropped:.1%} of the candidates are dropped",
                 highlight=False,
             )
+        console.print(f"{system.letter}: {escape(best_weight(system.fusion))}", highlight=False)
     console.print(f"written: {escape(str(out / 'report.html'))}", highlight=False, soft_wrap=True)
 
 

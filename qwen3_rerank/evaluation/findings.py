@@ -8,6 +8,7 @@ from typing import Any
 
 from qwen3_rerank.evaluation.dataset import Dataset
 from qwen3_rerank.evaluation.first_stage import FirstStage
+from qwen3_rerank.evaluation.fusing import FusionReport
 from qwen3_rerank.evaluation.passages import BestF1, Calibration, Judged
 from qwen3_rerank.evaluation.significance import Difference, Estimate
 from qwen3_rerank.evaluation.suggestion import Suggestion
@@ -50,6 +51,7 @@ class SystemReport:
         best_f1: The threshold that tells right from wrong best; ``None`` if no candidate is right.
         calibration: How well scores agree with probabilities.
         suggestion: The suggested settings; ``None`` likewise.
+        fusion: The system fused with the first stage.
     """
 
     letter: str
@@ -67,6 +69,7 @@ class SystemReport:
     best_f1: BestF1 | None
     calibration: Calibration
     suggestion: Suggestion | None
+    fusion: FusionReport
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from qwen3_rerank.evaluation import plots
 from qwen3_rerank.evaluation.cases import Case, Place, gains, losses
 from qwen3_rerank.evaluation.findings import Findings, SystemReport
+from qwen3_rerank.evaluation.fusing import FusionReport, best_weight
 from qwen3_rerank.evaluation.measures import shown
-from qwen3_rerank.evaluation.page_parts import cell, table, text
+from qwen3_rerank.evaluation.page_parts import cell, interval, signed, table, text
+from qwen3_rerank.evaluation.page_tables import figure
 from qwen3_rerank.evaluation.passages import judged
+from qwen3_rerank.evaluation.significance import Estimate
 from qwen3_rerank.evaluation.suggestion import Cut, Suggestion
 
 _SHOWN_OF_QUERY = 300
@@ -39,6 +42,7 @@ def section(report: Findings, system: SystemReport) -> str:
         f'<p class="soft">{text(system.instruction)}</p>',
         f'<div class="plots">\n{figures}\n</div>',
         _suggestion(system.suggestion),
+        _fusion(system.fusion, system.figures[report.measures[0]]),
         _cases(f"Worst losses in {measure}", losses(report, system)),
         _cases(f"Best gains in {measure}", gains(report, system)),
     ]
@@ -79,6 +83,30 @@ def _suggestion(suggestion: Suggestion | None) -> str:
         f"one), and the threshold the rest. {both.passages:,.1f} passages a query are left.</p>"
     )
     return "<h3>What to configure</h3>\n" + chosen + table(head, rows) + legend
+
+
+def _fusion(fusion: FusionReport, alone: Estimate) -> str:
+    """Return the table of ways to let the first stage decide, too."""
+    rows = [[cell("this system alone", "text"), cell(figure(alone)), cell("")]]
+    for row in fusion.rows:
+        label = f'fusion = "{row.fusion}"' if row.fusion == "rrf" else f"fusion = {row.fusion}"
+        change = row.gain.estimate
+        bounds = interval(signed(change.low), signed(change.high), " to ")
+        kind = "up" if change.mean > 0 else "down" if change.mean < 0 else ""
+        rows.append(
+            [
+                cell(text(label), "text"),
+                cell(figure(row.figure)),
+                cell(signed(change.mean) + bounds, kind),
+            ]
+        )
+    table_of_all = table(["", text(shown(fusion.measure)), "change"], rows)
+    return (
+        "<h3>Fused with the first stage</h3>\n"
+        '<p class="soft">A number is the weight of the first stage\'s score, each score '
+        f"standardised by query; rrf adds reciprocal ranks.</p>\n{table_of_all}"
+        f"<p>{text(best_weight(fusion))}</p>"
+    )
 
 
 def _cut(label: str, cut: Cut) -> list[str]:

@@ -15,7 +15,7 @@ def figures(report: Findings) -> str:
     rows = [
         [
             cell(f"{text(report.first_stage.name)} <small>before</small>", "text"),
-            *(cell(_figure(report.before_figures[name])) for name in report.measures),
+            *(cell(figure(report.before_figures[name])) for name in report.measures),
         ]
     ]
     for system in report.systems:
@@ -26,7 +26,7 @@ def figures(report: Findings) -> str:
         rows.append(
             [
                 cell(label, "text"),
-                *(cell(_figure(system.figures[name])) for name in report.measures),
+                *(cell(figure(system.figures[name])) for name in report.measures),
             ]
         )
     rows.append(
@@ -99,5 +99,6 @@ def time(report: Findings) -> str:
     )
 
 
-def _figure(estimate: Estimate) -> str:
+def figure(estimate: Estimate) -> str:
+    """Return a mean with its interval."""
     return f"{estimate.mean:.3f}{interval(f'{estimate.low:.3f}', f'{estimate.high:.3f}')}"

@@ -123,6 +123,7 @@ def _system(system: SystemReport) -> dict[str, Any]:
         "best_f1": None if system.best_f1 is None else asdict(system.best_f1),
         "calibration": asdict(system.calibration),
         "suggestion": None if system.suggestion is None else asdict(system.suggestion),
+        "fusion": asdict(system.fusion),
     }
 
 

@@ -14,6 +14,7 @@ from qwen3_rerank.evaluation.dataset import Dataset
 from qwen3_rerank.evaluation.environment import environment
 from qwen3_rerank.evaluation.findings import FIRST, Comparison, SystemReport, Timing
 from qwen3_rerank.evaluation.first_stage import FirstStage
+from qwen3_rerank.evaluation.fusing import compare_fusions
 from qwen3_rerank.evaluation.measures import MEASURES, best_possible, parse, per_query
 from qwen3_rerank.evaluation.passages import best_f1, calibration, judged
 from qwen3_rerank.evaluation.readers import read_dataset
@@ -184,6 +185,13 @@ def _system(
         best_f1=best_f1(after),
         calibration=calibration(after),
         suggestion=suggest(after, judged(stage.candidates, data.relevant), keep),
+        fusion=compare_fusions(
+            stage.candidates,
+            {query: scores[query].logits for query in data.queries if query in scores},
+            data.relevant,
+            measures[0],
+            seed,
+        ),
     )
 
 

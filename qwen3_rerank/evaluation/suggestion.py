@@ -90,6 +90,11 @@ def suggest(
     )
 
 
+def half_of(query: str) -> int:
+    """Return 0 or 1, the half of the queries that this one is in, whatever the others are."""
+    return hashlib.sha256(query.encode()).digest()[0] % 2
+
+
 def cut(queries: Mapping[str, Judged], top_k: int, threshold: float | None = None) -> Cut:
     """Return the effect of a ``top_k`` and a threshold on rankings."""
     return _cut([(judged, top_k, threshold) for judged in queries.values()], top_k, threshold)
@@ -160,7 +165,7 @@ def _enough(count: int, keep: float) -> int:
 def _unseen(queries: Mapping[str, Judged], keep: float, top_k: int, threshold: float) -> Cut | None:
     halves: tuple[dict[str, Judged], dict[str, Judged]] = ({}, {})
     for query, judged in queries.items():
-        halves[hashlib.sha256(query.encode()).digest()[0] % 2][query] = judged
+        halves[half_of(query)][query] = judged
     if not all(any(any(judged.right) for judged in half.values()) for half in halves):
         return None
     cuts = []
