@@ -22,17 +22,12 @@ class Qwen3Rerank(RerankerComponent):
     never on the event loop or its default executor.
 
     Args:
-        model, revision, hub, cache_dir, local_files_only: The model, as for `shared_core.Reranker`.
-        backend, device, dtype, quantize, threads, max_batch_tokens, engine_args: How it computes.
+        model, backend, device, base_url and every other option of `shared_core.Reranker`: The
+            model or server, as documented there. Some of them have more to say here:
         instruction: The task sentence, or a function of the query that returns it, or a
             `PromptTemplate` that contains ``{query_str}``.
-        max_length, unload_after, cache_size, show_progress: As for `shared_core.Reranker`.
-        base_url, template, tokenizer: A server instead of a model in this process; docs/servers.md
-            has a section for each.
         dialect: The server's wire format. An object of your own is kept by ``to_dict`` and by
             pickles; JSON cannot hold it.
-        timeout, connect_timeout, total_timeout, max_retries, max_concurrency: Of its requests.
-        requests_per_second: How many requests to begin in a second; no limit by default.
         api_key, headers: The server's credentials. They are in no dump: give them again to
             ``from_dict``, or set ``QWEN3_RERANK_API_KEY``. A pickle has them, for the worker that
             it is sent to.

@@ -42,7 +42,7 @@ def identity(reranker: Reranker) -> dict[str, Any]:
     values["model"] = options.model
     if scorer is not None:
         return values | {"backend": f"{type(scorer).__module__}.{type(scorer).__qualname__}"}
-    values["backend"] = "remote" if options.is_remote else _local_backend(options)
+    values["backend"] = options.chosen_backend
     if options.is_remote:
         if not isinstance(options.dialect, str):
             dialect = type(options.dialect)
@@ -146,10 +146,6 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for name in sorted({*before, *now})
         if stated(before, name) != stated(now, name)
     ]
-
-
-def _local_backend(options: RerankerOptions) -> str:
-    return "transformers" if options.backend == "auto" else options.backend
 
 
 def _dtype(options: RerankerOptions) -> str:

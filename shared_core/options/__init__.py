@@ -59,7 +59,7 @@ class RerankerOptions(WindowOptions, RemoteOptions):
     revision: str | None = option(
         None,
         "The hub revision: a tag, a branch or a commit.",
-        About("Model", changes_scores=True, backends=LOCAL),
+        About("Model", changes_scores=True),
     )
     hub: Hub = option(
         "huggingface",
@@ -69,7 +69,7 @@ class RerankerOptions(WindowOptions, RemoteOptions):
     cache_dir: str | None = option(
         None,
         "The folder for the hub's files; the hub library's own by default.",
-        About("Model", backends=LOCAL),
+        About("Model"),
     )
     local_files_only: bool = option(
         False,
@@ -150,6 +150,25 @@ class RerankerOptions(WindowOptions, RemoteOptions):
     def is_remote(self) -> bool:
         """Whether a server does the scoring."""
         return self.backend == "remote" or self.base_url is not None or self.dialect != "auto"
+
+    @property
+    def chosen_backend(self) -> str:
+        """The backend that scores, which "auto" stands for: never "auto"."""
+        if self.is_remote:
+            return "remote"
+        return "transformers" if self.backend == "auto" else self.backend
+
+    @property
+    def without_effect(self) -> list[str]:
+        """The options that were changed from their defaults and do nothing for this backend."""
+        default = type(self).model_construct()
+        return [
+            name
+            for name, about in about_options(RerankerOptions).items()
+            if about.backends
+            and self.chosen_backend not in about.backends
+            and getattr(self, name) != getattr(default, name)
+        ]
 
     @field_validator("model", "cache_dir", "device", mode="before")
     @classmethod

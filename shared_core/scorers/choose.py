@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 
 from shared_core.errors import MissingDependencyError
 from shared_core.options import RerankerOptions
 from shared_core.scorers.local.model_source import locate_model
 from shared_core.scoring import Scorer
+
+logger = logging.getLogger("qwen3_rerank")
 
 
 def make_scorer(options: RerankerOptions) -> Scorer:
@@ -17,6 +20,10 @@ def make_scorer(options: RerankerOptions) -> Scorer:
         ModelLoadError: There is no such model; said before torch is imported.
         MissingDependencyError: The extra that it needs is not installed.
     """
+    if names := options.without_effect:
+        logger.warning(
+            "without effect with the backend %s: %s", options.chosen_backend, ", ".join(names)
+        )
     if options.is_remote:
         try:
             from shared_core.scorers.remote.scorer import RemoteScorer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from langchain_core.documents import Document
@@ -57,44 +57,38 @@ def test_wrong_options_are_refused_by_name(options: dict[str, Any], message: str
         Qwen3Rerank(**options)
 
 
-def test_every_option_reaches_the_reranker(tmp_path: Path) -> None:
-    options: dict[str, Any] = {
-        "model": "some/model",
-        "backend": "remote",
-        "instruction": "Judge.",
-        "device": "cpu",
-        "dtype": "float32",
-        "max_length": 99,
-        "max_batch_tokens": 77,
-        "threads": 3,
-        "unload_after": 600.0,
-        "revision": "main",
-        "cache_dir": str(tmp_path),
-        "local_files_only": True,
-        "hub": "modelscope",
-        "engine_args": {"tensor_parallel_size": 2},
-        "long_documents": "windows",
-        "window_tokens": 256,
-        "window_overlap": 0,
-        "cache_size": 5,
-        "show_progress": True,
-        "on_error": "passthrough",
-        "base_url": "http://localhost:8000",
-        "api_key": SecretStr("sk-1234567890abcdef"),
-        "headers": {"x-gate": SecretStr("hk-fedcba0987654321")},
-        "dialect": "vllm-rerank",
-        "template": "server",
-        "tokenizer": str(tmp_path),
-        "timeout": 1.0,
-        "connect_timeout": 2.0,
-        "total_timeout": 3.0,
-        "max_retries": 4,
-        "max_concurrency": 5,
-        "requests_per_second": 6.0,
-    }
-    no_server_takes = {"quantize"}
-    tested = options.keys() | no_server_takes
-    assert tested == RerankerOptions.model_fields.keys(), "an option is not tested here"
+SPECIAL_VALUES: dict[str, Any] = {
+    "backend": "remote",
+    "instruction": "Judge.",
+    "device": "cpu",
+    "base_url": "http://localhost:8000",
+    "api_key": SecretStr("sk-1234567890abcdef"),
+    "headers": {"x-gate": SecretStr("hk-fedcba0987654321")},
+    "dialect": "vllm-rerank",
+}
+"""Values of the options that do not take any value of their type."""
+
+
+def another_value(name: str) -> Any:
+    """Return a value of an option that is not its default."""
+    if name in SPECIAL_VALUES:
+        return SPECIAL_VALUES[name]
+    field = RerankerOptions.model_fields[name]
+    default = field.get_default(call_default_factory=True)
+    kinds = [field.annotation, *get_args(field.annotation)]
+    choices = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
+    if choices:
+        return next(choice for choice in choices if choice != default)
+    if bool in kinds:
+        return not default
+    if dict in map(get_origin, kinds):
+        return {"some": 1}
+    return (default or 0) + 3 if {int, float} & set(kinds) else f"some-{name}"
+
+
+def test_every_option_reaches_the_reranker() -> None:
+    options = {name: another_value(name) for name in RerankerOptions.model_fields}
+    del options["quantize"]  # which is refused beside a server
     default = RerankerOptions()
     assert not [name for name, value in options.items() if getattr(default, name) == value]
     compressor = Qwen3Rerank(**options)

@@ -74,11 +74,12 @@ def test_a_refused_change_changes_nothing() -> None:
     assert postprocessor.min_docs == 2
 
 
-def test_every_option_is_in_the_signature_and_the_docstring() -> None:
+def test_every_option_is_in_the_signature_and_its_own_ones_in_the_docstring() -> None:
     names = set(Qwen3Rerank.model_fields)
     assert set(RerankerOptions.model_fields) < names
     assert names <= set(inspect.signature(Qwen3Rerank).parameters)
-    assert not [name for name in names if name not in (Qwen3Rerank.__doc__ or "")]
+    own = names - RerankerOptions.model_fields.keys()
+    assert not [name for name in own if name not in (Qwen3Rerank.__doc__ or "")]
 
 
 @pytest.mark.parametrize("name", ["model", "on_error", "base_url", "api_key", "reranker"])

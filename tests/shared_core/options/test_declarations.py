@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from typing import Any
 
 import pytest
 
@@ -51,3 +52,22 @@ def test_an_adapter_has_all_of_them() -> None:
 def test_the_json_schema_is_left_as_it_is() -> None:
     field = RankingOptions.model_json_schema()["properties"]["min_docs"]
     assert field.keys() == {"default", "description", "minimum", "title", "type"}
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"base_url": "http://localhost:1", "device": "cpu", "threads": 2}, "device, threads"),
+        ({"model": "tiny", "timeout": 1.0, "headers": {"x-key": "secret"}}, "headers, timeout"),
+        ({"base_url": "http://localhost:1", "timeout": 1.0, "cache_dir": "there"}, ""),
+        ({"model": "tiny", "device": "cpu", "cache_size": 3}, ""),
+    ],
+)
+def test_an_option_of_another_backend_is_said_to_have_no_effect(
+    options: dict[str, Any], names: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Reranker(**options) as reranker:
+        assert reranker.scorer is not None
+    said = [record.getMessage() for record in caplog.records if "without" in record.getMessage()]
+    backend = "remote" if "base_url" in options else "transformers"
+    assert said == ([f"without effect with the backend {backend}: {names}"] if names else [])
