@@ -37,6 +37,7 @@ def main() -> None:
         load(reranker)
         before, after = run("LangChain", langchain_pipeline(reranker), questions)
         _, in_llama_index = run("LlamaIndex", llama_index_pipeline(reranker), questions)
+        fused = with_fusion(reranker, questions, before)
 
     print("\nBefore and after (→ is the passage that answers): the questions that gained most.")
     for question in most_gained(questions, before, after):
@@ -45,6 +46,7 @@ def main() -> None:
         "BM25 over all passages": bm25_rankings(questions),
         "embedding": before,
         "embedding + reranker": after,
+        '  + fusion="rrf"': fused,
     }
     report(questions, rows, before)
     alike = sum(order(after[q.id]) == order(in_llama_index[q.id]) for q in questions)
@@ -109,6 +111,19 @@ def llama_index_pipeline(reranker: Reranker) -> Callable[[str], tuple[Ranking, R
         )
 
     return run
+
+
+def with_fusion(reranker: Reranker, questions: list[Question], before: Rankings) -> Rankings:
+    """Return rankings by the reranker and the retriever together, from the scores in the cache."""
+    texts = {passage.id: passage.text for passage in load_passages()}
+    rankings = {}
+    for question in questions:
+        ids, scores = zip(*before[question.id], strict=True)
+        ranked = reranker.rerank(
+            question.text, [texts[i] for i in ids], retriever_scores=scores, fusion="rrf"
+        )
+        rankings[question.id] = [(ids[found.index], found.score) for found in ranked]
+    return rankings
 
 
 def most_gained(questions: list[Question], before: Rankings, after: Rankings) -> Iterable[Question]:

@@ -55,15 +55,17 @@ def test_the_reranker_helps_in_the_demo() -> None:
         label: (float(english), rose - fell, float(chinese), more - less)
         for label, english, rose, fell, chinese, more, less in demo_table()
     }
-    before, after = rows["embedding"], rows["embedding + reranker"]
-    assert all(then > now for then, now in zip(after, before, strict=True))
+    for label in ("embedding + reranker", '+ fusion="rrf"'):
+        assert all(
+            after > before for after, before in zip(rows[label], rows["embedding"], strict=True)
+        )
     assert "the same order for 72 of 72 questions" in printed_by("demo")
 
 
 def demo_table() -> list[tuple[str, float, int, int, float, int, int]]:
     """Rows: label; mean, questions that rose and that fell in English; the same in Chinese."""
     found = re.findall(
-        r"^  (\S.*?) {2,}(0\.\d{3})(?: +(\d+) +(\d+))? +(0\.\d{3})(?: +(\d+) +(\d+))?$",
+        r"^ +(\S.*?) {2,}(0\.\d{3})(?: +(\d+) +(\d+))? +(0\.\d{3})(?: +(\d+) +(\d+))?$",
         printed_by("demo"),
         re.MULTILINE,
     )
