@@ -14,7 +14,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnablePassthrough
 from langchain_store import make_store
 
-from langchain_qwen3_rerank import Qwen3Rerank, Qwen3RerankRetriever
+from langchain_qwen3_rerank import Qwen3RerankRetriever
 
 MODEL = os.environ.get("QWEN3_RERANK_MODEL", "tiny")
 QUESTION = "At what temperature does mercury freeze?"
@@ -34,7 +34,8 @@ def format_documents(documents):
 def main() -> None:
     retriever = Qwen3RerankRetriever(
         base_retriever=make_store().as_retriever(search_kwargs={"k": 20}),
-        reranker=Qwen3Rerank(model=MODEL, top_k=3),
+        model=MODEL,
+        top_k=3,
     )
     chain = (
         {"context": retriever | format_documents, "question": RunnablePassthrough()}
