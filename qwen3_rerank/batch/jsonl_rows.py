@@ -6,13 +6,12 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 from qwen3_rerank.batch.columns import IdType, Shape
 from qwen3_rerank.batch.errors import BatchInputError
 from qwen3_rerank.batch.files import InputFile, opened
-from qwen3_rerank.batch.rows import LinesDigest, Mark, RawRow
+from qwen3_rerank.batch.rows import LinesDigest, Mark, RawRow, exactly
 from qwen3_rerank.reading.text import parse_json
 
 _BUFFER = 1 << 20
@@ -83,17 +82,13 @@ class JsonlRows:
             stream.seek(offset)
         self._last = None
         self._digest = LinesDigest()
-        place = 0
-        for _, line in islice(self._lines(stream, offset), count):
-            self._digest.add(line)
-            yield _row(start + place, line)
-            place += 1
-        if place < count:
-            raise BatchInputError(
-                f"{self.file.path} ends after {start + place} rows, and had {start + count} at "
-                "least when it was divided: it was cut off, or changed"
-            )
+        yield from exactly(count, self._read(stream, start, offset), self.file.path, start)
         self._last = (start + count, stream)
+
+    def _read(self, stream: Any, start: int, offset: int) -> Iterator[RawRow]:
+        for number, (_, line) in enumerate(self._lines(stream, offset), start):
+            self._digest.add(line)
+            yield _row(number, line)
 
     def _stream(self) -> Any:
         stream = opened(self.file)

@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
-from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +16,7 @@ import pyarrow.parquet as pq
 from qwen3_rerank.batch.columns import IdType, Shape
 from qwen3_rerank.batch.errors import BatchInputError
 from qwen3_rerank.batch.files import InputFile, opened
-from qwen3_rerank.batch.rows import Mark, RawRow, Unreadable
+from qwen3_rerank.batch.rows import Mark, RawRow, Unreadable, exactly
 
 _ROWS_AT_ONCE = {"pairs": 512, "lists": 16}
 _KEYS_AT_ONCE = 16384
@@ -146,15 +145,7 @@ class ParquetRows:
             self._last = (start, self._from(shape, start))
         _, rows = self._last
         self._last = None
-        place = 0
-        for row in islice(rows, count):
-            yield row
-            place += 1
-        if place < count:
-            raise BatchInputError(
-                f"{self.file.path} ends after {start + place} rows, and had {start + count} at "
-                "least when it was divided: it was cut off, or changed"
-            )
+        yield from exactly(count, rows, self.file.path, start)
         self._last = (start + count, rows)
 
     def _from(self, shape: Shape, start: int) -> Iterator[RawRow]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from qwen3_rerank.batch.columns import Shape
+from qwen3_rerank.batch.errors import BatchInputError
 from qwen3_rerank.reading.text import check_text
 
 Id = str | int | None
@@ -134,6 +136,23 @@ class RowError:
     document_id: Id
     error: str
     reason: str
+
+
+def exactly(count: int, rows: Iterator[RawRow], path: str, start: int) -> Iterator[RawRow]:
+    """Yield the next ``count`` rows of a file, which begin with its ``start``-th.
+
+    Raises:
+        BatchInputError: The file has fewer.
+    """
+    place = 0
+    for row in islice(rows, count):
+        yield row
+        place += 1
+    if place < count:
+        raise BatchInputError(
+            f"{path} ends after {start + place} rows, and had {start + count} at least when it was "
+            "divided: it was cut off, or changed"
+        )
 
 
 class _WrongValueError(ValueError):
