@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,14 +21,15 @@ from shared_core import Reranker, RerankerOptions, RerankError
 if TYPE_CHECKING:
     from qwen3_rerank.batch import BatchPlan
 
-_INPUT = "What is read"
-_OUTPUT = "What is written"
-_WORKERS = "Who works"
+# Flags, by the panel of the help that shows them.
+_input = partial(typer.Option, rich_help_panel="What is read")
+_output = partial(typer.Option, rich_help_panel="What is written")
+_workers = partial(typer.Option, rich_help_panel="Who works")
 _GOES_ON = "what is done is done: the same command goes on from there"
 
 
 def _column(name: str) -> Any:
-    return typer.Option(metavar="NAME", help=name, rich_help_panel=_INPUT)
+    return _input(metavar="NAME", help=name)
 
 
 @with_options(RerankerOptions, ALL_GROUPS)
@@ -51,44 +53,28 @@ def batch(
     document_ids_column: Annotated[str, _column("A list of their ids.")] = "document_ids",
     group: Annotated[
         bool | None,
-        typer.Option(
+        _input(
             "--group/--no-group",
             help="Bring the rows of a query together on disk first; by default where ranked lists "
             "need it.",
             show_default=False,
-            rich_help_panel=_INPUT,
         ),
     ] = None,
     output: Annotated[
-        str,
-        typer.Option(
-            help="scores, one for every pair, or ranked, a list for every query.",
-            rich_help_panel=_OUTPUT,
-        ),
+        str, _output(help="scores, one for every pair, or ranked, a list for every query.")
     ] = "scores",
-    kind: Annotated[
-        str, typer.Option("--format", help="parquet or jsonl.", rich_help_panel=_OUTPUT)
-    ] = "parquet",
-    top_k: Annotated[
-        int | None,
-        typer.Option("--top-k", "-k", min=1, help="Of a ranked list.", rich_help_panel=_OUTPUT),
-    ] = None,
+    kind: Annotated[str, _output("--format", help="parquet or jsonl.")] = "parquet",
+    top_k: Annotated[int | None, _output("--top-k", "-k", min=1, help="Of a ranked list.")] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(
-            min=0.0,
-            max=1.0,
-            help="Drop documents of ranked lists with a score below this.",
-            rich_help_panel=_OUTPUT,
-        ),
+        _output(min=0.0, max=1.0, help="Drop documents of ranked lists with a score below this."),
     ] = None,
     block_rows: Annotated[
         int | None,
-        typer.Option(
+        _output(
             min=1,
             help="Rows of a block, which is what a crash loses per worker. [about 4096 pairs]",
             show_default=False,
-            rich_help_panel=_OUTPUT,
         ),
     ] = None,
     instruction: Annotated[
@@ -109,35 +95,25 @@ def batch(
     ] = False,
     ray: Annotated[
         str | None,
-        typer.Option(
+        _workers(
             "--ray",
             metavar="ADDRESS",
             help="Work on a Ray cluster: auto is the one this machine belongs to, local begins "
             "one here.",
-            rich_help_panel=_WORKERS,
         ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(
+        _workers(
             min=1,
             help="How many, with --ray. [as many as the cluster has GPUs or CPUs for]",
             show_default=False,
-            rich_help_panel=_WORKERS,
         ),
     ] = None,
     gpus: Annotated[
-        float,
-        typer.Option(
-            "--gpus-per-worker",
-            min=0.0,
-            help="0.5 puts two on a GPU.",
-            rich_help_panel=_WORKERS,
-        ),
+        float, _workers("--gpus-per-worker", min=0.0, help="0.5 puts two on a GPU.")
     ] = 0.0,
-    cpus: Annotated[
-        float, typer.Option("--cpus-per-worker", min=0.0, rich_help_panel=_WORKERS)
-    ] = 1.0,
+    cpus: Annotated[float, _workers("--cpus-per-worker", min=0.0)] = 1.0,
     *,
     options: Options,
 ) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,9 +24,10 @@ from shared_core import DEFAULT_MODEL, Reranker, RerankerOptions, RerankError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_DATA = "Data"
-_COMPARED = "What is compared"
-_FIGURES = "What is computed"
+# Flags, by the panel of the help that shows them.
+_data = partial(typer.Option, rich_help_panel="Data")
+_compared = partial(typer.Option, rich_help_panel="What is compared")
+_figures = partial(typer.Option, rich_help_panel="What is computed")
 HERE = "local"
 DEFAULT = "default"
 
@@ -52,111 +54,86 @@ def evaluate(
     ],
     run: Annotated[
         str,
-        typer.Option(
+        _data(
             "--run",
             metavar="FILE",
             help="The candidates: a TREC run file, or bm25 to find them here.",
-            rich_help_panel=_DATA,
         ),
     ] = "bm25",
-    top_n: Annotated[
-        int,
-        typer.Option("--top-n", "-n", min=1, help="Candidates a query.", rich_help_panel=_DATA),
-    ] = 100,
+    top_n: Annotated[int, _data("--top-n", "-n", min=1, help="Candidates a query.")] = 100,
     split: Annotated[
-        str | None,
-        typer.Option(
-            help="Which file of qrels/; test, or the only one there.", rich_help_panel=_DATA
-        ),
+        str | None, _data(help="Which file of qrels/; test, or the only one there.")
     ] = None,
     queries: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="How many queries, drawn by the seed; all by default.",
-            show_default=False,
-            rich_help_panel=_DATA,
+        _data(
+            min=1, help="How many queries, drawn by the seed; all by default.", show_default=False
         ),
     ] = None,
     only: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="The ids of the queries to take, one a line.",
-            rich_help_panel=_DATA,
-        ),
+        str | None, _data(metavar="FILE", help="The ids of the queries to take, one a line.")
     ] = None,
     instruction: Annotated[
         list[str] | None,
-        typer.Option(
+        _compared(
             "--instruction",
             "-i",
             help="The task, in a sentence; repeat to compare. The word default stands for the "
             "model card's.",
-            rich_help_panel=_COMPARED,
         ),
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(
+        _compared(
             help=f"A hub name, a folder, or tiny; repeat to compare. [{DEFAULT_MODEL}]",
             show_default=False,
-            rich_help_panel=_COMPARED,
         ),
     ] = None,
     base_url: Annotated[
         list[str] | None,
-        typer.Option(
+        _compared(
             metavar="URL",
             help="A server; repeat to compare. local stands for the model in this process. With as "
             "many models as addresses, each goes with one; a single one goes with all.",
-            rich_help_panel=_COMPARED,
         ),
     ] = None,
     measure: Annotated[
         list[str] | None,
-        typer.Option(
+        _figures(
             help="Of ir-measures; repeatable, the main one first. [nDCG@10, RR@10, R@5, Success@1]",
             show_default=False,
-            rich_help_panel=_FIGURES,
         ),
     ] = None,
     keep: Annotated[
         float,
-        typer.Option(
+        _figures(
             help="Of the queries with a right candidate, the share that the suggested top_k and "
-            "threshold together keep.",
-            rich_help_panel=_FIGURES,
+            "threshold together keep."
         ),
     ] = 0.95,
-    seed: Annotated[
-        int, typer.Option(help="Of samples, intervals and tests.", rich_help_panel=_FIGURES)
-    ] = 0,
+    seed: Annotated[int, _figures(help="Of samples, intervals and tests.")] = 0,
     at_once: Annotated[
         int,
-        typer.Option(
+        _figures(
             "--queries-at-once",
             min=1,
             help="More than one is faster with short lists, and leaves out latency.",
-            rich_help_panel=_FIGURES,
         ),
     ] = 1,
     api_key: Annotated[
         list[str] | None,
-        typer.Option(
+        _compared(
             help="The server's key; better given by the environment. With several servers, "
             "'ADDRESS=key' for each: a key goes to one server.",
             envvar="QWEN3_RERANK_API_KEY",
             show_envvar=True,
             show_default=False,
-            rich_help_panel=_COMPARED,
         ),
     ] = None,
     header: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Another header, as 'Name: value'; with several servers, 'ADDRESS=Name: value'.",
-            rich_help_panel=_COMPARED,
+        _compared(
+            help="Another header, as 'Name: value'; with several servers, 'ADDRESS=Name: value'."
         ),
     ] = None,
     as_json: Annotated[

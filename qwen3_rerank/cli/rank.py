@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -30,8 +31,9 @@ from qwen3_rerank.reading.text import InputError, check_text, decode
 from shared_core import RankedDocument, RankingOptions, Reranker, RerankerOptions, RerankError
 
 _LONG = 64
-_INPUT = "What is read"
-_OUTPUT = "What is written"
+# Flags, by the panel of the help that shows them.
+_input = partial(typer.Option, rich_help_panel="What is read")
+_output = partial(typer.Option, rich_help_panel="What is written")
 
 
 @with_options(RerankerOptions, ALL_GROUPS)
@@ -47,50 +49,38 @@ def rank(
         typer.Option("--query", "-q", help="The query; all arguments are then documents."),
     ] = None,
     query_file: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="The query is this file.", rich_help_panel=_INPUT),
+        str | None, _input(metavar="FILE", help="The query is this file.")
     ] = None,
     file: Annotated[
         list[str] | None,
-        typer.Option(
+        _input(
             "--file",
             "-f",
             metavar="FILE",
             help="Documents, or requests if there is no query; - is standard input. Repeatable.",
-            rich_help_panel=_INPUT,
         ),
     ] = None,
     kind: Annotated[
         str,
-        typer.Option(
+        _input(
             "--format",
             help="txt, jsonl, csv or xlsx; auto goes by the file's name, and takes standard input "
             "for txt with a query and for jsonl without.",
-            rich_help_panel=_INPUT,
         ),
     ] = "auto",
     split: Annotated[
-        str,
-        typer.Option(
-            help="How txt holds documents: lines, or paragraphs between blank lines.",
-            rich_help_panel=_INPUT,
-        ),
+        str, _input(help="How txt holds documents: lines, or paragraphs between blank lines.")
     ] = "lines",
     field: Annotated[
         str | None,
-        typer.Option(
+        _input(
             help="Where jsonl objects and tables hold the text; else document, text, content or "
-            "passage, or 文档, 文本, 内容, 正文 or 段落.",
-            rich_help_panel=_INPUT,
+            "passage, or 文档, 文本, 内容, 正文 or 段落."
         ),
     ] = None,
     keep_going: Annotated[
         bool,
-        typer.Option(
-            "--keep-going",
-            help="Name lines that cannot be ranked, and go on without them.",
-            rich_help_panel=_INPUT,
-        ),
+        _input("--keep-going", help="Name lines that cannot be ranked, and go on without them."),
     ] = False,
     instruction: Annotated[
         str | None,
@@ -100,8 +90,7 @@ def rank(
         int | None, typer.Option("--top-k", "-k", min=1, help="How many documents to keep.")
     ] = None,
     threshold: Annotated[
-        float | None,
-        typer.Option(min=0.0, max=1.0, help="Drop documents with a score below this."),
+        float | None, typer.Option(min=0.0, max=1.0, help="Drop documents with a score below this.")
     ] = None,
     *,
     return_window: Annotated[
@@ -114,28 +103,18 @@ def rank(
     ] = False,
     out: Annotated[
         str | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="Write JSON lines there, all or nothing.",
-            rich_help_panel=_OUTPUT,
-        ),
+        _output("--out", "-o", metavar="FILE", help="Write JSON lines there, all or nothing."),
     ] = None,
     as_json: Annotated[
         bool | None,
-        typer.Option(
+        _output(
             "--json/--table",
             help="JSON lines, or tables; by default tables on a terminal.",
             show_default=False,
-            rich_help_panel=_OUTPUT,
         ),
     ] = None,
     no_documents: Annotated[
-        bool,
-        typer.Option(
-            "--no-documents", help="Write index and score alone.", rich_help_panel=_OUTPUT
-        ),
+        bool, _output("--no-documents", help="Write index and score alone.")
     ] = False,
     options: Options,
 ) -> None:
