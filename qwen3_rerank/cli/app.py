@@ -20,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,  # they would show keys
-    help="Rerank with Qwen3-Reranker: by a model here, or by any server.",
+    help="Rerank with Qwen3-Reranker: with a model on this machine, or with a server.",
 )
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from qwen3_rerank.batch import BatchPlan
 
 # Flags, by the panel of the help that shows them.
-_input = partial(typer.Option, rich_help_panel="What is read")
-_output = partial(typer.Option, rich_help_panel="What is written")
+_input = partial(typer.Option, rich_help_panel="Input")
+_output = partial(typer.Option, rich_help_panel="Output")
 _workers = partial(typer.Option, rich_help_panel="Who works")
 _GOES_ON = "what is done is done: the same command goes on from there"
 
@@ -38,42 +38,52 @@ def batch(
         list[str],
         typer.Argument(
             metavar="IN... OUT",
-            help="Files, folders, patterns or addresses of parquet or JSON lines; last, the folder "
-            "for all that is written.",
+            help="The input: files, folders, patterns or addresses of parquet or JSON lines. "
+            "The last argument is the output folder.",
             show_default=False,
         ),
     ],
-    query_id_column: Annotated[str, _column("Names a query.")] = "query_id",
-    query_column: Annotated[str, _column("Its text.")] = "query",
-    document_id_column: Annotated[str, _column("Names a document.")] = "document_id",
-    document_column: Annotated[str, _column("Its text: a row is a pair.")] = "document",
+    query_id_column: Annotated[str, _column("The column of query ids.")] = "query_id",
+    query_column: Annotated[str, _column("The column of queries.")] = "query",
+    document_id_column: Annotated[
+        str, _column("The column of document ids, if a row is a pair.")
+    ] = "document_id",
+    document_column: Annotated[
+        str, _column("The column of documents, if a row is a pair.")
+    ] = "document",
     documents_column: Annotated[
-        str, _column("A list of texts: a row is a query with its documents.")
+        str, _column("The column of lists of documents, if a row is a query with its documents.")
     ] = "documents",
-    document_ids_column: Annotated[str, _column("A list of their ids.")] = "document_ids",
+    document_ids_column: Annotated[
+        str, _column("The column of lists of document ids.")
+    ] = "document_ids",
     group: Annotated[
         bool | None,
         _input(
             "--group/--no-group",
-            help="Bring the rows of a query together on disk first; by default where ranked lists "
+            help="Bring the rows of a query together on disk first. By default, if ranked lists "
             "need it.",
             show_default=False,
         ),
     ] = None,
     output: Annotated[
-        str, _output(help="scores, one for every pair, or ranked, a list for every query.")
+        str, _output(help="scores: one score per pair; ranked: one ranked list per query.")
     ] = "scores",
-    kind: Annotated[str, _output("--format", help="parquet or jsonl.")] = "parquet",
-    top_k: Annotated[int | None, _output("--top-k", "-k", min=1, help="Of a ranked list.")] = None,
+    kind: Annotated[
+        str, _output("--format", help="The format of the output: parquet or jsonl.")
+    ] = "parquet",
+    top_k: Annotated[
+        int | None, _output("--top-k", "-k", min=1, help="The most documents of a ranked list.")
+    ] = None,
     threshold: Annotated[
         float | None,
-        _output(min=0.0, max=1.0, help="Drop documents of ranked lists with a score below this."),
+        _output(min=0.0, max=1.0, help="Drop documents with a score below this from ranked lists."),
     ] = None,
     block_rows: Annotated[
         int | None,
         _output(
             min=1,
-            help="Rows of a block, which is what a crash loses per worker. [about 4096 pairs]",
+            help="Rows per block; a crash loses at most one block per worker. [about 4096 pairs]",
             show_default=False,
         ),
     ] = None,
@@ -86,41 +96,43 @@ def batch(
     ] = False,
     measure: Annotated[
         bool,
-        typer.Option(
-            "--measure/--no-measure", help="Score a sample first, to estimate the time it takes."
-        ),
+        typer.Option("--measure/--no-measure", help="Score a sample first, to estimate the time."),
     ] = True,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print plan and summary as JSON, a line each.")
+        bool, typer.Option("--json", help="Print the plan and the summary as JSON, one line each.")
     ] = False,
     ray: Annotated[
         str | None,
         _workers(
             "--ray",
             metavar="ADDRESS",
-            help="Work on a Ray cluster: auto is the one this machine belongs to, local begins "
-            "one here.",
+            help="Use a Ray cluster: auto is the one that this machine belongs to, local starts "
+            "one on this machine.",
         ),
     ] = None,
     workers: Annotated[
         int | None,
         _workers(
             min=1,
-            help="How many, with --ray. [as many as the cluster has GPUs or CPUs for]",
+            help="The number of workers with --ray. [as many as the cluster has GPUs or CPUs for]",
             show_default=False,
         ),
     ] = None,
     gpus: Annotated[
-        float, _workers("--gpus-per-worker", min=0.0, help="0.5 puts two on a GPU.")
+        float,
+        _workers(
+            "--gpus-per-worker", min=0.0, help="GPUs of a worker; 0.5 puts two workers on one GPU."
+        ),
     ] = 0.0,
-    cpus: Annotated[float, _workers("--cpus-per-worker", min=0.0)] = 1.0,
+    cpus: Annotated[float, _workers("--cpus-per-worker", min=0.0, help="CPUs of a worker.")] = 1.0,
     *,
     options: Options,
 ) -> None:
-    """Score tables of any size, and go on where it stopped.
+    """Score tables of any size; an interrupted job continues where it stopped.
 
     A row is a pair (query_id, query, document_id, document) or a query with a list (query,
-    documents); the ids may be left out. Out come scores, in the order of the rows, or ranked lists.
+    documents); the ids may be left out. The output has scores, in the order of the rows, or ranked
+    lists.
 
     \b
       qwen3-rerank batch pairs.parquet scored/
@@ -128,14 +140,16 @@ def batch(
       qwen3-rerank batch "day-*.jsonl" scored/ --base-url http://localhost:8000
       qwen3-rerank batch pairs.parquet scored/ --ray auto --gpus-per-worker 1
 
-    Started again after it was stopped or killed, it does what is missing. A row that cannot be
-    scored goes to OUT/errors, with the reason, and stops nothing.
+    Start it again after an interruption, and it scores what is missing. A row that cannot be scored
+    goes to OUT/errors, with the reason, and does not stop the job.
 
     Exit code 0: all rows are scored. 1: all but those in OUT/errors. 2: it could not go on; what is
     done is done. 130, 143: stopped by Ctrl-C or SIGTERM.
     """
     if len(paths) < 2:
-        raise typer.BadParameter("give what is read and, last, a folder", param_hint="IN... OUT")
+        raise typer.BadParameter(
+            "give the input and, last, the output folder", param_hint="IN... OUT"
+        )
     console = Console(stderr=True)
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -19,7 +19,9 @@ from shared_core import Reranker, RerankerOptions, RerankError
 @with_options(RerankerOptions, (*MODEL_GROUPS, *SERVER_GROUPS))
 def check(
     options: Options,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as JSON, not as a table.")
+    ] = False,
 ) -> None:
     """Test a model or a server for everything that is known to go wrong.
 

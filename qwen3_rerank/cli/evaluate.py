@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 # Flags, by the panel of the help that shows them.
 _data = partial(typer.Option, rich_help_panel="Data")
-_compared = partial(typer.Option, rich_help_panel="What is compared")
-_figures = partial(typer.Option, rich_help_panel="What is computed")
+_compared = partial(typer.Option, rich_help_panel="Systems to compare")
+_figures = partial(typer.Option, rich_help_panel="Figures")
 HERE = "local"
 DEFAULT = "default"
 
@@ -48,8 +48,8 @@ def evaluate(
             "--out",
             "-o",
             metavar="FOLDER",
-            help="Everything is written there: report.html, report.json, runs/*.run (TREC), and "
-            "the scores, with which a run that was stopped goes on.",
+            help="The output folder: report.html, report.json, runs/*.run (TREC), and the scores, "
+            "so that an interrupted run continues.",
         ),
     ],
     run: Annotated[
@@ -57,29 +57,32 @@ def evaluate(
         _data(
             "--run",
             metavar="FILE",
-            help="The candidates: a TREC run file, or bm25 to find them here.",
+            help="The candidates: a TREC run file, or bm25 to retrieve them here.",
         ),
     ] = "bm25",
-    top_n: Annotated[int, _data("--top-n", "-n", min=1, help="Candidates a query.")] = 100,
+    top_n: Annotated[int, _data("--top-n", "-n", min=1, help="Candidates per query.")] = 100,
     split: Annotated[
-        str | None, _data(help="Which file of qrels/; test, or the only one there.")
+        str | None, _data(help="The file in qrels/; by default test, or the only one.")
     ] = None,
     queries: Annotated[
         int | None,
         _data(
-            min=1, help="How many queries, drawn by the seed; all by default.", show_default=False
+            min=1,
+            help="The number of queries, drawn with the seed; all by default.",
+            show_default=False,
         ),
     ] = None,
     only: Annotated[
-        str | None, _data(metavar="FILE", help="The ids of the queries to take, one a line.")
+        str | None,
+        _data(metavar="FILE", help="A file with the ids of the queries to use, one per line."),
     ] = None,
     instruction: Annotated[
         list[str] | None,
         _compared(
             "--instruction",
             "-i",
-            help="The task, in a sentence; repeat to compare. The word default stands for the "
-            "model card's.",
+            help="The task, in a sentence; repeat to compare. The word default stands for that of "
+            "the model card.",
         ),
     ] = None,
     model: Annotated[
@@ -93,38 +96,40 @@ def evaluate(
         list[str] | None,
         _compared(
             metavar="URL",
-            help="A server; repeat to compare. local stands for the model in this process. With as "
-            "many models as addresses, each goes with one; a single one goes with all.",
+            help="A server; repeat to compare. local stands for the model in this process. As many "
+            "models as addresses are paired in order; a single one goes with all.",
         ),
     ] = None,
     measure: Annotated[
         list[str] | None,
         _figures(
-            help="Of ir-measures; repeatable, the main one first. [nDCG@10, RR@10, R@5, Success@1]",
+            help="A measure of ir-measures; repeatable, the main one first. "
+            "[nDCG@10, RR@10, R@5, Success@1]",
             show_default=False,
         ),
     ] = None,
     keep: Annotated[
         float,
         _figures(
-            help="Of the queries with a right candidate, the share that the suggested top_k and "
-            "threshold together keep."
+            help="The share of queries with a relevant candidate that keep one with the suggested "
+            "top_k and threshold."
         ),
     ] = 0.95,
-    seed: Annotated[int, _figures(help="Of samples, intervals and tests.")] = 0,
+    seed: Annotated[int, _figures(help="The seed of samples, intervals and tests.")] = 0,
     at_once: Annotated[
         int,
         _figures(
             "--queries-at-once",
             min=1,
-            help="More than one is faster with short lists, and leaves out latency.",
+            help="Queries scored at once. More than 1 is faster with short lists; latency is then "
+            "not measured.",
         ),
     ] = 1,
     api_key: Annotated[
         list[str] | None,
         _compared(
-            help="The server's key; better given by the environment. With several servers, "
-            "'ADDRESS=key' for each: a key goes to one server.",
+            help="The server's key; prefer the environment. With several servers, 'ADDRESS=key' "
+            "for each: a key is sent to one server only.",
             envvar="QWEN3_RERANK_API_KEY",
             show_envvar=True,
             show_default=False,
@@ -133,7 +138,7 @@ def evaluate(
     header: Annotated[
         list[str] | None,
         _compared(
-            help="Another header, as 'Name: value'; with several servers, 'ADDRESS=Name: value'."
+            help="An additional header, 'Name: value'; with several servers, 'ADDRESS=Name: value'."
         ),
     ] = None,
     as_json: Annotated[
@@ -142,7 +147,7 @@ def evaluate(
     *,
     options: Options,
 ) -> None:
-    """Does it help on my data? Rerank the candidates of a first stage, and compare the figures.
+    """Measure on your data whether reranking helps: figures before and after, with a report.
 
     \b
       qwen3-rerank evaluate scifact/ --out report/
@@ -152,9 +157,9 @@ def evaluate(
       qwen3-rerank evaluate scifact/ --out report/ --model Qwen/Qwen3-Reranker-0.6B \\
           --base-url local --base-url http://localhost:8000
 
-    Started again after it was stopped or killed, it scores what is missing.
+    Start it again after an interruption, and it scores what is missing.
 
-    Exit code 0: the report is written. 2: a line or an option is wrong, or no scores could be had;
+    Exit code 0: the report is written. 2: a line or an option is wrong, or there are no scores;
     what is scored is kept. 130, 143: stopped by Ctrl-C or SIGTERM.
     """
     console = Console(stderr=True)

@@ -32,8 +32,8 @@ from shared_core import RankedDocument, RankingOptions, Reranker, RerankerOption
 
 _LONG = 64
 # Flags, by the panel of the help that shows them.
-_input = partial(typer.Option, rich_help_panel="What is read")
-_output = partial(typer.Option, rich_help_panel="What is written")
+_input = partial(typer.Option, rich_help_panel="Input")
+_output = partial(typer.Option, rich_help_panel="Output")
 
 
 @with_options(RerankerOptions, ALL_GROUPS)
@@ -41,7 +41,9 @@ def rank(
     texts: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[QUERY] [DOCUMENT]...", help="The query, then documents.", show_default=False
+            metavar="[QUERY] [DOCUMENT]...",
+            help="The query, then the documents.",
+            show_default=False,
         ),
     ] = None,
     query: Annotated[
@@ -49,7 +51,7 @@ def rank(
         typer.Option("--query", "-q", help="The query; all arguments are then documents."),
     ] = None,
     query_file: Annotated[
-        str | None, _input(metavar="FILE", help="The query is this file.")
+        str | None, _input(metavar="FILE", help="A file whose content is the query.")
     ] = None,
     file: Annotated[
         list[str] | None,
@@ -57,7 +59,8 @@ def rank(
             "--file",
             "-f",
             metavar="FILE",
-            help="Documents, or requests if there is no query; - is standard input. Repeatable.",
+            help="A file of documents, or of requests if there is no query; - is standard input. "
+            "Repeatable.",
         ),
     ] = None,
     kind: Annotated[
@@ -69,25 +72,25 @@ def rank(
         ),
     ] = "auto",
     split: Annotated[
-        str, _input(help="How txt holds documents: lines, or paragraphs between blank lines.")
+        str, _input(help="The documents of a txt file: lines, or paragraphs between blank lines.")
     ] = "lines",
     field: Annotated[
         str | None,
         _input(
-            help="Where jsonl objects and tables hold the text; else document, text, content or "
+            help="The field or column that holds the text; by default document, text, content or "
             "passage, or 文档, 文本, 内容, 正文 or 段落."
         ),
     ] = None,
     keep_going: Annotated[
         bool,
-        _input("--keep-going", help="Name lines that cannot be ranked, and go on without them."),
+        _input("--keep-going", help="Skip lines that cannot be ranked, and name them."),
     ] = False,
     instruction: Annotated[
         str | None,
         typer.Option("--instruction", "-i", help="The task, in a sentence; English works best."),
     ] = None,
     top_k: Annotated[
-        int | None, typer.Option("--top-k", "-k", min=1, help="How many documents to keep.")
+        int | None, typer.Option("--top-k", "-k", min=1, help="The most documents to return.")
     ] = None,
     threshold: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Drop documents with a score below this.")
@@ -97,31 +100,37 @@ def rank(
         bool,
         typer.Option(
             "--return-window",
-            help="Write the best part alone for such a document.",
+            help="Write only the best window of a long document.",
             rich_help_panel="Long documents",
         ),
     ] = False,
     out: Annotated[
         str | None,
-        _output("--out", "-o", metavar="FILE", help="Write JSON lines there, all or nothing."),
+        _output(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Write JSON lines to this file, complete or not at all.",
+        ),
     ] = None,
     as_json: Annotated[
         bool | None,
         _output(
             "--json/--table",
-            help="JSON lines, or tables; by default tables on a terminal.",
+            help="JSON lines, or tables; by default, tables on a terminal.",
             show_default=False,
         ),
     ] = None,
     no_documents: Annotated[
-        bool, _output("--no-documents", help="Write index and score alone.")
+        bool, _output("--no-documents", help="Write only index and score.")
     ] = False,
     options: Options,
 ) -> None:
     """Order documents by how well they answer a query.
 
-    One query: its documents are arguments, files or standard input, and come out one a line, best
-    first, as {"index", "score", "document"}; "window" is the best part, if there are parts:
+    One query: its documents are arguments, files or standard input. The output has one line per
+    document, best first: {"index", "score", "document"}, and "window", the best part of a long
+    document:
 
     \b
       qwen3-rerank rank "how hot is the sun" "The Sun is a star." "5,772 K at its surface."
@@ -130,24 +139,23 @@ def rank(
       qwen3-rerank rank -q "refund period" -f faq.csv --field answer --threshold 0.5
       qwen3-rerank rank -q "who pays" -f contracts.jsonl --long-documents windows
 
-    Many queries: without a query, every line is a request, and a line comes out for each one, with
-    its results in the place of its documents and all its other fields as they were:
+    Many queries: without a query, every line is a request. The output has one line per request, its
+    documents replaced by results, all other fields unchanged:
 
     \b
       {"query": "…", "documents": ["…", "…"], "instruction": "…", "top_k": 5, "id": 7}
       qwen3-rerank rank --file requests.jsonl --out ranked.jsonl
 
-    By a server, or by another model:
+    With a server, or another model:
 
     \b
       qwen3-rerank rank -f requests.jsonl --base-url http://localhost:8000
       qwen3-rerank rank "capital of France" "Paris" "Rome" --model tiny
 
-    Exit code 0: all was ranked. 1: with --keep-going, some lines were not; they are named. 2: a
-    line or an option is wrong, or no scores could be had; lines before are written. 130, 143:
-    stopped by Ctrl-C or SIGTERM. 141: the reader of the output went away. Standard output ends
-    with a whole line in every case; a file named by --out is only there, or only changed, after 0
-    and 1.
+    Exit code 0: everything was ranked. 1: with --keep-going, some lines were skipped, and named. 2:
+    a line or an option is wrong, or there are no scores; results of earlier lines are written. 130,
+    143: stopped by Ctrl-C or SIGTERM. 141: the program that reads the output has ended. Standard
+    output always ends with a whole line; a file given by --out is written after 0 and 1 only.
     """
     texts = list(texts or ())
     _one_of("--format", kind, ("auto", "txt", "jsonl", "csv", "xlsx"))

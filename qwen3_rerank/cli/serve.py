@@ -27,7 +27,7 @@ def serve(
         Path | None, typer.Option(help="A TOML or JSON file with options: port = 9000.")
     ] = None,
     show_config: Annotated[
-        bool, typer.Option("--show-config", help="Print the options in force, and end.")
+        bool, typer.Option("--show-config", help="Print the options in force, and exit.")
     ] = False,
     api_key_file: Annotated[str | None, typer.Option(hidden=True)] = None,
     *,

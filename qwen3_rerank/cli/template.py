@@ -13,7 +13,9 @@ TEMPLATE = "qwen3_reranker.jinja"
 
 
 def template(
-    path: Annotated[bool, typer.Option("--path", help="Print the path of its file.")] = False,
+    path: Annotated[
+        bool, typer.Option("--path", help="Print the path of the file instead.")
+    ] = False,
 ) -> None:
     """Print the chat template for servers that write the prompt, such as vLLM and SGLang.
 

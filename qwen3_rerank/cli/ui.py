@@ -22,7 +22,7 @@ def ui(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="A hub name, a folder, or tiny; several to choose from.",
+            help="A hub name, a folder, or tiny; repeat to offer several.",
             show_default=DEFAULT_MODEL,
             rich_help_panel="Model",
         ),
@@ -30,22 +30,22 @@ def ui(
     host: Annotated[
         str,
         typer.Option(
-            help="The address to listen on; 127.0.0.1 is reached from this machine alone."
+            help="The address to listen on; 127.0.0.1 can only be reached from this machine."
         ),
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="The port; 0 is any free one.")
+        int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free port.")
     ] = 7860,
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(
-            help="Answer to this name too, as behind a proxy; may be repeated, or given by "
-            f"{_NAMES_VARIABLE}, with commas.",
+            help="Another host name to answer to, for example behind a proxy. Repeatable, or in "
+            f"{_NAMES_VARIABLE}, separated by commas.",
             show_default="--host, localhost",
         ),
     ] = None,
     root_path: Annotated[
-        str, typer.Option(help="The path prefix that a proxy publishes the page under.")
+        str, typer.Option(help="The path prefix under which a proxy publishes the page.")
     ] = "",
     *,
     options: Options,
@@ -53,8 +53,8 @@ def ui(
     """Open a page to try the reranker: paste a question and passages, and see the order change.
 
     Its address is printed once it listens; Ctrl-C stops it. It asks for no password: with --host
-    0.0.0.0 whoever reaches this machine can use it. The same page is at /ui of the service, behind
-    its keys.
+    0.0.0.0 everybody who reaches this machine can use it. The service has the same page at /ui,
+    behind its keys.
 
     \b
       qwen3-rerank ui --model tiny
