@@ -15,6 +15,7 @@ from qwen3_rerank.cli.rank import rank
 from qwen3_rerank.cli.serve import serve
 from qwen3_rerank.cli.template import template
 from qwen3_rerank.cli.ui import ui
+from qwen3_rerank.cli.warm_up import warm_up
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,3 +51,4 @@ app.command()(rank)
 app.command()(serve)
 app.command()(template)
 app.command()(ui)
+app.command()(warm_up)
