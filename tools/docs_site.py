@@ -21,6 +21,7 @@ PAGES = ("SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "shared_core/tiny/REA
 """The pages outside of `docs/`."""
 
 _LINK = re.compile(r"(\]\()(?!https?:|mailto:|#)([^)#\s]+)([^)]*\))")
+_CHINESE_WRAP = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef])\n(?=[\u3000-\u9fff\uff00-\uffef])")
 _FENCED = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 
 
@@ -45,7 +46,10 @@ def on_files(files: Files, *, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Turn links between files of the repository into links between files of the site."""
+    """Turn links between files of the repository into links between files of the site.
+
+    Lines that end and begin with Chinese are joined, since browsers show a space at their end.
+    """
     origin = Path(page.file.abs_src_path).parent
 
     def of_site(match: re.Match[str]) -> str:
@@ -55,7 +59,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
         return f"{before}/{uri_of(target)}{after}" if target.exists() else match[0]
 
     parts = _FENCED.split(markdown)
-    parts[::2] = [_LINK.sub(of_site, part) for part in parts[::2]]
+    parts[::2] = [_CHINESE_WRAP.sub("", _LINK.sub(of_site, part)) for part in parts[::2]]
     return "".join(parts)
 
 

@@ -48,6 +48,12 @@ def test_every_page_is_on_the_site(site: Path) -> None:
     assert (site / "source" / "tests" / "parity" / "test_scores.py.txt").exists()
 
 
+def test_no_space_is_shown_where_a_chinese_line_is_wrapped(site: Path) -> None:
+    shown = (site / "zh" / "index.html").read_text("utf-8")
+    assert "十分钟搭好自己的链" in shown
+    assert not re.findall(r"[\u4e00-\u9fff，。：；]\n[\u4e00-\u9fff]", shown)
+
+
 def test_pages_load_nothing_from_another_host(site: Path) -> None:
     """Fonts, scripts, styles and pictures are part of the site."""
     loaded = re.compile(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"']?(?:https?:)?//[^>]*>")
