@@ -25,9 +25,17 @@ def text(value: object, most: int | None = None) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table; heads and cells are HTML."""
+    """Return a table; heads and cells are HTML. A cell knows its head, which narrow pages show."""
     heads = "".join(f"<th>{title}</th>" for title in head)
-    body = "".join("<tr>" + "".join(row) + "</tr>\n" for row in rows)
+    body = "".join(
+        "<tr>"
+        + "".join(
+            value.replace("<td", f'<td data-head="{title}"', 1)
+            for title, value in zip(head, row, strict=True)
+        )
+        + "</tr>\n"
+        for row in rows
+    )
     return (
         f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>\n<tbody>{body}</tbody></table>'
         "</div>"

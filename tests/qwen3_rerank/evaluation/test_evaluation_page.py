@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from qwen3_rerank.evaluation import Dataset, Report, evaluate
+from qwen3_rerank.evaluation.measures import shown
 from shared_core import Reranker
 
 EVIL = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\x00 \u202e&amp;"
@@ -98,7 +99,7 @@ def test_the_pages_figures_are_the_reports(report: Report, tmp_path: Path) -> No
     page = report.save(tmp_path).read_text("utf-8")
     (system,) = report.systems
     for name in report.measures:
-        assert f"<td>{system.figures[name].mean:.3f}<small>" in page
+        assert f'<td data-head="{shown(name)}">{system.figures[name].mean:.3f}<small>' in page
     assert system.suggestion is not None
     assert f"<code>top_k={system.suggestion.both.top_k}</code>" in page
     run = (tmp_path / "runs" / "A.run").read_text("utf-8").splitlines()
