@@ -56,6 +56,18 @@ class Batch:
         return [self.prefix + rest for rest in self.rests]  # type: ignore[operator]  # both alike
 
 
+def items_body(batch: Batch) -> dict[str, Any]:
+    """Return the body of state ``prompt`` for servers that score one prefix with many items."""
+    return {
+        "model": batch.model,
+        "query": batch.prefix,
+        "items": list(batch.rests),
+        "label_token_ids": [batch.yes_id, batch.no_id],
+        "apply_softmax": True,
+        "item_first": False,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row of a reply: the document's position in the request, and its score."""

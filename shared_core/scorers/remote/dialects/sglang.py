@@ -12,6 +12,7 @@ from shared_core.scorers.remote.dialects.base import (
     Row,
     Template,
     field,
+    items_body,
     number,
     rows,
     sequence,
@@ -29,14 +30,7 @@ class SglangScore(Dialect):
     takes_ids: bool = True
 
     def build(self, batch: Batch) -> dict[str, Any]:
-        return {
-            "model": batch.model,
-            "query": batch.prefix,
-            "items": list(batch.rests),
-            "label_token_ids": [batch.yes_id, batch.no_id],
-            "apply_softmax": True,
-            "item_first": False,
-        }
+        return items_body(batch)
 
     def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002  # every dialect has both
         found = []

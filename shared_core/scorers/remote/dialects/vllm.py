@@ -14,6 +14,7 @@ from shared_core.scorers.remote.dialects.base import (
     Template,
     describe,
     field,
+    items_body,
     number,
     rows,
     sequence,
@@ -168,15 +169,7 @@ class VllmGenerative(Dialect):
     takes_ids: bool = True
 
     def build(self, batch: Batch) -> dict[str, Any]:
-        return {
-            "model": batch.model,
-            "query": batch.prefix,
-            "items": list(batch.rests),
-            "label_token_ids": [batch.yes_id, batch.no_id],
-            "apply_softmax": True,
-            "item_first": False,
-            "add_special_tokens": False,
-        }
+        return {**items_body(batch), "add_special_tokens": False}
 
     def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002
         return Parsed(rows(field(reply, "data"), "score"), tokens(reply, *_USAGE))
