@@ -151,9 +151,9 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def _dtype(options: RerankerOptions) -> str:
     """Return the dtype of a local model."""
     if options.backend == "vllm":
-        from shared_core.scorers.vllm.engine import _dtype as vllm_dtype
+        from shared_core.scorers.vllm.engine import engine_dtype
 
-        return vllm_dtype(options)
+        return engine_dtype(options)
     from shared_core.scorers.local.devices import choose_device, dtype_of
 
     return str(dtype_of(options, choose_device(options))).removeprefix("torch.")

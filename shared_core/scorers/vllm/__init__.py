@@ -9,41 +9,19 @@ template nor vLLM's tokenizer is ever involved.
 from __future__ import annotations
 
 import asyncio
-import atexit
-import inspect
-import itertools
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any
 
-from tqdm.auto import tqdm
-
-from shared_core.errors import ClosedError, ForkedProcessError, RerankError, ScoringError
+from shared_core.errors import ClosedError, ForkedProcessError
 from shared_core.forking import renew_in_children
 from shared_core.options import RerankerOptions
-from shared_core.prompt import render_fields
-from shared_core.prompt.encodable import check_encodable
-from shared_core.scorers.vllm.engine import LoadedEngine, read_checkpoint, start_engine
+from shared_core.scorers.vllm.engine import LoadedEngine
+from shared_core.scorers.vllm.host import Host
 from shared_core.scoring import Scored, ScoreRequest
 from shared_core.windows.meters import EncoderMeter
-
-# isort: split
-from vllm import PoolingParams
-from vllm.v1.engine.async_llm import AsyncLLM
-
-# Documents of one call that vLLM holds at a time. vLLM serves first come, first served, and takes
-# some hundreds into a step: more in its queue would only make other callers wait.
-_WINDOW = 1024
-# Documents tokenised at once: the engine starts on them, and other callers get their turn.
-_SLICE = 256
-# vLLM's own patience, five seconds, is less than its worker takes; killed, it leaks shared memory.
-_SHUTDOWN_SECONDS = 20.0
-# vLLM had the one name up to 0.11, and has the other since.
-_ACTIVATION = (
-    "use_activation" if "use_activation" in PoolingParams.__struct_fields__ else "activation"
-)
 
 
 class VllmScorer:
@@ -64,7 +42,7 @@ class VllmScorer:
     def __init__(self, options: RerankerOptions) -> None:
         self._options = options
         self._lock = threading.Lock()
-        self._host: _Host | None = None
+        self._host: Host | None = None
         self._stop: weakref.finalize[Any, Any] | None = None
         self._is_closed = False
         self._is_inherited = False
@@ -165,221 +143,14 @@ class VllmScorer:
         host = self._get_host()
         return asyncio.run_coroutine_threadsafe(host.score(requests, show_progress), host.loop)
 
-    def _get_host(self) -> _Host:
+    def _get_host(self) -> Host:
         with self._lock:
             if self._is_closed:
                 raise ClosedError("the reranker is closed; make a new one")
             if self._is_inherited:
                 raise ForkedProcessError("its parent runs the engine of vLLM")
             if self._host is None:
-                self._host = _Host(self._options)
+                self._host = Host(self._options)
                 self._stop = weakref.finalize(self, self._host.stop)
                 self._stop.atexit = False  # the host sees to its end at exit, and waits for it
             return self._host
-
-
-class _Host:
-    """The engine and its event loop, in a thread of their own: callers' loops may end.
-
-    All coroutines here run on that loop, so that none of its state needs a lock.
-
-    Attributes:
-        is_ending: Whether no call may enter any more.
-    """
-
-    def __init__(self, options: RerankerOptions) -> None:
-        self._options = options
-        self._loaded: LoadedEngine | None = None
-        self._calls = 0
-        self.is_ending = False
-        self._is_idle = asyncio.Event()
-        self._is_idle.set()
-        self._changing = asyncio.Lock()  # held while the engine starts or ends
-        self._request_ids = itertools.count()
-        # Tokenising and reading checkpoints, which would block the loop.
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="qwen3-rerank-vllm-encode")
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._serve, name="qwen3-rerank-vllm", daemon=True)
-        self._thread.start()
-        atexit.register(self._stop_at_exit)
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether an engine is running."""
-        return self._loaded is not None and not self._loaded.engine.errored
-
-    async def score(
-        self, requests: Sequence[ScoreRequest], show_progress: bool
-    ) -> list[list[Scored]]:
-        """See `VllmScorer.score_many`."""
-        try:
-            return await self._score_entered(requests, show_progress)
-        except asyncio.CancelledError:
-            if self.is_ending:
-                raise ClosedError("the reranker was closed while it was working") from None
-            raise
-
-    async def _score_entered(
-        self, requests: Sequence[ScoreRequest], show_progress: bool
-    ) -> list[list[Scored]]:
-        loaded = await self._enter()
-        total = sum(len(request.documents) for request in requests)
-        try:
-            with tqdm(
-                total=total, desc="rerank", unit="document", disable=not show_progress
-            ) as progress:
-                return await self._score(loaded, requests, progress)
-        except RerankError:
-            raise
-        except Exception as error:  # vLLM's own, pydantic's and plain ValueErrors
-            raise self._translated(loaded, error) from error
-        finally:
-            self._leave()
-
-    async def load(self) -> LoadedEngine:
-        """See `VllmScorer.load`."""
-        loaded = await self._enter()
-        self._leave()
-        return loaded
-
-    async def unload(self) -> None:
-        """End the engine once no call uses it; calls that come meanwhile wait for the next one."""
-        async with self._changing:
-            await self._is_idle.wait()
-            self._discard(self._loaded)
-
-    def stop(self) -> None:
-        """End engine, loop and thread, whatever is in progress. Does not wait for it."""
-        atexit.unregister(self._stop_at_exit)
-        self._worker.shutdown(wait=False)
-        asyncio.run_coroutine_threadsafe(self._end(), self.loop)
-
-    def abandon(self) -> None:
-        """Do nothing at exit of a forked child: all of this belongs to the parent."""
-        atexit.unregister(self._stop_at_exit)
-
-    def _stop_at_exit(self) -> None:
-        self.stop()
-        self._thread.join(_SHUTDOWN_SECONDS + 10)
-
-    async def _end(self) -> None:
-        self.is_ending = True
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        if others:
-            await asyncio.wait(others, timeout=5)
-        self._discard(self._loaded)
-        self.loop.stop()
-
-    def _serve(self) -> None:
-        self.loop.run_forever()
-        self.loop.close()
-
-    async def _enter(self) -> LoadedEngine:
-        """Return a running engine, kept until the caller decrements `_calls`."""
-        async with self._changing:
-            if self._loaded is not None and self._loaded.engine.errored:
-                self._discard(self._loaded)
-            if self.is_ending:
-                raise ClosedError("the reranker is closed; make a new one")
-            if self._loaded is None:
-                checkpoint = await self.loop.run_in_executor(
-                    self._worker, read_checkpoint, self._options
-                )
-                # Blocks the loop, but nothing else can run without an engine.
-                self._loaded = start_engine(self._options, checkpoint)
-            self._calls += 1
-            self._is_idle.clear()
-            return self._loaded
-
-    def _leave(self) -> None:
-        self._calls -= 1
-        if not self._calls:
-            self._is_idle.set()
-
-    def _discard(self, loaded: LoadedEngine | None) -> None:
-        """End this engine, unless that was done."""
-        if loaded is not None and self._loaded is loaded:
-            self._loaded = None
-            shutdown = loaded.engine.shutdown
-            if "timeout" in inspect.signature(shutdown).parameters:  # not in the first versions
-                shutdown(timeout=_SHUTDOWN_SECONDS)
-            else:
-                shutdown()
-
-    async def _score(
-        self, loaded: LoadedEngine, requests: Sequence[ScoreRequest], progress: tqdm[Any]
-    ) -> list[list[Scored]]:
-        """Return the scores; encodes the next documents while the engine computes these."""
-        window = asyncio.Semaphore(_WINDOW)
-        tasks: list[asyncio.Task[Scored]] = []
-        failed = asyncio.Event()
-
-        def finish(task: asyncio.Task[Scored]) -> None:
-            window.release()
-            progress.update()
-            if not task.cancelled() and task.exception() is not None:
-                failed.set()
-
-        try:
-            for request, documents in _slices(requests):
-                group = await self.loop.run_in_executor(
-                    self._worker,
-                    loaded.encoder.encode,
-                    request.instruction,
-                    request.query,
-                    documents,
-                )
-                for document in group.documents:
-                    await window.acquire()
-                    if failed.is_set():
-                        await asyncio.gather(*tasks)  # raises
-                    task = self.loop.create_task(
-                        self._score_one(
-                            loaded.engine,
-                            group.prefix_ids + document.ids,
-                            document.truncated,
-                        )
-                    )
-                    task.add_done_callback(finish)
-                    tasks.append(task)
-            scored = iter(await asyncio.gather(*tasks))
-            return [[next(scored) for _ in request.documents] for request in requests]
-        finally:
-            for task in tasks:
-                task.cancel()  # vLLM aborts the request of a cancelled task
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _score_one(self, engine: AsyncLLM, ids: list[int], truncated: bool) -> Scored:
-        """Return the judgement of one prompt."""
-        outputs = engine.encode(
-            # Finished input, as a renderer of vLLM would return it; versions without renderers
-            # look at the ids alone.
-            {"type": "token", "prompt_token_ids": ids},
-            PoolingParams(task="classify", **{_ACTIVATION: False}),
-            f"qwen3-rerank-{next(self._request_ids)}",
-        )
-        values = [value async for output in outputs for value in output.outputs.data.tolist()]
-        if len(values) != 1:
-            raise ScoringError(f"vLLM returned {len(values)} values for a prompt, not its margin")
-        return Scored(float(values[0]), len(ids), truncated)
-
-    def _translated(self, loaded: LoadedEngine, error: Exception) -> RerankError:
-        """Return the error to raise; a dead engine is replaced by the next call."""
-        if loaded.engine.errored:
-            self._discard(loaded)
-            return ScoringError(
-                "vLLM's engine ended; its own words are on the error output, out of memory is the "
-                f"likely cause. The next call starts it again. ({type(error).__name__}: {error})"
-            )
-        return ScoringError(f"vLLM failed: {type(error).__name__}: {error}")
-
-
-def _slices(requests: Sequence[ScoreRequest]) -> Iterator[tuple[ScoreRequest, Sequence[str]]]:
-    """Yield the documents of each request in slices, after all were checked."""
-    for request in requests:
-        check_encodable(render_fields(request.instruction, request.query), request.documents)
-    for request in requests:
-        for start in range(0, len(request.documents), _SLICE):
-            yield request, request.documents[start : start + _SLICE]

@@ -80,7 +80,7 @@ def read_checkpoint(options: RerankerOptions) -> Prepared:
         "model": str(checkpoint.folder),
         "runner": "pooling",
         "trust_remote_code": False,
-        "dtype": _dtype(options),
+        "dtype": engine_dtype(options),
         "max_model_len": encoder.max_length,
         "enable_prefix_caching": True,
         "disable_log_stats": True,
@@ -145,7 +145,7 @@ def _device_arguments(device: str | None) -> dict[str, Any]:
     return {"device_ids": [int(index)]}
 
 
-def _dtype(options: RerankerOptions) -> str:
+def engine_dtype(options: RerankerOptions) -> str:
     """Return vLLM's name of the dtype; ``"auto"`` means the same as in the local scorer."""
     if options.dtype != "auto":
         return options.dtype
