@@ -34,8 +34,8 @@ def diversified(
 
     Args:
         order: Places of documents, best first.
-        relevance: By place, from 0 to 1.
-        similarity: Of two places.
+        relevance: The relevance of each document, from 0 to 1.
+        similarity: The similarity of two documents, by their indexes.
         weight: 1 looks at relevance alone, 0 at diversity alone.
         top_k: The most to return; ``None`` returns all.
     """
@@ -81,8 +81,8 @@ def checked_embeddings(vectors: Embeddings, count: int) -> list[list[float]]:
     """Return embeddings as plain floats of length 1; zeros stay zeros.
 
     Args:
-        vectors: Of shape (documents, dimensions).
-        count: How many documents there are.
+        vectors: The embeddings, shape (documents, dimensions).
+        count: The number of documents.
 
     Raises:
         TypeError: Something is no vector of numbers.

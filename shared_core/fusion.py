@@ -63,7 +63,7 @@ def checked_scores(scores: Scores, count: int) -> list[float | None]:
 
     Args:
         scores: A number per document, larger is better; ``None`` where there is none.
-        count: How many documents there are.
+        count: The number of documents.
 
     Raises:
         TypeError: Something is no number.

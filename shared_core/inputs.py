@@ -83,7 +83,7 @@ def rank_requests(
 
     Args:
         requests: Queries with their documents.
-        ranking: What is to be done with it.
+        ranking: The options of the ranking.
         scores: The scores of the retriever, per request; ``None`` where it has none.
         embeddings: The documents' embeddings, likewise.
 

@@ -1,4 +1,4 @@
-"""What divided jobs need of a reranker: its tokenizer without the model, its key elsewhere.
+"""Functions for divided jobs: a reranker's tokenizer without the model, its key elsewhere.
 
 The backends' packages are imported when they are needed.
 """

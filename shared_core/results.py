@@ -64,8 +64,8 @@ class RankedDocument:
             this window; ``truncated`` is still whether anything was cut, which windows are not for.
         total_tokens: Tokens of all prompts that its score took: those of every window, and
             ``n_tokens`` where it was judged whole.
-        fused_score: What the order follows with ``fusion``, comparable within this ranking alone;
-            ``None`` without it.
+        fused_score: The value that the order follows with ``fusion``, comparable within this
+            ranking alone; ``None`` without it.
     """
 
     index: int
@@ -90,9 +90,9 @@ def ranked_documents(
 
     Args:
         documents: The texts.
-        scored: Their judgements.
-        options: What to keep, and in which order.
-        retrieved: What the retriever knows of them.
+        scored: The judgements of the documents.
+        options: The options of the ranking.
+        retrieved: The retriever's scores and embeddings, if any.
 
     Raises:
         ScoringError: The margins are not one finite number per document.

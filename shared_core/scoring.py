@@ -31,10 +31,10 @@ class ScoreRequest:
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """What the retriever knows of a query's documents besides their texts.
+    """Data of the retriever about a query's documents, besides their texts.
 
     Attributes:
-        scores: Its scores, larger is better, ``None`` where there is none; ``None`` has none.
+        scores: The retriever's scores, larger is better, ``None`` for a missing one; or no scores.
         embeddings: Vectors of length 1, of shape (documents, dimensions); ``None`` has none.
     """
 

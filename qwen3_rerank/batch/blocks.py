@@ -24,7 +24,7 @@ class Segment:
     Attributes:
         file: The file's position in the input.
         start: The position of the first row in the file.
-        rows: How many there are.
+        rows: The number of rows.
         offset: The position of the first one, in bytes, for files without an index.
         first: The position of the first row in the whole input.
         digest: The digest of the lines, for files of lines: the input must not change later.

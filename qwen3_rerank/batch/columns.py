@@ -47,7 +47,7 @@ class Shape:
         texts: The column of documents, or of lists of them.
         query_id: The column of query ids, if there is one.
         ids: The column of document ids, or of lists of them, if there is one.
-        query_id_type, id_type: What they are for certain, as a parquet file tells; a parquet output
+        query_id_type, id_type: The types of the ids, if a parquet file tells them; a parquet output
             holds them alike.
     """
 

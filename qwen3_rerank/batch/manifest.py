@@ -164,7 +164,7 @@ def read_blocks(folder: OutputFolder, count: int) -> list[Block]:
 
     Args:
         folder: The folder.
-        count: How many blocks the manifest says there are.
+        count: The number of blocks in the manifest.
 
     Raises:
         ChangedJobError: The file is damaged or gone.

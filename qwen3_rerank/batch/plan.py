@@ -19,7 +19,7 @@ class BatchPlan:
         blocks_done: The blocks that an earlier run has finished.
         rows_left: Rows that are left.
         pairs_left: Pairs in these; an estimate where a row is a list.
-        workers: How many score at once.
+        workers: The number of workers.
         tokens_per_pair: Prompt tokens, on average over the sample; ``None`` without a tokenizer.
         tokens_left: Prompt tokens left, estimated.
         pairs_per_second: The speed of one worker on the sample; ``None`` if it was not measured.
@@ -56,7 +56,7 @@ def make_plan(prepared: Prepared, sample: Sample | None, workers: int) -> BatchP
     Args:
         prepared: The job.
         sample: The measured sample, if one was taken.
-        workers: How many will score at once.
+        workers: The number of workers.
     """
     rows_left = pairs_left = sum(block.rows for block in prepared.left)
     plan = BatchPlan(

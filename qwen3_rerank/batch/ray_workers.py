@@ -104,7 +104,7 @@ class RayWorkers:
         reranker: The backend that scores; every actor has a copy.
         job: The options of the batch.
         source: The rows of the input.
-        blocks: How many there are to do; no more actors are begun.
+        blocks: The number of blocks to score; no more actors are started.
 
     Raises:
         BatchError: The cluster cannot be reached, or has not what a single worker needs.

@@ -21,8 +21,8 @@ class Workers(Protocol):
     """Protocol of workers, which score blocks.
 
     Attributes:
-        count: How many there are.
-        deaths: How many died and were replaced.
+        count: The number of workers.
+        deaths: The number of workers that died and were replaced.
         expected: The record from the beginning of the job; a worker that differs scores no block.
     """
 

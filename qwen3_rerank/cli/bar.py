@@ -19,7 +19,7 @@ class Bar:
         console: Where.
         columns: The columns of the bar; ``{task.fields[said]}`` is the latest text.
         said: The first text.
-        visible: Whether it is there from the start.
+        visible: Whether the bar is shown from the start.
     """
 
     def __init__(

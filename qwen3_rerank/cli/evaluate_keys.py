@@ -19,7 +19,7 @@ def secrets_for(
     Args:
         address: The address that the value is for.
         addresses: All addresses that are compared.
-        values: As it stands on the command line: bare where all addresses are of one server, else
+        values: The values on the command line: bare if all addresses are of one server, else
             ``ADDRESS=secret``.
         option: The name of the flag, for messages.
 

@@ -18,7 +18,7 @@ class Place:
     Attributes:
         document: The id of the document.
         text: The text of the document.
-        before, after: Its rank in the first stage and in the system.
+        before, after: The rank in the first stage and in the system.
         score: P(yes).
         is_right: Whether it is judged relevant.
     """
@@ -37,8 +37,8 @@ class Case:
 
     Attributes:
         query: The id of the query.
-        text: Its text.
-        before, after: Its values of the main measure.
+        text: The text of the query.
+        before, after: The values of the main measure.
         places: The right document that comes first, and what stands above it on the side that is
             worse.
     """

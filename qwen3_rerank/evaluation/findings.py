@@ -21,7 +21,7 @@ class Timing:
     """The duration of the calls, in seconds; only this differs from run to run.
 
     Attributes:
-        queries: How many were timed.
+        queries: The number of timed queries.
         mean, median, p95: Seconds of one query with all its candidates.
     """
 
@@ -46,7 +46,7 @@ class SystemReport:
         judged: The same as scores, with what is right.
         tokens_per_query, tokens_per_document: Means of prompt tokens, each document's prompt
             counted whole; ``None`` where the backend cannot tell.
-        truncated: How many documents lost their end; ``None`` likewise.
+        truncated: The number of documents that were cut; ``None`` likewise.
         timing: ``None`` if no query was timed.
         best_f1: The threshold that tells right from wrong best; ``None`` if no candidate is right.
         calibration: How well scores agree with probabilities.
@@ -79,8 +79,8 @@ class Comparison:
     Attributes:
         measure: The measure that was compared.
         first, second: Letters, or ``"first stage"``.
-        difference: How much better the second is.
-        p_corrected: Its p after Holm's correction for all comparisons of this measure.
+        difference: The gain of the second over the first.
+        p_corrected: The p-value after Holm's correction for all comparisons of this measure.
     """
 
     measure: str
@@ -97,13 +97,13 @@ class Findings:
     Attributes:
         dataset: The queries and documents.
         first_stage: The source of the candidates.
-        top_n: How many there are per query at most.
+        top_n: The most candidates per query.
         seed: The seed of the intervals and tests.
         measures: Names, the main one first.
         before: Measure → query id → value, of the first stage.
         before_figures: Measure → mean with its interval.
         ceiling: Measure → mean of the candidates in the best order.
-        right: How many relevant documents there are, and how many are among the candidates.
+        right: The number of relevant documents, and of those among the candidates.
         systems: The systems that were compared.
         comparisons: Every two of them, and each with the first stage, by every measure.
         environment: Versions.

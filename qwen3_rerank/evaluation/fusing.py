@@ -46,8 +46,8 @@ class Unseen:
         weight: The best weight on the other half; 0 if the reranker alone is best there.
         chosen_on, queries: The number of queries of the other half, and of this one.
         first_stage: The main measure of the first stage alone.
-        alone: That of the reranker alone.
-        fused: That of the weight.
+        alone: The value of the reranker alone.
+        fused: The value with the weight.
         gain: The difference of the weight from the reranker alone.
     """
 
@@ -89,7 +89,7 @@ def compare_fusions(
         margins: Query id → the reranker's margins of these documents; queries without are left out.
         relevant: Query id → document id → grade, of every query that counts.
         measure: The name of the measure.
-        seed: Of the intervals and tests.
+        seed: The seed of the intervals and tests.
     """
     ways: tuple[Fusion, ...] = ("rrf", ALONE, *WEIGHTS)
     orders: dict[Fusion, Mapping[str, Ranked]] = {

@@ -18,7 +18,7 @@ class TaskField:
     """A choice of tasks above the instruction that it fills in.
 
     Args:
-        word: What its texts are called: ``instruction`` is this word's, ``task`` goes before it.
+        word: The name of its texts: ``instruction`` for this word, ``task`` before it.
         task: The name of the first task.
         quiet: Options of its events.
     """
@@ -62,7 +62,7 @@ class TaskField:
 
 
 class Form:
-    """What is asked, put where the page is being built.
+    """The form for query and documents, added to the page that is being built.
 
     Args:
         names: The models to choose from.

@@ -178,7 +178,7 @@ FILE_PROBLEMS: dict[str, str] = {
 
 
 def file_problem(error: InputError, language: Language) -> str:
-    """Return what is wrong with a file that was added.
+    """Return the message about a faulty file.
 
     >>> file_problem(InputError("not JSON", "json").at("a.jsonl", 2), "zh")
     '无法读取文件：a.jsonl 第 2 行：不是有效的 JSON'

@@ -65,7 +65,7 @@ def document_of(value: Any, field: str | None = None) -> GivenDocument:
     """Return a JSON value as a document: a string, or an object with one of `FIELDS` or ``field``.
 
     Raises:
-        InputError: It is neither, or no UTF-8 could write the text.
+        InputError: The value is neither, or the text cannot be written in UTF-8.
     """
     if isinstance(value, str):
         text = value
@@ -109,7 +109,7 @@ def read_documents(
 
     Raises:
         InputError: Something is wrong; the message names the line.
-        MissingDependencyError: It is a workbook, and openpyxl is not installed.
+        MissingDependencyError: The file is a workbook, and openpyxl is not installed.
     """
     kind = kind or format_of(name)
     names = FIELDS if field is None else (field,)

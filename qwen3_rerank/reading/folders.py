@@ -63,7 +63,7 @@ class OutputFolder:
         """Return a folder in it.
 
         Args:
-            name: Its name.
+            name: The name of the folder.
             create: Whether to make it if it does not exist.
 
         Raises:
@@ -99,7 +99,7 @@ class OutputFolder:
         """Return the bytes of a file, ``None`` if it is not there.
 
         Raises:
-            FolderError: It is a link, or no file.
+            FolderError: The name is a link, or not a file.
         """
         try:
             descriptor = self._open(name, os.O_RDONLY)
@@ -119,7 +119,7 @@ class OutputFolder:
             scratch: The folder of the incomplete file, in the same file system.
 
         Raises:
-            OSError: It cannot be written; ``filename`` is the file.
+            OSError: The file cannot be written; ``filename`` names it.
         """
         home = self if scratch is None else scratch
         temporary = f"{'.' if scratch is None else ''}{name}.{uuid.uuid4().hex}"
@@ -147,8 +147,8 @@ class OutputFolder:
         """Yield a stream whose bytes go to the end of a file; they are on the disk afterwards.
 
         Raises:
-            FolderError: It is a link, or no file.
-            OSError: It cannot be written; ``filename`` is the file.
+            FolderError: The name is a link, or not a file.
+            OSError: The file cannot be written; ``filename`` names it.
         """
         with naming(self.path / name):
             descriptor = self._open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND)

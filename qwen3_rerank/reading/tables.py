@@ -83,7 +83,7 @@ def workbook_rows(raw: bytes, name: str) -> Iterator[Row]:
     entities in their XML are refused: a small file cannot take much time or memory.
 
     Raises:
-        InputError: It is none, is damaged or too large.
+        InputError: The file is not a workbook, is damaged or too large.
         MissingDependencyError: openpyxl or defusedxml is not installed.
     """
     try:

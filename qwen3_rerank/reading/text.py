@@ -12,7 +12,7 @@ class InputError(ValueError):
     """Input that cannot be read.
 
     Args:
-        message: What is wrong, in English; where a line is wrong, it is named.
+        message: The fault in English, with the number of a faulty line.
         problem: A short name of the problem, for messages in other languages; may be empty.
         **values: What the message was filled in with.
     """
@@ -87,7 +87,7 @@ def parse_json(line: str) -> Any:
     """Return the value of one line of JSON, strictly.
 
     Raises:
-        InputError: It is not JSON; NaN is not, nor is what is nested too deeply to be read.
+        InputError: The text is not JSON, has NaN, or is nested too deeply.
     """
 
     def refuse(constant: str) -> Any:

@@ -136,8 +136,8 @@ def parse_body(model: type[Asked], body: bytes, *, max_documents: int) -> Asked:
     """Return the request in a body.
 
     Raises:
-        RefusedError: It is not that, or it has very many values: also those of fields that are
-            left aside would be built, and take many times the memory of the body.
+        RefusedError: The body is not such a request, or has too many values: even those of ignored
+            fields would be built, and take many times the memory of the body.
     """
     most = _ELEMENTS + _ELEMENTS_PER_DOCUMENT * max_documents
     if more_values_than(most, body):

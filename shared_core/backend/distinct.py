@@ -1,4 +1,4 @@
-"""What is left to score of some requests: each distinct text once, less what the cache knows."""
+"""The texts left to score of some requests: each distinct text once, without cached ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Distinct:
     """Requests, of which each distinct document is scored once.
 
     Args:
-        requests: As the caller gave them; queries in the model's prompt are taken out of it.
+        requests: The caller's requests; queries wrapped in the model's prompt are unwrapped.
         cache: Scores of earlier calls, and the place for those of this one; ``None`` is none.
 
     Attributes:

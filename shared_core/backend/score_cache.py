@@ -17,7 +17,7 @@ class ScoreCache:
     length, so that equal keys mean equal texts and no text is kept in memory.
 
     Args:
-        max_entries: How many scores to keep; the least recently used one goes first.
+        max_entries: The most scores to keep; the least recently used is dropped first.
     """
 
     def __init__(self, max_entries: int) -> None:

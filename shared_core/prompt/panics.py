@@ -11,8 +11,8 @@ def panics_as(error: type[Exception], message: str) -> Iterator[None]:
     """Raise a panic as an error of this type; pyo3's own is no `Exception`, and passes by handlers.
 
     Args:
-        error: Its type.
-        message: What goes before the panic's own text.
+        error: The type of the error.
+        message: The text before the panic's own.
     """
     try:
         yield

@@ -137,7 +137,7 @@ class RotatedParts:
 
     Args:
         config: The model's sizes.
-        weights: Its weights.
+        weights: The weights of the model.
         limit: The largest quantised weight.
     """
 

@@ -75,8 +75,8 @@ def load_config(folder: Path, name: str) -> tuple[ModelConfig, dict[str, Any]]:
 
     Raises:
         ModelLoadError: The file is missing or damaged.
-        UnsupportedModelError: It is that of another model, or of an adapter, or the forward here
-            does not compute what it says; names what.
+        UnsupportedModelError: The config is that of another model or of an adapter, or names
+            something that the forward here does not compute.
     """
     stated = read_config(folder, name)
     if is_int8(stated) and stated.get("model_type") == INT8:

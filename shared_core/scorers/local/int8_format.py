@@ -47,7 +47,7 @@ def check_int8(weights: Weights, config: ModelConfig, stated: Mapping[str, Any],
     """Raise unless a checkpoint is exactly as described above, for this CPU.
 
     Raises:
-        UnsupportedModelError: It is not; says what differs.
+        UnsupportedModelError: The format differs; the message says in what.
     """
     described = stated["quantization_config"]
     version, limit = described.get("version"), described.get("weight_limit")

@@ -85,7 +85,7 @@ def opened(options: RerankerOptions) -> Iterator[Checkpoint]:
 
     Raises:
         ModelLoadError: Files are missing or unreadable.
-        UnsupportedModelError: It is not a Qwen3 reranker with all its weights.
+        UnsupportedModelError: The model is not a Qwen3 reranker with all its weights.
     """
     source, hub_options = resolve_source(options)
     try:

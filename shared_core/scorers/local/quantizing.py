@@ -48,7 +48,7 @@ def quantize_checkpoint(
     Raises:
         ConfigurationError: The folder has files, or this CPU has no eight-bit products.
         ModelLoadError: The source cannot be read.
-        UnsupportedModelError: It would score wrongly, or is in eight bits already.
+        UnsupportedModelError: The model would score wrongly, or is in eight bits already.
         OSError: The folder cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

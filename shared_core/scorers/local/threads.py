@@ -80,7 +80,7 @@ def computing_with(threads: int) -> Iterator[None]:
 
 
 def each(make: Callable[[Item], Made], items: Iterable[Item], threads: int) -> list[Made]:
-    """Return what is made of each item, in order, by threads that compute alone.
+    """Return the results for all items, in order, each computed by a single thread.
 
     They never wait for one another, as OpenMP's do after every operation: beside another program's
     busy threads that was eight times as slow. At most `_MOST_AT_ONCE` items are made at a time.

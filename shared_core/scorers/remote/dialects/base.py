@@ -167,7 +167,7 @@ def rows(items: Any, score_name: str, index_name: str = "index") -> list[Row]:
     """Return the rows of ``[{"index": …, score_name: …}, …]``, in their order.
 
     Raises:
-        InvalidReplyError: It is something else.
+        InvalidReplyError: The value has another type.
     """
     return [
         Row(whole(field(item, index_name), index_name), number(field(item, score_name), score_name))
@@ -212,7 +212,7 @@ def whole(value: Any, name: str) -> int:
     """Return a JSON integer; some servers write ``1.0``.
 
     Raises:
-        InvalidReplyError: It is something else.
+        InvalidReplyError: The value has another type.
     """
     converted = number(value, name)
     if not converted.is_integer():
