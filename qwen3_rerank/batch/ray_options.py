@@ -14,8 +14,8 @@ class RayOptions:
         address: The address of the cluster: ``"auto"`` is the one that this machine belongs to,
             ``"local"`` starts one here, for the time of the job. If this process is already
             connected to a Ray cluster, that one is used.
-        workers: The number of workers; ``None`` is as many as the cluster has GPUs for (without GPUs,
-            CPUs), and one where a server scores.
+        workers: The number of workers; ``None`` is as many as the cluster has GPUs for, or CPUs
+            where there are no GPUs, and one where a server scores.
         cpus: CPUs of a worker; torch uses that many threads.
         gpus: GPUs of a worker: 0.5 puts two on one; several are for ``engine_args`` of vLLM such
             as ``{"tensor_parallel_size": 4}``.
