@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from qwen3_rerank.service.settings import ServiceSettings
 from shared_core import RankingOptions, Reranker, RerankerOptions
@@ -71,3 +72,17 @@ def test_an_option_of_another_backend_is_said_to_have_no_effect(
     said = [record.getMessage() for record in caplog.records if "without" in record.getMessage()]
     backend = "remote" if "base_url" in options else "transformers"
     assert said == ([f"without effect with the backend {backend}: {names}"] if names else [])
+
+
+@pytest.mark.parametrize("model", [RerankerOptions, RankingOptions, ServiceSettings])
+def test_no_number_takes_a_bool(model: type[BaseModel]) -> None:
+    """Pydantic would take True for 1."""
+    tried = 0
+    for name, field in model.model_fields.items():
+        kinds = {field.annotation, *get_args(field.annotation)}
+        if kinds & {int, float} and bool not in kinds:
+            tried += 1
+            with pytest.raises(ValidationError, match="got a bool") as caught:
+                model(**{name: True})
+            assert [error["loc"][0] for error in caught.value.errors()] == [name]
+    assert tried >= 5
