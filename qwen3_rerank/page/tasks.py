@@ -92,6 +92,7 @@ class Example:
         names: The text of the button, in English and in Chinese.
         task, second_task: The names of two tasks to see it under.
         queries, documents: In English and in Chinese; documents are paragraphs.
+        answers, second_answers: The places of the documents that are right under each task.
     """
 
     names: tuple[str, str]
@@ -99,6 +100,8 @@ class Example:
     second_task: str
     queries: tuple[str, str]
     documents: tuple[tuple[str, ...], tuple[str, ...]]
+    answers: tuple[int, ...]
+    second_answers: tuple[int, ...]
 
 
 _MERCURY = (
@@ -115,27 +118,30 @@ EXAMPLES: dict[str, Example] = {
         ("Customer service", "客户服务"),
         "support",
         "similar",
-        ("Who pays for sending back a jacket that does not fit?", "衣服不合身，退货运费谁出？"),
+        ("Who pays the postage if a jacket does not fit?", "衣服不合身，退货运费谁出？"),
         (
             (
                 "We ship orders within two working days, from our store in Leeds.",
                 "How long does a refund take to arrive?",
-                "If the size is wrong, return the item within 30 days; the buyer pays the postage.",
+                "If the size does not fit, send it back within 30 days; the buyer pays the "
+                "postage.",
                 "Jackets should be washed at 30 degrees with the zip closed.",
-                "If an item is faulty, we pay for the return and send a new one.",
+                "If an item is faulty, the return is free and we send a new one.",
                 "You can pay by card, by bank transfer or with a gift voucher.",
-                "Do I have to pay for the parcel if I send clothes back?",
+                "Do I have to pay for the parcel when clothes are too small?",
             ),
             (
                 "订单在两个工作日内从杭州仓库发出。",
                 "退款一般多久到账？",
-                "如因尺码不合适退货，请在签收后 30 天内寄回，运费由买家承担。",
+                "衣服尺码不合身，可在签收后 30 天内退货，运费由买家承担。",
                 "外套请拉好拉链，用 30 度以下的水清洗。",
-                "商品存在质量问题的，退货运费由我们承担，并免费更换。",
+                "商品有质量问题的，由我们承担往返费用并免费更换。",
                 "支持银行卡、转账和礼品卡支付。",
-                "衣服寄回去要我自己付快递费吗？",
+                "衣服小了，寄回去的快递费要我自己付吗？",
             ),
         ),
+        answers=(2,),
+        second_answers=(6,),
     ),
     "legal": Example(
         ("Legal", "法律"),
@@ -148,23 +154,25 @@ EXAMPLES: dict[str, Example] = {
         (
             (
                 "The tenant shall keep the premises clean and report any damage at once.",
-                "During a fixed term the rent may not be increased unless the agreement itself "
+                "During a fixed term the landlord may not raise the rent, unless the agreement "
                 "provides for it.",
                 "The deposit is returned within ten days after the end of the tenancy.",
                 "Rents in the capital have risen by a third in five years, a survey says.",
-                "After the fixed term, the landlord may propose a new rent with two months' "
-                "notice in writing.",
+                "Once the tenancy has ended, a new rent may be proposed in writing with two "
+                "months' notice.",
                 "The landlord may enter the premises after giving 24 hours' notice.",
             ),
             (
                 "承租人应当保持房屋整洁，发现损坏及时通知出租人。",
-                "在约定的租赁期限内，除合同另有约定外，出租人不得单方提高租金。",
+                "租赁期内，除合同另有约定外，房东不得单方上涨房租。",
                 "押金应当在租赁关系终止后十日内退还。",
-                "调查显示，五年来首都的房租上涨了三分之一。",
-                "租赁期限届满后，出租人可以提前两个月书面提出新的租金。",
+                "调查显示，五年来首都的租金上升了三分之一。",
+                "合同到期后，出租人可以提前两个月书面提出新的租金。",
                 "出租人进入房屋应当提前二十四小时通知承租人。",
             ),
         ),
+        answers=(1,),
+        second_answers=(1,),
     ),
     "code": Example(
         ("Code search", "代码搜索"),
@@ -174,24 +182,29 @@ EXAMPLES: dict[str, Example] = {
         (
             (
                 "The ball python sorts through scents with its forked tongue to find prey.",
-                "def by_key(rows, key):\n    return sorted(rows, key=lambda row: row[key])",
-                "sorted() takes a function that returns what to compare, so a list of dicts is "
-                "sorted by giving one that looks up the key.",
+                "def sort_dicts_by_key(dicts, key):\n"
+                "    return sorted(dicts, key=lambda row: row[key])",
+                "Give sorted() a function that looks up the value to compare: a lambda, or "
+                "operator.itemgetter with the key.",
                 "def read_rows(path):\n    with open(path) as file:\n"
                 "        return list(csv.DictReader(file))",
-                "A dict keeps its keys in the order in which they were inserted.",
-                "const byKey = (rows, key) => [...rows].sort((a, b) => a[key] < b[key] ? -1 : 1);",
+                "A dict keeps its entries in the order in which they were inserted.",
+                "def total(prices):\n    return sum(price for price in prices if price > 0)",
             ),
             (
                 "球蟒用分叉的舌头辨别气味，寻找猎物。",
-                "def by_key(rows, key):\n    return sorted(rows, key=lambda row: row[key])",
-                "sorted() 接受一个返回比较值的函数，给它一个取键的函数就能给字典列表排序。",
-                "def read_rows(path):\n    with open(path) as file:\n"
+                "# 按键给字典列表排序\ndef sort_dicts_by_key(dicts, key):\n"
+                "    return sorted(dicts, key=lambda row: row[key])",
+                "给 sorted() 传一个取键的函数，就能让字典按这个键的值排列。",
+                "# 读取 CSV 的每一行\ndef read_rows(path):\n    with open(path) as file:\n"
                 "        return list(csv.DictReader(file))",
-                "字典会保持键的插入顺序。",
-                "const byKey = (rows, key) => [...rows].sort((a, b) => a[key] < b[key] ? -1 : 1);",
+                "字典会保持元素插入的先后顺序。",
+                "# 求正数价格的总和\ndef total(prices):\n"
+                "    return sum(price for price in prices if price > 0)",
             ),
         ),
+        answers=(1,),
+        second_answers=(2,),
     ),
     "bilingual": Example(
         ("Two languages", "中英混合"),
@@ -199,5 +212,7 @@ EXAMPLES: dict[str, Example] = {
         "web",
         ("At what temperature does mercury freeze?", "水银在多少度凝固？"),
         (_MERCURY, _MERCURY),
+        answers=(2, 4),
+        second_answers=(2, 4),
     ),
 }

@@ -29,7 +29,7 @@ from qwen3_rerank.page.store import Upload
 from qwen3_rerank.page.tasks import EXAMPLES, OWN, TASKS, task_choices, task_of
 from qwen3_rerank.page.texts import _WORDS, FILE_PROBLEMS, LANGUAGES, Language, language_of, say
 from qwen3_rerank.reading.document_files import Split
-from shared_core import RankedDocument
+from shared_core import RankedDocument, Reranker
 from shared_core.errors import (
     ClosedError,
     DeviceMemoryError,
@@ -272,6 +272,18 @@ def test_tasks_and_examples_fit_together() -> None:
     for example in EXAMPLES.values():
         assert {example.task, example.second_task} <= TASKS.keys()
         assert len(example.documents[0]) == len(example.documents[1]) >= 6
+
+
+@pytest.mark.parametrize("place", range(len(LANGUAGES)), ids=LANGUAGES)
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_examples_come_out_right(name: str, place: int, tiny: Reranker) -> None:
+    """With the bundled model, which people see first."""
+    example = EXAMPLES[name]
+    first = tiny.rerank(
+        example.queries[place], example.documents[place], instruction=TASKS[example.task][2]
+    )[0]
+    assert first.index in example.answers
+    assert first.score > 0.5
 
 
 def test_importing_the_page_and_its_parts_imports_no_gradio() -> None:
