@@ -27,7 +27,9 @@ class Distinct:
         self._places: list[int] = []
         self.missing: list[ScoreRequest] = []
         for place, request in enumerate(self._requests):
-            texts = [text for text in dict.fromkeys(request.documents) if self._asks(place, text)]
+            texts = list(dict.fromkeys(request.documents))
+            if cache is not None:
+                texts = [text for text in texts if not self._recall(cache, place, text)]
             if texts:
                 self._places.append(place)
                 self.missing.append(ScoreRequest(request.query, request.instruction, texts))
@@ -48,12 +50,12 @@ class Distinct:
             for request, known in zip(self._requests, self._known, strict=True)
         ]
 
-    def _asks(self, place: int, document: str) -> bool:
-        """Return whether a document must be scored, and take its score if it need not."""
-        scored = None if self._cache is None else self._cache.get(self._key(place, document))
+    def _recall(self, cache: ScoreCache, place: int, document: str) -> bool:
+        """Take the score of a document from the cache; return whether it was there."""
+        scored = cache.get(self._key(place, document))
         if scored is not None:
             self._known[place][document] = scored
-        return scored is None
+        return scored is not None
 
     def _key(self, place: int, document: str) -> bytes:
         request = self._requests[place]
