@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from shared_core.digests import digest_of
 from shared_core.options import TINY, RerankerOptions, about_options
 from shared_core.ranking import sigmoid
 from shared_core.reranker import Reranker
+from shared_core.scorers.local.adapter_config import ADAPTER_CONFIG
+from shared_core.scorers.local.adapter_source import told_apart
+from shared_core.scorers.local.hub import cached_file
 
 NOT_SCORES = frozenset(
     name for name, about in about_options(RerankerOptions).items() if not about.changes_scores
@@ -50,8 +53,10 @@ def identity(reranker: Reranker) -> dict[str, Any]:
         if options.tokenizer is not None and os.path.exists(options.tokenizer):
             values["tokenizer"] = digest_of(Path(options.tokenizer))
         return values
-    values["dtype"] = _dtype(options)
-    values["files"] = _model_files(options)
+    options = told_apart(options)
+    values |= {"model": options.model, "dtype": _dtype(options), "files": _model_files(options)}
+    if options.adapter is not None:
+        values["adapter"] = _adapter_files(options)
     if os.path.isdir(options.model):
         values["model"] = "a folder"  # wherever it lies: its files are what counts
     return {name: value for name, value in values.items() if name not in _SERVER_ONLY}
@@ -92,7 +97,12 @@ def is_known(reranker: Reranker) -> bool:
     """Whether `identity` is complete before loading: a hub model must be on this disk."""
     options = reranker.options
     is_elsewhere = reranker.custom_scorer is not None or options.is_remote
-    return is_elsewhere or _model_files(options) is not None
+    if is_elsewhere:
+        return True
+    options = told_apart(options)
+    return _model_files(options) is not None and (
+        options.adapter is None or _adapter_files(options) is not None
+    )
 
 
 def farthest_apart(before: Sequence[float], now: Sequence[float]) -> float:
@@ -161,35 +171,20 @@ def _dtype(options: RerankerOptions) -> str:
 
 def _model_files(options: RerankerOptions) -> str | None:
     """Return the digest of a model's folder, or the commit of a downloaded hub model."""
-    folder = Path(__file__).parent / TINY if options.model == TINY else Path(options.model)
-    if folder.is_dir():
-        return digest_of(folder)
-    find: Callable[[RerankerOptions], str | None] = (
-        _modelscope_digest if options.hub == "modelscope" else _hub_commit
-    )
-    return find(options)
+    name = str(Path(__file__).parent / TINY) if options.model == TINY else options.model
+    return _files(options, name, "config.json", options.revision)
 
 
-def _hub_commit(options: RerankerOptions) -> str | None:
-    try:
-        from huggingface_hub import try_to_load_from_cache
-    except ModuleNotFoundError:
+def _adapter_files(options: RerankerOptions) -> str | None:
+    """Return what `_model_files` does, of the adapter."""
+    return _files(options, str(options.adapter), ADAPTER_CONFIG, options.adapter_revision)
+
+
+def _files(options: RerankerOptions, name: str, file: str, revision: str | None) -> str | None:
+    if os.path.isdir(name):
+        return digest_of(Path(name))
+    found = cached_file(options, name, file, revision)
+    if found is None:
         return None
-    try:
-        found = try_to_load_from_cache(
-            options.model, "config.json", cache_dir=options.cache_dir, revision=options.revision
-        )
-    except ValueError:  # not the name of a repository
-        return None
-    return f"commit {Path(found).parent.name}" if isinstance(found, str) else None
-
-
-def _modelscope_digest(options: RerankerOptions) -> str | None:
-    from shared_core.errors import RerankError
-    from shared_core.scorers.local.loading import resolve_source
-
-    try:
-        folder, _ = resolve_source(options.model_copy(update={"local_files_only": True}))
-    except RerankError:
-        return None
-    return digest_of(Path(folder))
+    folder = found.parent
+    return digest_of(folder) if options.hub == "modelscope" else f"commit {folder.name}"

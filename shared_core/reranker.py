@@ -78,6 +78,11 @@ class Reranker:
             its setting.
         unload_after: Seconds without a call after which a local model's memory is given back to the
             system; the next call loads it again. ``None`` keeps it.
+        adapter: A LoRA adapter of PEFT, a folder or a hub name, merged into the model while it is
+            loaded. A ``model`` that is an adapter alone finds its base by its own config.
+        adapter_revision: The hub revision of the adapter.
+        answers: The words that mean yes and no to a model that was trained with others, each a
+            token of its vocabulary. The prompt is the same.
         revision: The hub revision, a tag or a commit.
         cache_dir: The folder for the hub's files; ``None`` is the hub library's default.
         local_files_only: Use files on this machine only; never contact the hub.
@@ -133,6 +138,9 @@ class Reranker:
         max_batch_tokens: int | None = None,
         threads: int | None = None,
         unload_after: float | None = None,
+        adapter: str | None = None,
+        adapter_revision: str | None = None,
+        answers: tuple[str, str] = ("yes", "no"),
         revision: str | None = None,
         cache_dir: str | None = None,
         local_files_only: bool = False,

@@ -61,6 +61,22 @@ class RerankerOptions(WindowOptions, RemoteOptions):
         "The hub revision: a tag, a branch or a commit.",
         About("Model", changes_scores=True),
     )
+    adapter: str | None = option(
+        None,
+        "A LoRA adapter that is merged into the model while loading: a folder or a hub name.",
+        About("Model", changes_scores=True, backends=LOCAL),
+        min_length=1,
+    )
+    adapter_revision: str | None = option(
+        None,
+        "The hub revision of the adapter.",
+        About("Model", changes_scores=True, backends=LOCAL),
+    )
+    answers: tuple[str, str] = option(
+        ("yes", "no"),
+        "The words that a fine-tuned model answers with, a token each; the prompt is the same.",
+        About("Model", changes_scores=True, backends=LOCAL),
+    )
     hub: Hub = option(
         "huggingface",
         'The hub where names are looked up: "huggingface" or "modelscope".',
@@ -181,7 +197,7 @@ class RerankerOptions(WindowOptions, RemoteOptions):
                 raise ValueError("expected a number, got a bool")
         return value
 
-    @field_validator("model", "cache_dir", "device", mode="before")
+    @field_validator("model", "adapter", "cache_dir", "device", mode="before")
     @classmethod
     def _accept_paths_and_devices(cls, value: Any) -> Any:
         """Accept `pathlib.Path`, "~" and `torch.device`, without importing torch."""
@@ -214,6 +230,22 @@ class RerankerOptions(WindowOptions, RemoteOptions):
         """Accept ``torch.bfloat16`` for ``"bfloat16"``, without importing torch."""
         return str(value).removeprefix("torch.") if type(value).__name__ == "dtype" else value
 
+    @field_validator("answers", mode="before")
+    @classmethod
+    def _accept_answers(cls, value: Any) -> Any:
+        """Accept "yes,no", as command lines and the environment have it."""
+        return tuple(value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("answers")
+    @classmethod
+    def _check_answers(cls, value: tuple[str, str]) -> tuple[str, str]:
+        if value[0] == value[1] or not all(word.strip() for word in value):
+            raise ValueError(
+                f"answers={value!r}: expected two words that differ, first the one that means yes, "
+                'such as ("Yes", "No")'
+            )
+        return value
+
     @model_validator(mode="after")
     def _check_backend(self) -> RerankerOptions:
         if self.is_remote and self.backend not in ("auto", "remote"):
@@ -224,7 +256,22 @@ class RerankerOptions(WindowOptions, RemoteOptions):
         if self.backend == "remote" and self.base_url is None and self.dialect == "auto":
             raise ValueError('backend="remote" needs base_url, or the dialect of a hosted API')
         self._check_quantize()
+        self._check_adapter()
         return self
+
+    def _check_adapter(self) -> None:
+        if self.is_remote and self.answers != ("yes", "no"):
+            raise ValueError(
+                f"answers={self.answers!r} are read from a model in this process, and a server "
+                "scores: set up the server with them, and leave them out"
+            )
+        if self.adapter_revision is not None and self.adapter is None:
+            raise ValueError("adapter_revision without an adapter: give both, or neither")
+        if self.adapter is not None and self.is_remote:
+            raise ValueError(
+                f"adapter={self.adapter!r} is merged into a model in this process, and a server "
+                "scores: start the server with the adapter, or with merged weights"
+            )
 
     def _check_quantize(self) -> None:
         if self.quantize is None:

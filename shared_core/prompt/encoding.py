@@ -67,13 +67,17 @@ class PairEncoder:
         tokenizer: A Hugging Face `tokenizers.Tokenizer` of the Qwen family. It is not changed; its
             vocabulary is shared.
         max_length: The most tokens a whole prompt may have.
+        answers: The words that mean yes and no.
 
     Raises:
-        UnsupportedModelError: "yes" or "no" is not one token; control tokens are missing; or the
+        UnsupportedModelError: An answer is not one token; control tokens are missing; or the
             tokenizer reads text otherwise than Qwen's, or differently in pieces than whole.
     """
 
-    def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, max_length: int, answers: tuple[str, str] = (YES, NO)
+    ) -> None:
+        self.answers = answers
         with panics_as(UnsupportedModelError, "the tokenizer fails on ordinary text"):
             self._set_up(tokenizer, max_length)
 
@@ -114,12 +118,12 @@ class PairEncoder:
     @property
     def yes_id(self) -> int:
         """The vocabulary index of "yes" (9693 in Qwen3)."""
-        return self.single_token_id(YES)
+        return self.single_token_id(self.answers[0])
 
     @property
     def no_id(self) -> int:
         """The vocabulary index of "no" (2152 in Qwen3)."""
-        return self.single_token_id(NO)
+        return self.single_token_id(self.answers[1])
 
     @property
     def answer_ids(self) -> tuple[int, int]:

@@ -63,7 +63,8 @@ SECRETS = {
     "api_key",
     "headers",
 }  # in no dump: see tests/shared_core/options
-LEFT_OUT = {*SECRETS, "quantize"}  # which no server takes
+NO_SERVER_TAKES = {"quantize", "adapter", "adapter_revision", "answers"}
+LEFT_OUT = {*SECRETS, *NO_SERVER_TAKES}
 
 
 class OwnDialect:
@@ -121,8 +122,9 @@ def test_every_option_survives(make: Any, through: Any) -> None:
 
 def test_dumps_hold_options_only() -> None:
     dumped = json.loads(Qwen3Rerank(**OPTIONS).to_json())
-    others = {"metadata_mode": "llm", "class_name": "Qwen3Rerank", "quantize": None}
-    assert dumped == {**OPTIONS, **others}
+    others = {"metadata_mode": "llm", "class_name": "Qwen3Rerank"}
+    defaults = dict.fromkeys(NO_SERVER_TAKES) | {"answers": ["yes", "no"]}
+    assert dumped == {**OPTIONS, **others, **defaults}
 
 
 def test_from_dict_accepts_a_reranker_with_the_same_options() -> None:

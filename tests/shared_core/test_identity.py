@@ -22,6 +22,7 @@ OTHER: dict[str, Any] = {
     "quantize": "int8",
     "max_length": 512,
     "revision": "v2",
+    "answers": ("Yes", "No"),
     "engine_args": {"quantization": "fp8"},
     "base_url": "http://localhost:1",
     "dialect": "tei",
@@ -45,7 +46,8 @@ def test_every_option_is_known_to_change_scores_or_not_to() -> None:
     """An option that is new has to be put into one of the two."""
     fields = set(RerankerOptions.model_fields)
     assert fields >= NOT_SCORES
-    assert fields - NOT_SCORES == {*OTHER, "instruction"}
+    # What an adapter does to it is tested with adapters (scorers/local/test_lora.py).
+    assert fields - NOT_SCORES == {*OTHER, "instruction", "adapter", "adapter_revision"}
 
 
 @pytest.mark.parametrize("name", OTHER)

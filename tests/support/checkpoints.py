@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
     AutoTokenizer,
@@ -47,6 +49,30 @@ def write_checkpoint(folder: Path, tokenizer: Any, *, seed: int = 0, **overrides
     model = Qwen3ForCausalLM(random_config(len(tokenizer), **overrides))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_lora(folder: Path, base: Path, *, rank: int = 4) -> Path:
+    """Write a random adapter of a checkpoint's query projections, as PEFT writes one."""
+    source = torch.Generator().manual_seed(5)
+    weights = load_file(base / "model.safetensors")
+    adapter = {}
+    for name, weight in weights.items():
+        if name.endswith("q_proj.weight"):
+            module = f"base_model.model.{name.removesuffix('.weight')}"
+            rows, columns = weight.shape
+            adapter[f"{module}.lora_A.weight"] = torch.randn(rank, columns, generator=source) / 4
+            adapter[f"{module}.lora_B.weight"] = torch.randn(rows, rank, generator=source) / 4
+    folder.mkdir(exist_ok=True)
+    save_file(adapter, folder / "adapter_model.safetensors")
+    config = {
+        "peft_type": "LORA",
+        "base_model_name_or_path": str(base),
+        "r": rank,
+        "lora_alpha": 8,
+        "target_modules": ["q_proj"],
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(config))
     return folder
 
 

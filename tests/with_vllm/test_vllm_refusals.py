@@ -35,10 +35,10 @@ def folder(tmp_path: Path, checkpoint: Path) -> Path:
     return Path(shutil.copytree(checkpoint, tmp_path / "copy"))
 
 
-def test_an_adapter_is_refused(folder: Path) -> None:
+def test_an_adapter_beside_the_weights_is_refused(folder: Path) -> None:
     assert read(folder) == str(folder)
     (folder / "adapter_config.json").write_text("{}")
-    with pytest.raises(UnsupportedModelError, match="merge_and_unload"):
+    with pytest.raises(UnsupportedModelError, match="as the adapter, too"):
         read(folder)
 
 

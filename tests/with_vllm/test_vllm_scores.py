@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import tempfile
 from pathlib import Path
 
 import pytest
+from support.checkpoints import write_lora
 from support.texts import random_text
 from with_vllm.engines import vllm_reranker
 
@@ -55,6 +57,19 @@ def test_other_checkpoints_have_the_local_scorers_margins(
     local = Reranker(model, dtype="float32", device="cpu", max_length=1024)
     with vllm_reranker(model) as reranker:
         assert largest_difference(margins(reranker), margins(local)) < FLOAT32_TOLERANCE
+
+
+def test_an_adapter_is_merged_for_it(tmp_path: Path, checkpoint: Path) -> None:
+    """And nothing of the merged weights is left on the disk."""
+    write_lora(tmp_path, checkpoint)
+    before = set(Path(tempfile.gettempdir()).glob("qwen3-rerank-merged-*"))
+    local = Reranker(str(tmp_path), dtype="float32", device="cpu", max_length=1024)
+    with vllm_reranker(tmp_path) as reranker:
+        found = margins(reranker)
+        assert largest_difference(found, margins(local)) < FLOAT32_TOLERANCE
+    assert set(Path(tempfile.gettempdir()).glob("qwen3-rerank-merged-*")) == before
+    bare = Reranker(str(checkpoint), dtype="float32", device="cpu", max_length=1024)
+    assert largest_difference(found, margins(bare)) > 0.1
 
 
 def test_prompts_are_cut_alike_and_say_so(engine: Reranker, local: Reranker) -> None:

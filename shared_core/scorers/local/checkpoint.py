@@ -10,7 +10,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from shared_core.errors import UnsupportedModelError
+from shared_core.errors import ConfigurationError, UnsupportedModelError
+from shared_core.prompt import NO, YES
 from shared_core.prompt.encoding import PairEncoder
 from shared_core.scorers.local.checkpoint_config import ModelConfig, load_config
 from shared_core.scorers.local.checkpoint_files import (
@@ -21,6 +22,7 @@ from shared_core.scorers.local.checkpoint_files import (
 )
 from shared_core.scorers.local.checkpoint_tensors import check_tensors
 from shared_core.scorers.local.int8_format import check_int8
+from shared_core.scorers.local.lora import Adapter, Merged
 from shared_core.scorers.local.tokenizer import read_tokenizer
 from shared_core.scorers.local.weights import FileWeights, Weights
 
@@ -67,6 +69,8 @@ def open_checkpoint(
     name: str,
     max_length: int,
     *,
+    adapter: Path | None = None,
+    answers: tuple[str, str] = (YES, NO),
     reads_quantised: bool = False,
 ) -> Checkpoint:
     """Return a checkpoint that scores correctly; its weights are not read yet.
@@ -76,15 +80,18 @@ def open_checkpoint(
         hub_options: Hub options, as for ``from_pretrained``.
         name: The caller's name for it, for messages.
         max_length: The most tokens of a prompt; lowered to the model's positions.
+        adapter: The folder of a LoRA adapter, which is merged in.
+        answers: The words that mean yes and no.
         reads_quantised: Whether the backend scales quantised layers itself.
 
     Raises:
         ModelLoadError: Files are missing or damaged.
+        ConfigurationError: There are other answers, and the head has no rows for words.
         UnsupportedModelError: The folder is not a Qwen3 reranker whose tensors are all read.
         Exception: Whatever the hub or the file system raise.
     """
     folder = checkpoint_folder(source, hub_options)
-    config, stated = load_config(folder, name)
+    config, stated = load_config(folder, name, has_adapter=adapter is not None)
     if is_int8(stated) and reads_quantised:
         raise UnsupportedModelError(
             f"{name!r} was written by qwen3-rerank quantize, for CPUs: use "
@@ -93,9 +100,27 @@ def open_checkpoint(
     if not reads_quantised and not is_int8(stated):
         refuse_quantised(folder, stated, name)
     tokenizer = read_tokenizer(folder, name)
-    encoder = PairEncoder(tokenizer, bounded_length(config, max_length))
+    encoder = PairEncoder(tokenizer, bounded_length(config, max_length), answers)
     check_vocabulary(tokenizer, config, folder, name)
-    weights = FileWeights(folder, name)
+    weights: Weights = FileWeights(folder, name)
+    is_quantised = quantisation(folder, stated) is not None
+    if adapter is not None:
+        if is_quantised:
+            raise UnsupportedModelError(
+                f"{name!r} is quantised, and an adapter is merged into full weights: give the "
+                "model that it was made of, with the same adapter"
+            )
+        weights = Merged(weights, Adapter(adapter), ties=config.tie_word_embeddings)
+        config = replace(
+            config,
+            tie_word_embeddings=weights.ties,
+            is_causal=config.is_causal and weights.is_causal,
+        )
+    if answers != (YES, NO) and not config.is_causal:
+        raise ConfigurationError(
+            f"answers={answers!r}: the head of {name!r} is one row, which has its answers in it "
+            "already; leave them out"
+        )
     if is_int8(stated):
         check_int8(weights, config, stated, name)
         config = replace(config, is_causal=False)
@@ -105,7 +130,7 @@ def open_checkpoint(
         config,
         name,
         answer_ids=encoder.answer_ids if config.is_causal else (),
-        reads_quantised=reads_quantised and quantisation(folder, stated) is not None,
+        reads_quantised=reads_quantised and is_quantised,
     )
     return Checkpoint(folder, config, weights, stated, tokenizer, encoder)
 

@@ -66,19 +66,22 @@ class ModelConfig:
         return self.num_hidden_layers * self.hidden_size * (heads + 3 * self.intermediate_size)
 
 
-def load_config(folder: Path, name: str) -> tuple[ModelConfig, dict[str, Any]]:
+def load_config(
+    folder: Path, name: str, *, has_adapter: bool = False
+) -> tuple[ModelConfig, dict[str, Any]]:
     """Return a checkpoint's config, checked, and the content of its file.
 
     Args:
         folder: The checkpoint's.
         name: The caller's name for it, for messages.
+        has_adapter: Whether an adapter is applied to it.
 
     Raises:
         ModelLoadError: The file is missing or damaged.
         UnsupportedModelError: The config is that of another model or of an adapter, or names
             something that the forward here does not compute.
     """
-    stated = read_config(folder, name)
+    stated = read_config(folder, name, has_adapter=has_adapter)
     if is_int8(stated) and stated.get("model_type") == INT8:
         stated |= {"model_type": "qwen3", "architectures": [CAUSAL]}  # as the source's
     if stated.get("model_type") != "qwen3":

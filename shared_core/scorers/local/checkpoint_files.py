@@ -66,30 +66,33 @@ def tokenizer_folder(source: str, hub_options: dict[str, Any]) -> Path:
     return Path(snapshot_download(source, allow_patterns=files, **hub_options))
 
 
-def read_config(folder: Path, name: str) -> dict[str, Any]:
+def read_config(folder: Path, name: str, *, has_adapter: bool = False) -> dict[str, Any]:
     """Return the content of ``config.json``; adapters and other folders are refused.
 
     Args:
         folder: The checkpoint's.
         name: The caller's name for it, for messages.
+        has_adapter: Whether an adapter is applied, so that one beside the weights is no doubt.
 
     Raises:
         UnsupportedModelError: The folder is an adapter, or holds full weights and an adapter.
         ModelLoadError: The file is missing or damaged.
     """
-    if (folder / "adapter_config.json").is_file():
+    if (folder / "adapter_config.json").is_file() and not has_adapter:
         raise UnsupportedModelError(
-            f"{name!r} has an adapter_config.json in {folder}: an adapter (LoRA), which would not "
-            "be applied. Merge it into its base model, with peft's "
-            "AutoPeftModelForCausalLM.from_pretrained(…).merge_and_unload().save_pretrained(…), "
-            "and give the folder of the merged weights."
+            f"{name!r} has full weights and an adapter (adapter_config.json) in {folder}. If it is "
+            "merged into them already, remove its files; to have it applied, give the folder as "
+            "the adapter, too."
+            if (folder / CONFIG).is_file()
+            else f"{name!r} has an adapter_config.json in {folder}: it is an adapter (LoRA). Give "
+            "its base as the model, and this as the adapter."
         )
     if not (folder / CONFIG).is_file():
         raise ModelLoadError(
             f"could not load {name!r}: {folder} has no {CONFIG}. Expected a folder with all files "
             "of a Qwen3-Reranker: config.json, model.safetensors, tokenizer.json."
         )
-    return _json_object(folder / CONFIG, name)
+    return json_object(folder / CONFIG, name)
 
 
 def quantisation(folder: Path, config: dict[str, Any]) -> str | None:
@@ -100,7 +103,7 @@ def quantisation(folder: Path, config: dict[str, Any]) -> str | None:
                 return f"{_method(part[key])} ({key} in {CONFIG})"
     for file in _QUANTISATION_FILES:
         if (folder / file).is_file():
-            return f"{_method(_json_object(folder / file, str(folder)))} ({file})"
+            return f"{_method(json_object(folder / file, str(folder)))} ({file})"
     return None
 
 
@@ -152,6 +155,8 @@ def weight_files(folder: Path, name: str) -> tuple[list[Path], dict[str, str] | 
     others = {*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")} - set(files)
     for index in indexed:
         others |= {folder / file for file in _weight_map(index).values()} - set(files)
+    if (folder / "adapter_config.json").is_file():  # `read_config` has asked whether it is applied
+        others.discard(folder / "adapter_model.safetensors")
     if others:
         raise UnsupportedModelError(
             f"{name!r} has several sets of weights in {folder}: "
@@ -164,7 +169,7 @@ def weight_files(folder: Path, name: str) -> tuple[list[Path], dict[str, str] | 
 
 def _weight_map(index: Path) -> dict[str, str]:
     """Return the file of each tensor from an index."""
-    weight_map = _json_object(index, str(index)).get("weight_map")
+    weight_map = json_object(index, str(index)).get("weight_map")
     if not isinstance(weight_map, dict) or not all(
         isinstance(file, str) and file == Path(file).name for file in weight_map.values()
     ):
@@ -172,7 +177,7 @@ def _weight_map(index: Path) -> dict[str, str]:
     return weight_map
 
 
-def _json_object(path: Path, name: str) -> dict[str, Any]:
+def json_object(path: Path, name: str) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MOST_JSON:
             raise ValueError(f"it has more than {_MOST_JSON} bytes")

@@ -17,14 +17,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shared_core.errors import MissingDependencyError, ModelLoadError, RerankError
+from shared_core.errors import ModelLoadError, RerankError
 from shared_core.options import DEFAULT_MODEL, TINY, RerankerOptions
 from shared_core.prompt.encoding import PairEncoder
+from shared_core.scorers.local.adapter_source import adapter_folder, told_apart
 from shared_core.scorers.local.backbone import Backbone
 from shared_core.scorers.local.building import build_backbone
 from shared_core.scorers.local.checkpoint import Checkpoint, open_checkpoint
 from shared_core.scorers.local.checkpoint_tensors import CONVERTED_HEAD, EMBEDDING, HEAD
 from shared_core.scorers.local.devices import choose_device, dtype_of
+from shared_core.scorers.local.hub import snapshot
 from shared_core.scorers.local.threads import choose_threads
 
 logger = logging.getLogger("qwen3_rerank")
@@ -87,9 +89,17 @@ def opened(options: RerankerOptions) -> Iterator[Checkpoint]:
         ModelLoadError: Files are missing or unreadable.
         UnsupportedModelError: The model is not a Qwen3 reranker with all its weights.
     """
+    options = told_apart(options)
     source, hub_options = resolve_source(options)
     try:
-        yield open_checkpoint(source, hub_options, options.model, options.max_length)
+        yield open_checkpoint(
+            source,
+            hub_options,
+            options.model,
+            options.max_length,
+            adapter=adapter_folder(options),
+            answers=options.answers,
+        )
     except RerankError as error:
         if type(error) is ModelLoadError and repr(options.model) not in str(error):
             raise ModelLoadError(f"could not load {options.model!r}: {error}") from error
@@ -111,33 +121,13 @@ def resolve_source(options: RerankerOptions) -> tuple[str, dict[str, Any]]:
         )
         return str(_TINY_PATH), {"local_files_only": True}
     if options.hub == "modelscope" and not Path(options.model).exists():
-        return _modelscope_folder(options), {"local_files_only": True}
+        folder = snapshot(options, options.model, revision=options.revision)
+        return str(folder), {"local_files_only": True}
     return options.model, {
         "revision": options.revision or "main",
         "cache_dir": options.cache_dir,
         "local_files_only": options.local_files_only,
     }
-
-
-def _modelscope_folder(options: RerankerOptions) -> str:
-    try:
-        from modelscope import snapshot_download
-    except ImportError as error:
-        raise MissingDependencyError('hub="modelscope"', "modelscope") from error
-    try:
-        folder = snapshot_download(
-            options.model,
-            revision=options.revision,
-            cache_dir=options.cache_dir,
-            local_files_only=options.local_files_only,
-        )
-    except Exception as error:  # modelscope raises its own, requests' and plain ValueErrors
-        raise ModelLoadError(
-            f"could not get {options.model!r} from ModelScope: {error}. Where there is a network, "
-            f"download it with: modelscope download --model {options.model} --local_dir FOLDER; "
-            "then give the folder as the model."
-        ) from error
-    return str(folder)
 
 
 def read_margin_weight(checkpoint: Checkpoint) -> Tensor:

@@ -14,6 +14,9 @@ from typing import NoReturn
 from shared_core.errors import HubUnreachableError, ModelLoadError, UnsupportedModelError
 from shared_core.options import DEFAULT_MODEL, TINY, RerankerOptions
 from shared_core.options.neighbours import did_you_mean
+from shared_core.scorers.local.adapter_config import ADAPTER_CONFIG
+from shared_core.scorers.local.adapter_source import ADAPTER_FILES, adapter_folder, told_apart
+from shared_core.scorers.local.hub import folder_advice, snapshot
 
 logger = logging.getLogger("qwen3_rerank")
 
@@ -38,6 +41,9 @@ def locate_model(options: RerankerOptions) -> RerankerOptions:
         HubUnreachableError: The hub cannot be reached, and the model is not on this machine.
         UnsupportedModelError: The model is a GGUF file or an embedding model.
     """
+    options = told_apart(options)
+    if (folder := adapter_folder(options)) is not None:
+        options = options.model_copy(update={"adapter": str(folder), "adapter_revision": None})
     name = options.model
     path = Path(name)
     if name == TINY:
@@ -183,9 +189,12 @@ def _located_on_hub(options: RerankerOptions) -> RerankerOptions:
         )
         return options.model_copy(update={"local_files_only": True})
     names = [sibling.rfilename for sibling in info.siblings or ()]
+    if ADAPTER_CONFIG in names and "config.json" not in names and options.adapter is None:
+        snapshot(options, name, ADAPTER_FILES, options.revision)
+        return locate_model(options)  # whose base is known now
     if any(listed.startswith("1_Pooling/") for listed in names):
         _refuse_embedding(name)
-    if names and "adapter_config.json" not in names:
+    if names:
         _check_names(repr(name), names)
     return options
 
@@ -200,7 +209,6 @@ def _not_here(options: RerankerOptions) -> str:
     """Return the error message for a hub model that is not on this machine."""
     where = "the cache of this machine" if options.cache_dir is None else options.cache_dir
     return (
-        f"{options.model!r} is not in {where}. Where there is a network, download it with: "
-        f"hf download {options.model} --local-dir FOLDER; then give the folder as the model. "
+        f"{options.model!r} is not in {where}. {folder_advice(options, options.model)} "
         'HF_ENDPOINT names a mirror of the hub, and hub="modelscope" takes ModelScope instead.'
     )

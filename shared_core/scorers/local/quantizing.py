@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -25,11 +24,10 @@ from shared_core.scorers.local.checkpoint_tensors import CONVERTED_HEAD, EMBEDDI
 from shared_core.scorers.local.int8 import weight_limit
 from shared_core.scorers.local.int8_format import SIGNS, VERSION
 from shared_core.scorers.local.loading import opened, read_margin_weight
-from shared_core.scorers.local.memory import give_back
 from shared_core.scorers.local.model_source import locate_model
+from shared_core.scorers.local.shards import write_shards
 from shared_core.scorers.local.tokenizer import TOKENIZER
 
-_SHARD_BYTES = 2**30
 _CONFIG_OF_TOKENIZER = "tokenizer_config.json"
 
 
@@ -76,31 +74,14 @@ def quantize_checkpoint(
 def _write_weights(
     folder: Path, checkpoint: Checkpoint, limit: int, *, show_progress: bool
 ) -> None:
-    shard: dict[str, Tensor] = {}
-    places: dict[str, str] = {}
-
-    def flush() -> None:
-        file = f"model-{len(set(places.values())) + 1:05d}.safetensors"
-        save_file(shard, folder / file, metadata={"format": "pt"})
-        places.update(dict.fromkeys(shard, file))
-        shard.clear()
-        give_back()
-
-    n_layers = checkpoint.config.num_hidden_layers
-    for part in tqdm(
+    progress = tqdm(
         _parts(checkpoint, limit),
         "quantise",
-        n_layers + 1,
+        checkpoint.config.num_hidden_layers + 1,
         unit="layer",
         disable=not show_progress,
-    ):
-        shard |= part
-        if sum(values.nbytes for values in shard.values()) > _SHARD_BYTES:
-            flush()
-    if shard:
-        flush()
-    index = {"metadata": {}, "weight_map": places}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1), "utf-8")
+    )
+    write_shards(folder, progress)
 
 
 def _parts(checkpoint: Checkpoint, limit: int) -> Iterator[dict[str, Tensor]]:

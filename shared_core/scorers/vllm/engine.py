@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 # Both are read while vLLM is imported: it logs some sixty lines a start on "INFO", and reports
@@ -23,11 +25,12 @@ from shared_core.errors import (
     RerankError,
 )
 from shared_core.options import RerankerOptions
-from shared_core.prompt import NO, YES
 from shared_core.prompt.encoding import PairEncoder
+from shared_core.scorers.local.adapter_source import adapter_folder, told_apart
 from shared_core.scorers.local.checkpoint import open_checkpoint
 from shared_core.scorers.local.devices import dtype_of
 from shared_core.scorers.local.loading import resolve_source
+from shared_core.scorers.local.merged_folder import write_merged
 
 # vLLM's own on a CPU is 128 tokens: less than most queries' prompts, of which nothing was shared.
 _CPU_BLOCK_SIZE = 32
@@ -43,11 +46,16 @@ class LoadedEngine:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A checkpoint's arguments and encoder, before the engine is started."""
+    """A checkpoint's arguments and encoder, before the engine is started.
+
+    Attributes:
+        merged: The weights with the adapter merged in, until the engine has read them.
+    """
 
     arguments: dict[str, Any]
     tokenizer: Tokenizer
     encoder: PairEncoder
+    merged: TemporaryDirectory[str] | None = None
 
 
 def read_checkpoint(options: RerankerOptions) -> Prepared:
@@ -59,10 +67,18 @@ def read_checkpoint(options: RerankerOptions) -> Prepared:
         UnsupportedModelError: The model is not a Qwen3 reranker with a head.
     """
     placement = _device_arguments(options.device)
+    options = told_apart(options)
+    adapter = adapter_folder(options)
     source, hub_options = resolve_source(options)
     try:
         checkpoint = open_checkpoint(
-            source, hub_options, options.model, options.max_length, reads_quantised=True
+            source,
+            hub_options,
+            options.model,
+            options.max_length,
+            adapter=adapter,
+            answers=options.answers,
+            reads_quantised=True,
         )
     except RerankError:
         raise
@@ -73,11 +89,15 @@ def read_checkpoint(options: RerankerOptions) -> Prepared:
     if checkpoint.config.is_causal:
         overrides |= {
             "architectures": ["Qwen3ForSequenceClassification"],
-            "classifier_from_token": [NO, YES],
+            "classifier_from_token": list(reversed(options.answers)),
             "is_original_qwen3_reranker": True,
         }
+    merged = None
+    if adapter is not None:
+        merged = TemporaryDirectory(prefix="qwen3-rerank-merged-")
+        write_merged(checkpoint, Path(merged.name), getattr(torch, _dtype(options)))
     arguments = {
-        "model": str(checkpoint.folder),
+        "model": str(checkpoint.folder) if merged is None else merged.name,
         "runner": "pooling",
         "trust_remote_code": False,
         "dtype": engine_dtype(options),
@@ -95,7 +115,7 @@ def read_checkpoint(options: RerankerOptions) -> Prepared:
     arguments |= options.engine_args
     arguments["hf_overrides"] = overrides | options.engine_args.get("hf_overrides", {})
     _check_arguments(arguments)
-    return Prepared(arguments, checkpoint.tokenizer, encoder)
+    return Prepared(arguments, checkpoint.tokenizer, encoder, merged)
 
 
 def start_engine(options: RerankerOptions, checkpoint: Prepared) -> LoadedEngine:
@@ -113,6 +133,9 @@ def start_engine(options: RerankerOptions, checkpoint: Prepared) -> LoadedEngine
             'max_length or engine_args={"gpu_memory_utilization": …}. A script needs '
             '`if __name__ == "__main__":` around what it does.'
         ) from error
+    finally:
+        if checkpoint.merged is not None:
+            checkpoint.merged.cleanup()
     encoder = checkpoint.encoder
     limit = engine.model_config.max_model_len
     if limit < encoder.max_length:  # engine_args may say so

@@ -153,6 +153,35 @@ def test_a_failed_load_is_tried_again(tmp_path: Path, checkpoint: Path) -> None:
     assert len(reranker.score("query", ["document"])) == 1
 
 
+def test_answers_of_ones_own(checkpoint: Path, small_tokenizer: Any) -> None:
+    """The prompt is the same; the two rows of the head are others."""
+    from parity import reference
+    from transformers import Qwen3ForCausalLM
+
+    ids = reference.prompt_ids(small_tokenizer, None, "query", "a document")
+    logits = Qwen3ForCausalLM.from_pretrained(checkpoint)(torch.tensor([ids])).logits[0, -1]
+    yes, no = (small_tokenizer.convert_tokens_to_ids(word) for word in ("the", "in"))
+    expected = float(logits[yes] - logits[no])
+    with Reranker(
+        str(checkpoint), dtype="float32", device="cpu", answers=("the", "in")
+    ) as reranker:
+        assert reranker.judge("query", ["a document"])[0].logit == pytest.approx(expected, abs=1e-5)
+    with (
+        Reranker(str(checkpoint), answers=("absolutely so", "no")) as reranker,
+        pytest.raises(UnsupportedModelError, match="'absolutely so' as"),
+    ):
+        reranker.load()
+    for wrong in (("no", "no"), ("yes", " ")):
+        with pytest.raises(ValueError, match="two words that differ"):
+            Reranker("tiny", answers=wrong)
+
+
+def test_a_converted_head_has_its_answers_in_it(converted_checkpoint: Path) -> None:
+    reranker = Reranker(str(converted_checkpoint), answers=("Yes", "No"))
+    with pytest.raises(ConfigurationError, match="leave them out"):
+        reranker.load()
+
+
 def test_modelscope_without_its_package_names_the_extra() -> None:
     reranker = Reranker("Qwen/Qwen3-Reranker-0.6B", hub="modelscope")
     with pytest.raises(MissingDependencyError, match=r"qwen3-rerank\[modelscope\]"):

@@ -23,7 +23,7 @@ from shared_core import (
     UnsupportedModelError,
 )
 from shared_core.digests import digest_of
-from shared_core.scorers.local import quantizing
+from shared_core.scorers.local import shards
 from shared_core.scorers.local.checkpoint import open_checkpoint
 from shared_core.scorers.local.quantizing import quantize_checkpoint
 
@@ -63,7 +63,7 @@ def test_biases_and_several_files_are_kept(
         if name.endswith(".bias"):
             weights[name].normal_()
     save_file(weights, source / "model.safetensors", metadata={"format": "pt"})
-    monkeypatch.setattr(quantizing, "_SHARD_BYTES", 2**15)
+    monkeypatch.setattr(shards, "_SHARD_BYTES", 2**15)
     folder = written(source, tmp_path / "int8")
     assert len(list(folder.glob("*.safetensors"))) > 2
     expected = scores(source, dtype="float32", quantize="int8")
@@ -102,7 +102,7 @@ def test_nothing_is_left_of_what_fails_and_nothing_is_replaced(
     def full(*args: Any, **kwargs: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(quantizing, "save_file", full)
+    monkeypatch.setattr(shards, "save_file", full)
     with pytest.raises((ModelLoadError, OSError), match="No space left"):
         written(checkpoint, tmp_path / "full")
     assert [file.name for file in tmp_path.iterdir()] == ["int8"]
