@@ -42,6 +42,7 @@ class CallOptions(TypedDict, total=False):
     retriever_score_key: str | None
     mmr: float | None
     embeddings: Embedder | None
+    max_candidates: int | None
     return_window: bool
     long_documents: LongDocuments
     window_tokens: int
@@ -75,6 +76,9 @@ class Qwen3Rerank(
             dissimilarity to the documents before.
         embeddings: A LangChain embedding model, or a function from texts to vectors, by which
             ``mmr`` compares; ``None`` compares words. It is not part of dumps.
+        max_candidates: Score the first so many documents alone. The others follow behind, in the
+            retriever's order, with ``metadata["rerank_scored"]`` false, as far as ``top_k`` has
+            room; a ``score_threshold`` drops them.
         long_documents, window_tokens, window_overlap: As for `Reranker`, and like the instruction
             they belong to this object, not to the model.
         return_window: Return a long document with its best window for a text.
@@ -108,9 +112,9 @@ class Qwen3Rerank(
 
         Args:
             **options: ``instruction``, ``top_k``, ``score_threshold``, ``min_docs``, ``fusion``,
-                ``retriever_score_key``, ``mmr``, ``embeddings``, ``long_documents``,
-                ``window_tokens``, ``window_overlap``, ``return_window`` and ``document_text``; what
-                is left out stays as it is.
+                ``retriever_score_key``, ``mmr``, ``embeddings``, ``max_candidates``,
+                ``long_documents``, ``window_tokens``, ``window_overlap``, ``return_window`` and
+                ``document_text``; what is left out stays as it is.
 
         Raises:
             ConfigurationError: An option belongs to the model: that takes a new `Qwen3Rerank`.
@@ -125,7 +129,8 @@ class Qwen3Rerank(
 
         Each has ``metadata["relevance_score"]``, P(yes) in [0, 1]. A score that the retriever left
         there is kept as ``metadata["retrieval_score"]``. With ``on_error="passthrough"``, documents
-        that could not be scored have ``metadata["rerank_error"]`` instead of a score. A document
+        that could not be scored have ``metadata["rerank_error"]`` instead of a score. All without a
+        score have ``metadata["rerank_scored"]``, ``False``. A document
         that was judged by windows has the best one's characters as
         ``metadata["relevance_window"]``, ``[start, end]``.
 

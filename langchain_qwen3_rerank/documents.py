@@ -16,6 +16,7 @@ RETRIEVAL_SCORE_KEY = "retrieval_score"
 ERROR_KEY = "rerank_error"
 WINDOW_KEY = "relevance_window"
 FUSED_KEY = "fused_score"
+SCORED_KEY = "rerank_scored"
 
 logger = logging.getLogger("qwen3_rerank")
 
@@ -89,8 +90,9 @@ def ranked_copies(
     - ``relevance_score`` is P(yes), a plain float. One that was there already, the retriever's,
       moves to ``retrieval_score``, unless that key is taken: the first one stays.
     - ``fused_score`` is what the order follows with ``fusion``.
-    - ``rerank_error`` says why a document was passed through unscored. Such a document has no
-      ``relevance_score``, not even the retriever's, which could be mistaken for ours.
+    - ``rerank_scored`` is ``False`` for a document that was not scored. It has no
+      ``relevance_score``, not even the retriever's, which could be mistaken for ours. If it was
+      passed through, ``rerank_error`` says why; it is behind ``max_candidates`` otherwise.
     - ``relevance_window`` are the characters of the best window, ``[start, end]``, of a document
       that was judged by windows. They are those of its ``page_content``; only if that is no part
       of the text that it was judged by, they are those of that text.
@@ -105,12 +107,14 @@ def ranked_copies(
     for result in ranked:
         document = documents[result.index]
         metadata = dict(document.metadata)
-        for key in (ERROR_KEY, FUSED_KEY):
+        for key in (ERROR_KEY, FUSED_KEY, SCORED_KEY):
             metadata.pop(key, None)
         update: dict[str, Any] = {"metadata": metadata}
         if SCORE_KEY in metadata:
             metadata.setdefault(RETRIEVAL_SCORE_KEY, metadata.pop(SCORE_KEY))
-        metadata |= {SCORE_KEY: result.score} if result.error is None else {ERROR_KEY: result.error}
+        metadata |= {SCORE_KEY: result.score} if result.scored else {SCORED_KEY: False}
+        if result.error is not None:
+            metadata[ERROR_KEY] = result.error
         if result.fused_score is not None:
             metadata[FUSED_KEY] = result.fused_score
         if result.window is not None:

@@ -40,6 +40,7 @@ class CallOptions(TypedDict, total=False):
     fusion: Fusion | None
     mmr: float | None
     embed_model: EmbedModel | None
+    max_candidates: int | None
     return_window: bool
     long_documents: LongDocuments
     window_tokens: int

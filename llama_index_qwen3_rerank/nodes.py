@@ -14,6 +14,7 @@ RETRIEVAL_SCORE = "retrieval_score"
 RERANK_ERROR = "rerank_error"
 RELEVANCE_WINDOW = "relevance_window"
 FUSED_SCORE = "fused_score"
+RERANK_SCORED = "rerank_scored"
 
 
 def check_nodes(nodes: Sequence[NodeWithScore]) -> None:
@@ -52,8 +53,9 @@ def ranked_nodes(
     A copy has the class, id and every other field of the original. Its metadata is a new dict; the
     values in it are the same objects.
 
-    A node that was passed through unscored keeps the score it came with and says why in its
-    metadata, under ``rerank_error``. One that was judged by windows has the best one's characters
+    A node that was not scored keeps the score it came with, and has ``rerank_scored``, ``False``,
+    in its metadata; if it was passed through, ``rerank_error`` says why, it is behind
+    ``max_candidates`` otherwise. One that was judged by windows has the best one's characters
     there, under ``relevance_window``: those of its text without metadata; only where a node of the
     user's own kind shows no such text to the model, those of what it shows.
 
@@ -73,6 +75,8 @@ def ranked_nodes(
             notes[RETRIEVAL_SCORE] = float(source.score)
         if ranked.fused_score is not None:
             notes[FUSED_SCORE] = ranked.fused_score
+        if not ranked.scored:
+            notes[RERANK_SCORED] = False
         if ranked.error is not None:
             notes[RERANK_ERROR] = ranked.error
         shown = None
@@ -82,12 +86,14 @@ def ranked_nodes(
         if shown is not None:
             notes[RELEVANCE_WINDOW] = [shown.start, shown.end]
         node = annotated(source.node, notes)
+        for stale in {RERANK_ERROR, RERANK_SCORED, FUSED_SCORE} - notes.keys():
+            node.metadata.pop(stale, None)
         if shown is not None and return_window:
             cut_to(node, shown)
         found.append(
             NodeWithScore(
                 node=node,
-                score=source.score if ranked.error is not None else ranked.score,
+                score=ranked.score if ranked.scored else source.score,
             )
         )
     return found

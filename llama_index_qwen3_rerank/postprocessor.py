@@ -55,6 +55,9 @@ class Qwen3Rerank(RerankerComponent):
             have one, else by ``embed_model``, else by words.
         embed_model: A LlamaIndex embedding model, or a function from texts to vectors, for ``mmr``.
             It is not part of dumps.
+        max_candidates: Score the first so many nodes alone. The others follow behind, in the
+            retriever's order, with the score they came with and ``rerank_scored`` false in their
+            metadata, as far as ``top_k`` has room; a ``score_threshold`` drops them.
         on_error: With ``"passthrough"``, a failure gives back the first ``top_k`` nodes in their
             input order. They keep the score they came with, since there is no other, and carry
             ``rerank_error`` in their metadata; neither embedding models nor LLMs read it.

@@ -222,6 +222,9 @@ class Reranker:
             mmr: Order by maximal marginal relevance: the weight, from 0 to 1, of relevance against
                 dissimilarity to the documents before.
             embeddings: A vector per document, to tell similar ones by; left out, shared words tell.
+            max_candidates: Score the first so many documents alone; copies of one count once. The
+                others follow behind, in their order, with `RankedDocument.scored` false, as far as
+                ``top_k`` has room. A ``score_threshold`` drops them, as it has no score of them.
             return_window: Return a long document as its best window alone.
             long_documents, window_tokens, window_overlap: Override the reranker's for this call.
 

@@ -53,7 +53,7 @@ class RankedDocument:
 
     Attributes:
         index: Its position in the input.
-        score: P(yes) in [0, 1]; ``None`` if it was passed through unscored.
+        score: P(yes) in [0, 1]; ``None`` if it was not scored.
         logit: The margin ``logit(yes) − logit(no)`` that the order follows; ``None`` likewise.
         document: The text, as given; with ``return_window``, that of its best window alone.
         n_tokens: Tokens of the whole prompt it was judged in; ``None`` where that is unknown.
@@ -78,6 +78,11 @@ class RankedDocument:
     window: tuple[int, int] | None = None
     total_tokens: int | None = None
     fused_score: float | None = None
+
+    @property
+    def scored(self) -> bool:
+        """Whether it has a score: not if it was passed through, or is behind ``max_candidates``."""
+        return self.score is not None
 
 
 def ranked_documents(

@@ -74,7 +74,8 @@ class Job:
             "block_rows": self.block_rows,
             "group": self.group,
             "columns": asdict(self.columns),
-            **self.ranking.model_dump(exclude={"fusion", "mmr"}),  # tables have no retriever
+            # Tables have no retriever.
+            **self.ranking.model_dump(exclude={"fusion", "mmr", "max_candidates"}),
             "model": "a folder" if os.path.isdir(model) else model,
             "instruction": shown(reranker.options.instruction),
         }

@@ -95,6 +95,12 @@ def rank(
     threshold: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Drop documents with a score below this.")
     ] = None,
+    max_candidates: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Score the first so many documents alone; the others follow unscored."
+        ),
+    ] = None,
     *,
     return_window: Annotated[
         bool,
@@ -176,7 +182,10 @@ def rank(
                 **options,
             )
             kept = RankingOptions(
-                top_k=top_k, score_threshold=threshold, return_window=return_window
+                top_k=top_k,
+                score_threshold=threshold,
+                return_window=return_window,
+                max_candidates=max_candidates,
             )
             tables = out is None and (sys.stdout.isatty() if as_json is None else not as_json)
             with opened(out) as stream, reranker:

@@ -73,6 +73,8 @@ def result_of(job: RankJob, found: RankedDocument, *, document: bool) -> dict[st
     """Return one result of a request as it is written."""
     original = job.documents[found.index]
     result: dict[str, Any] = {"index": found.index, "score": found.score}
+    if not found.scored:
+        result["scored"] = False
     if document:
         result["document"] = (
             original.given if found.document == original.text else _cut(original, found)
@@ -158,10 +160,9 @@ def print_table(
     if documents:
         table.add_column("document", overflow="fold", ratio=1)
     for place, found in enumerate(ranked):
-        score = found.score or 0.0
         row = [
             Text(str(place + 1)),
-            Text(f"{score:.4f}", "green" if score >= 0.5 else "yellow"),
+            _score(found.score),
             _move(found.index - place),
             Text(str(found.index)),
         ]
@@ -169,6 +170,12 @@ def print_table(
             row.append(_document(job, found))
         table.add_row(*row)
     console.print(table)
+
+
+def _score(score: float | None) -> Text:
+    if score is None:
+        return Text("not scored", "dim")
+    return Text(f"{score:.4f}", "green" if score >= 0.5 else "yellow")
 
 
 def _document(job: RankJob, found: RankedDocument) -> Text:

@@ -27,13 +27,19 @@ def _usage(tokens: int | None) -> dict[str, Any]:
 
 
 def _row(ranked: RankedDocument, is_raw: bool) -> dict[str, Any]:
+    """Return what the rows of several replies have in common."""
     return {
         "index": ranked.index,
         "relevance_score": ranked.logit if is_raw else ranked.score,
         "logit": ranked.logit,
         "truncated": ranked.truncated,
-        **_window(ranked),
+        **_notes(ranked),
     }
+
+
+def _notes(result: RankedDocument) -> dict[str, Any]:
+    """Return the fields ``scored`` and ``window``, where there is something to say."""
+    return ({} if result.scored else {"scored": False}) | _window(result)
 
 
 def _window(result: RankedDocument | Scored) -> dict[str, Any]:
@@ -89,7 +95,7 @@ def tei(results: Sequence[RankedDocument], *, echo: bool, is_raw: bool) -> list[
     return [
         {"index": result.index, "score": result.logit if is_raw else result.score}
         | ({"text": result.document} if echo else {})
-        | _window(result)
+        | _notes(result)
         for result in results
     ]
 
@@ -119,6 +125,6 @@ def scores(
 def predicted(results: Sequence[RankedDocument]) -> dict[str, Any]:
     """Return ``{result: [{document, score}]}``, best first."""
     rows = [
-        {"document": result.document, "score": result.score} | _window(result) for result in results
+        {"document": result.document, "score": result.score} | _notes(result) for result in results
     ]
     return {"result": rows}

@@ -114,6 +114,11 @@ class _Ranking(ScoringRequest):
     score_threshold: float | None = Field(
         default=None, ge=0, le=1, allow_inf_nan=False, description="Leave out lower scores."
     )
+    max_candidates: int | None = Field(
+        default=None,
+        ge=1,
+        description="Score the first so many documents alone; the others follow unscored.",
+    )
     return_documents: bool | None = Field(default=None, description="Repeat the texts.")
     return_window: bool = Field(
         default=False, description="Repeat of a long document its best window alone."
@@ -126,6 +131,7 @@ class _Ranking(ScoringRequest):
             top_k=self.top_n or self.top_k or None,
             score_threshold=self.score_threshold,
             return_window=self.return_window,
+            max_candidates=self.max_candidates,
         )
 
     @model_validator(mode="after")

@@ -21,8 +21,9 @@ from qwen3_rerank.service.requests import (
     ScorePairsRequest,
     ScoringRequest,
 )
+from shared_core.candidates import Candidates
 from shared_core.results import RankedDocument, ranked_documents
-from shared_core.scoring import Scored, ScoreRequest
+from shared_core.scoring import RankRequest, Scored, ScoreRequest
 
 Asked = TypeVar("Asked", bound=BaseModel)
 Answer = Callable[[Asked, "Call"], Awaitable[Any]]
@@ -88,7 +89,7 @@ class Call:
 
 async def rerank_plain(body: RerankRequest, call: Call) -> Any:
     """`/rerank`: the plain reply, or TEI's."""
-    results, scored = await _ranked(body, call)
+    (results,), scored = await _ranked([(body.query, body.contents)], body, call)
     if body.is_tei:
         if body.truncate is False and any(document.truncated for document in scored):
             length = call.service.settings.max_length
@@ -112,7 +113,7 @@ async def rerank_v2(body: RerankRequest, call: Call) -> Any:
 
 
 async def _compatible(body: RerankRequest, call: Call, *, echo: bool) -> Any:
-    results, scored = await _ranked(body, call)
+    (results,), scored = await _ranked([(body.query, body.contents)], body, call)
     return replies.compatible(
         results,
         replies.n_tokens(scored),
@@ -126,15 +127,10 @@ async def _compatible(body: RerankRequest, call: Call, *, echo: bool) -> Any:
 async def rerank_batch(body: BatchRequest, call: Call) -> Any:
     """`/rerank/batch`: several queries; a list of rows for each."""
     texts = list(zip(body.queries, body.documents_batch, strict=True))
-    answers = await call.score(texts, body)
-    rows = [
-        replies.plain_rows(
-            ranked_documents(documents, scored, body.ranking),
-            echo=body.return_documents is not False,
-        )
-        for (_, documents), scored in zip(texts, answers, strict=True)
-    ]
-    tokens = replies.n_tokens([document for scored in answers for document in scored])
+    rankings, scored = await _ranked(texts, body, call)
+    echo = body.return_documents is not False
+    rows = [replies.plain_rows(ranking, echo=echo) for ranking in rankings]
+    tokens = replies.n_tokens(scored)
     return replies.plain([], tokens, echo=False, is_raw=False) | {"results": rows}
 
 
@@ -161,16 +157,26 @@ async def score_pairs(body: ScorePairsRequest, call: Call) -> Any:
 
 async def predict(body: PredictRequest, call: Call) -> Any:
     """`/api/predict`: ``{result: [{document, score}]}``."""
-    results, _ = await _ranked(body, call)
+    (results,), _ = await _ranked([(body.query, body.documents)], body, call)
     return replies.predicted(results)
 
 
 async def _ranked(
-    body: RerankRequest | PredictRequest, call: Call
-) -> tuple[list[RankedDocument], list[Scored]]:
-    documents = body.contents if isinstance(body, RerankRequest) else body.documents
-    (scored,) = await call.score([(body.query, documents)], body)
-    return ranked_documents(documents, scored, body.ranking), scored
+    texts: Sequence[tuple[str, Sequence[str]]],
+    body: RerankRequest | BatchRequest | PredictRequest,
+    call: Call,
+) -> tuple[list[list[RankedDocument]], list[Scored]]:
+    """Return the ranking of each query, and the judgements of all documents that were scored."""
+    requests = [RankRequest(query, "", documents) for query, documents in texts]
+    candidates = Candidates(requests, body.max_candidates)
+    chosen = [(request.query, request.documents) for request in candidates.requests]
+    answers = await call.score(chosen, body)
+    rankings = [
+        ranked_documents(documents, scored, body.ranking)
+        for (_, documents), scored in zip(chosen, answers, strict=True)
+    ]
+    everything = [document for scored in answers for document in scored]
+    return candidates.completed(rankings, body.ranking), everything
 
 
 _ROUTES: list[tuple[str, type[BaseModel], Answer[Any]]] = [

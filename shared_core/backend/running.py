@@ -12,6 +12,7 @@ from shared_core.backend.answers import checked_answers, scored_of
 from shared_core.backend.distinct import Distinct
 from shared_core.backend.idle import IdleClock
 from shared_core.backend.score_cache import ScoreCache
+from shared_core.candidates import Candidates
 from shared_core.errors import ClosedError, ForkedProcessError, RerankError, ScoringError
 from shared_core.forking import ForkGuard
 from shared_core.options import RankingOptions, RerankerOptions
@@ -92,22 +93,24 @@ class Runner:
             RerankError: Scoring failed. With ``on_error="passthrough"`` it does not raise what may
                 pass, and a failing request spoils no other one.
         """
+        candidates = Candidates(requests, ranking.max_candidates)
         try:
-            answers = self.judge(requests, windows)
+            answers = self.judge(candidates.requests, windows)
         except RerankError as error:
             if not self._passes(error):
                 raise
             if len(requests) > 1:
                 return [self.rank([request], ranking, windows)[0] for request in requests]
             return [_passed(requests[0], error, ranking)]
-        return _ranked(requests, answers, ranking)
+        return _ranked(candidates, answers, ranking)
 
     async def arank(
         self, requests: Sequence[RankRequest], ranking: RankingOptions, windows: Windows | None
     ) -> list[list[RankedDocument]]:
         """`rank` without blocking the event loop."""
+        candidates = Candidates(requests, ranking.max_candidates)
         try:
-            answers = await self.ajudge(requests, windows)
+            answers = await self.ajudge(candidates.requests, windows)
         except RerankError as error:
             if not self._passes(error):
                 raise
@@ -115,9 +118,9 @@ class Runner:
                 return [(await self.arank([one], ranking, windows))[0] for one in requests]
             return [_passed(requests[0], error, ranking)]
         if ranking.mmr is None or not any(answers):
-            return _ranked(requests, answers, ranking)
+            return _ranked(candidates, answers, ranking)
         # Comparing every two documents takes a while, and need not wait for a forward in progress.
-        job = in_one_step(lambda: _ranked(requests, answers, ranking))
+        job = in_one_step(lambda: _ranked(candidates, answers, ranking))
         return await self._splitter.arun(job)
 
     def judge(
@@ -327,12 +330,13 @@ class Runner:
 
 
 def _ranked(
-    requests: Sequence[RankRequest], answers: Sequence[Sequence[Scored]], ranking: RankingOptions
+    candidates: Candidates, answers: Sequence[Sequence[Scored]], ranking: RankingOptions
 ) -> list[list[RankedDocument]]:
-    return [
+    rankings = [
         ranked_documents(request.documents, scored, ranking, request.retrieved)
-        for request, scored in zip(requests, answers, strict=True)
+        for request, scored in zip(candidates.requests, answers, strict=True)
     ]
+    return candidates.completed(rankings, ranking)
 
 
 def _passed(

@@ -325,7 +325,15 @@ class RankingOptions(BaseModel):
         le=1.0,
     )
 
-    @field_validator("top_k", "min_docs", "score_threshold", "mmr", mode="before")
+    max_candidates: int | None = option(
+        None,
+        "How many documents to score, the first ones of the retriever; those behind them are "
+        "returned unscored, behind all others. All by default.",
+        About("Ranking"),
+        ge=1,
+    )
+
+    @field_validator("top_k", "min_docs", "score_threshold", "mmr", "max_candidates", mode="before")
     @classmethod
     def _refuse_no_number(cls, value: Any) -> Any:
         """Take no text and no bool for a number. A text may be a mistyped key: it is not shown."""

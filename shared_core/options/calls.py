@@ -45,6 +45,7 @@ class RankCallOptions(CallOptions, total=False):
     min_docs: int
     fusion: Fusion | None
     mmr: float | None
+    max_candidates: int | None
     return_window: bool
 
 

@@ -241,3 +241,24 @@ def test_a_repr_is_short_and_has_no_secret() -> None:
 def test_what_belongs_to_the_model_cannot_be_configured_per_call(compressor: Qwen3Rerank) -> None:
     with pytest.raises(ConfigurationError, match="model cannot change"):
         compressor.invoke({"query": "q", "documents": []}, model="x")
+
+
+async def test_documents_behind_max_candidates_follow_unscored(
+    reranker: Reranker, documents: list[Document], query: str
+) -> None:
+    first = Qwen3Rerank(reranker=reranker, top_k=None, max_candidates=2)
+    given = [document.model_copy(update={"metadata": {"score": 7}}) for document in documents]
+    found = first.compress_documents(given, query)
+    alone = first.compress_documents(given[:2], query)
+    assert [document.page_content for document in found] == [
+        document.page_content for document in [*alone, *documents[2:]]
+    ]
+    assert found[:2] == alone
+    assert all(document.metadata["relevance_score"] > 0 for document in alone)
+    assert [document.metadata for document in found[2:]] == [
+        {"score": 7, "rerank_scored": False} for _ in documents[2:]
+    ]
+    assert await first.acompress_documents(given, query) == found
+    second = first.with_options(max_candidates=None).compress_documents(found, query)
+    assert all(document.metadata["relevance_score"] > 0 for document in second)
+    assert not any("rerank_scored" in document.metadata for document in second)

@@ -122,3 +122,21 @@ def test_a_repr_is_short_and_has_no_secret() -> None:
     assert repr(Qwen3Rerank()) == "Qwen3Rerank()"
     given = Qwen3Rerank(model="tiny", top_n=3, base_url="http://h", api_key="sk-12345678")
     assert repr(given) == "Qwen3Rerank(top_k=3, base_url='http://h', model='tiny')"
+
+
+async def test_nodes_behind_max_candidates_follow_with_the_score_they_came_with(
+    reranker: Reranker, retrieved: list[NodeWithScore]
+) -> None:
+    first = Qwen3Rerank(reranker=reranker, top_k=None, max_candidates=2)
+    found = first.postprocess_nodes(retrieved, query_str=QUERY)
+    alone = first.postprocess_nodes(retrieved[:2], query_str=QUERY)
+    assert found[:2] == alone
+    assert [(node.node.id_, node.score) for node in found[2:]] == [
+        (node.node.id_, node.score) for node in retrieved[2:]
+    ]
+    flags = [node.metadata.get("rerank_scored") for node in found]
+    assert flags == [None] * 2 + [False] * (len(retrieved) - 2)
+    assert "rerank_scored" not in found[-1].node.get_content(metadata_mode=MetadataMode.LLM)
+    assert await first.apostprocess_nodes(retrieved, query_str=QUERY) == found
+    second = first.with_options(max_candidates=None).postprocess_nodes(found, query_str=QUERY)
+    assert not any("rerank_scored" in node.metadata for node in second)

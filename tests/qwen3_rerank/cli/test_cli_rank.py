@@ -131,6 +131,13 @@ def test_top_k_threshold_instruction_and_no_documents_hold_for_every_request(
     assert [one["results"] for one in lines(done.stdout)] == [ranking] * 3
 
 
+def test_documents_behind_max_candidates_follow_without_a_score(tiny: Reranker) -> None:
+    found = lines(run(QUERY, *DOCUMENTS, "--max-candidates", "1").stdout)
+    (first, *others) = expected(tiny, max_candidates=1)
+    assert found == [first, *({**row, "score": None, "scored": False} for row in others)]
+    assert "not scored" in run(QUERY, *DOCUMENTS, "--max-candidates", "1", "--table").stdout
+
+
 def test_a_document_longer_than_the_model_reads_is_marked() -> None:
     done = run(QUERY, "short", "word " * 20_000, "--no-documents")
     assert {one["index"]: one.get("truncated") for one in lines(done.stdout)} == {0: None, 1: True}

@@ -1,0 +1,66 @@
+"""`Candidates`: the documents that are scored, where a call bounds their number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from shared_core.options import RankingOptions
+from shared_core.results import RankedDocument
+from shared_core.scoring import RankRequest, Retrieved
+
+
+class Candidates:
+    """Requests, reduced to their first distinct documents.
+
+    A further copy of a candidate is one, too: it gets the same score, and costs nothing.
+
+    Args:
+        requests: Queries with their documents, in the order of the retriever.
+        most: The most distinct documents to score of each; ``None`` is all.
+
+    Attributes:
+        requests: The requests to score.
+    """
+
+    def __init__(self, requests: Sequence[RankRequest], most: int | None) -> None:
+        self._all = requests
+        self._places: list[list[int]] = []
+        self.requests: list[RankRequest] = []
+        for request in requests:
+            chosen = set(list(dict.fromkeys(request.documents))[:most])
+            places = [at for at, text in enumerate(request.documents) if text in chosen]
+            self._places.append(places)
+            self.requests.append(_reduced(request, places))
+
+    def completed(
+        self, rankings: Sequence[Sequence[RankedDocument]], options: RankingOptions
+    ) -> list[list[RankedDocument]]:
+        """Return the rankings with the documents that were not scored behind, in input order.
+
+        A threshold drops these, because nothing shows that they reach it, but ``min_docs`` of all.
+
+        Args:
+            rankings: Those of ``requests``.
+            options: What was kept in them.
+        """
+        completed = []
+        for request, places, ranking in zip(self._all, self._places, rankings, strict=True):
+            others = sorted(set(range(len(request.documents))).difference(places))
+            if options.score_threshold is not None:
+                others = others[: max(0, options.min_docs - len(ranking))]
+            found = [replace(document, index=places[document.index]) for document in ranking]
+            found += [RankedDocument(at, None, None, request.documents[at]) for at in others]
+            completed.append(found[: options.top_k])
+        return completed
+
+
+def _reduced(request: RankRequest, places: Sequence[int]) -> RankRequest:
+    """Return a request with the documents at these places alone."""
+    scores, vectors = request.retrieved.scores, request.retrieved.embeddings
+    retrieved = Retrieved(
+        None if scores is None else [scores[at] for at in places],
+        None if vectors is None else [vectors[at] for at in places],
+    )
+    documents = [request.documents[at] for at in places]
+    return RankRequest(request.query, request.instruction, documents, retrieved)
