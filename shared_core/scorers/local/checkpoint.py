@@ -22,6 +22,7 @@ from shared_core.scorers.local.checkpoint_files import (
 )
 from shared_core.scorers.local.checkpoint_tensors import check_tensors
 from shared_core.scorers.local.int8_format import check_int8
+from shared_core.scorers.local.logit_score import read_answer_ids
 from shared_core.scorers.local.lora import Adapter, Merged
 from shared_core.scorers.local.tokenizer import read_tokenizer
 from shared_core.scorers.local.weights import FileWeights, Weights
@@ -48,6 +49,8 @@ class Checkpoint:
         stated: The content of ``config.json``.
         tokenizer: The tokenizer of the model.
         encoder: Makes prompts with it.
+        answer_ids: The tokens whose logits make the margin: yes and no, or yes alone; of a
+            converted head none.
     """
 
     folder: Path
@@ -56,6 +59,7 @@ class Checkpoint:
     stated: dict[str, Any]
     tokenizer: Tokenizer
     encoder: PairEncoder
+    answer_ids: tuple[int, ...]
 
     @property
     def is_int8(self) -> bool:
@@ -124,15 +128,32 @@ def open_checkpoint(
     if is_int8(stated):
         check_int8(weights, config, stated, name)
         config = replace(config, is_causal=False)
-        return Checkpoint(folder, config, weights, stated, tokenizer, encoder)
+        return Checkpoint(folder, config, weights, stated, tokenizer, encoder, ())
+    answer_ids = _answer_ids(folder, config, encoder, name)
     check_tensors(
         weights,
         config,
         name,
-        answer_ids=encoder.answer_ids if config.is_causal else (),
+        answer_ids=answer_ids,
         reads_quantised=reads_quantised and is_quantised,
     )
-    return Checkpoint(folder, config, weights, stated, tokenizer, encoder)
+    return Checkpoint(folder, config, weights, stated, tokenizer, encoder, answer_ids)
+
+
+def _answer_ids(
+    folder: Path, config: ModelConfig, encoder: PairEncoder, name: str
+) -> tuple[int, ...]:
+    stored = read_answer_ids(folder, config.vocab_size, name)
+    if not config.is_causal:
+        return ()
+    if stored is None:
+        return encoder.answer_ids
+    if encoder.answers != (YES, NO) and encoder.answer_ids != stored:
+        raise ConfigurationError(
+            f"answers={encoder.answers!r}: {name!r} says itself which tokens it answers with "
+            "(LogitScore), and they are others: leave them out"
+        )
+    return stored
 
 
 def bounded_length(config: ModelConfig, max_length: int) -> int:

@@ -84,6 +84,12 @@ def load_config(
     stated = read_config(folder, name, has_adapter=has_adapter)
     if is_int8(stated) and stated.get("model_type") == INT8:
         stated |= {"model_type": "qwen3", "architectures": [CAUSAL]}  # as the source's
+    if str(stated.get("model_type")).startswith(("qwen3_vl", "qwen2_vl", "qwen2_5_vl")):
+        raise UnsupportedModelError(
+            f"{name!r} is a {stated['model_type']!r} model, which judges images, too (as "
+            "Qwen3-VL-Reranker does): its prompt and its layers are others. Serve it with vLLM for "
+            f"images; for text, use e.g. model={DEFAULT_MODEL!r}."
+        )
     if stated.get("model_type") != "qwen3":
         raise UnsupportedModelError(
             f"{name!r} is a {stated.get('model_type')!r} model, not 'qwen3': the yes/no prompt "

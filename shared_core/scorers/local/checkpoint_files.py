@@ -47,7 +47,7 @@ def checkpoint_folder(source: str, hub_options: dict[str, Any]) -> Path:
     def download(*names: str) -> Path:
         return Path(snapshot_download(source, allow_patterns=list(names), **hub_options))
 
-    folder = download("*.json", "*.txt")
+    folder = download("*.json", "*.txt", "*.jinja")
     for name in _WEIGHTS:
         if (folder / (name + _INDEX)).is_file():
             return download(name, *sorted(set(_weight_map(folder / (name + _INDEX)).values())))
@@ -178,15 +178,28 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 
 def json_object(path: Path, name: str) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > _MOST_JSON:
-            raise ValueError(f"it has more than {_MOST_JSON} bytes")
-        value = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ModelLoadError(f"could not load {name!r}: {path} is damaged: {error}") from error
+    """Return the object in a JSON file. Raises `ModelLoadError` if there is none."""
+    value = _json(path, name)
     if not isinstance(value, dict):
         raise ModelLoadError(f"could not load {name!r}: {path} holds no JSON object")
     return value
+
+
+def json_list(path: Path, name: str) -> list[Any]:
+    """Return the list in a JSON file. Raises `ModelLoadError` if there is none."""
+    value = _json(path, name)
+    if not isinstance(value, list):
+        raise ModelLoadError(f"could not load {name!r}: {path} holds no JSON list")
+    return value
+
+
+def _json(path: Path, name: str) -> Any:
+    try:
+        if path.stat().st_size > _MOST_JSON:
+            raise ValueError(f"it has more than {_MOST_JSON} bytes")
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelLoadError(f"could not load {name!r}: {path} is damaged: {error}") from error
 
 
 def _method(value: Any) -> str:

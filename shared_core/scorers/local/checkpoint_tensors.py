@@ -84,7 +84,7 @@ def check_tensors(
         weights: The tensors of the files.
         config: The checkpoint's.
         name: The caller's name for it, for messages.
-        answer_ids: The ids of "yes" and "no".
+        answer_ids: The ids of "yes" and "no", or of "yes" alone.
         reads_quantised: Whether the backend scales quantised linear layers itself.
 
     Raises:
@@ -119,8 +119,8 @@ def check_tensors(
             )
     if config.is_causal and not reads_quantised:
         head = HEAD if HEAD in expected else EMBEDDING
-        yes, no = weights.rows(head, answer_ids)
-        if torch.equal(yes, no):
+        rows = weights.rows(head, answer_ids)
+        if len(rows) == 2 and torch.equal(rows[0], rows[1]):
             raise UnsupportedModelError(
                 f'{name!r} has the same numbers for "yes" as for "no" in {head}, so every score '
                 "would be 0.5: its head was not saved, or never loaded by what saved it. Download "

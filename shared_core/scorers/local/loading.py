@@ -132,13 +132,13 @@ def resolve_source(options: RerankerOptions) -> tuple[str, dict[str, Any]]:
 
 def read_margin_weight(checkpoint: Checkpoint) -> Tensor:
     """Return the head row that gives the margin, Shape (width,) float32."""
-    config, weights, encoder = checkpoint.config, checkpoint.weights, checkpoint.encoder
+    config, weights = checkpoint.config, checkpoint.weights
     if not config.is_causal:
         head, margin = CONVERTED_HEAD, weights.rows(CONVERTED_HEAD, [0])[0]
     else:
         head = EMBEDDING if config.tie_word_embeddings else HEAD
-        rows = weights.rows(head, encoder.answer_ids)
-        margin = rows[0] - rows[1]
+        rows = weights.rows(head, checkpoint.answer_ids)
+        margin = rows[0] - rows[1] if len(rows) == 2 else rows[0]
     if not torch.isfinite(margin).all():
         raise ModelLoadError(
             f"{head} holds numbers that are not finite (NaN or infinite) for the answers: the file "

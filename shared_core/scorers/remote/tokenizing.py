@@ -11,6 +11,8 @@ from shared_core.errors import ConfigurationError, InvalidReplyError, RemoteErro
 from shared_core.options import RerankerOptions
 from shared_core.prompt.encoding import PairEncoder
 from shared_core.prompt.panics import panics_as
+from shared_core.scorers.local.hub import cached_file, snapshot
+from shared_core.scorers.local.tokenizer import TOKENIZER
 from shared_core.scorers.remote.http import HttpSession
 from shared_core.scorers.remote.urls import join
 
@@ -34,7 +36,7 @@ def tokenizer_at_hand(options: RerankerOptions) -> Tokenizer | None:
         return _given(options.tokenizer, options)
     if options.model == "tiny":
         return None  # the name of a bundled model, which no server knows by it
-    path = Path(options.model) / "tokenizer.json"
+    path = Path(options.model) / TOKENIZER
     try:
         if path.is_file():
             return read_tokenizer(path)
@@ -45,20 +47,11 @@ def tokenizer_at_hand(options: RerankerOptions) -> Tokenizer | None:
 
 def _given(name: str, options: RerankerOptions) -> Tokenizer:
     path = Path(name)
-    path = path / "tokenizer.json" if path.is_dir() else path
+    path = path / TOKENIZER if path.is_dir() else path
     try:
         if path.is_file():
             return read_tokenizer(path)
-        from huggingface_hub import hf_hub_download
-
-        found = hf_hub_download(
-            name,
-            "tokenizer.json",
-            revision=options.revision,
-            cache_dir=options.cache_dir,
-            local_files_only=options.local_files_only,
-        )
-        return read_tokenizer(Path(found))
+        return read_tokenizer(snapshot(options, name, [TOKENIZER], options.revision) / TOKENIZER)
     except Exception as error:
         raise ConfigurationError(
             f"tokenizer={name!r} cannot be read ({type(error).__name__}: {error}): expected a "
@@ -67,12 +60,8 @@ def _given(name: str, options: RerankerOptions) -> Tokenizer:
 
 
 def _cached(options: RerankerOptions) -> Tokenizer | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(
-        options.model, "tokenizer.json", cache_dir=options.cache_dir, revision=options.revision
-    )
-    return read_tokenizer(Path(found)) if isinstance(found, str) else None
+    found = cached_file(options, options.model, TOKENIZER, options.revision)
+    return None if found is None else read_tokenizer(found)
 
 
 def read_tokenizer(path: Path) -> Tokenizer:

@@ -23,6 +23,7 @@ from shared_core.errors import (
     ConfigurationError,
     ModelLoadError,
     RerankError,
+    UnsupportedModelError,
 )
 from shared_core.options import RerankerOptions
 from shared_core.prompt.encoding import PairEncoder
@@ -87,15 +88,22 @@ def read_checkpoint(options: RerankerOptions) -> Prepared:
     encoder = checkpoint.encoder
     overrides: dict[str, Any] = {"head_dtype": "float32"}
     if checkpoint.config.is_causal:
+        if len(checkpoint.answer_ids) == 1:
+            raise UnsupportedModelError(
+                f"{options.model!r} scores by one token alone (LogitScore without a false token), "
+                'and vLLM by two: use backend="transformers"'
+            )
         overrides |= {
             "architectures": ["Qwen3ForSequenceClassification"],
-            "classifier_from_token": list(reversed(options.answers)),
+            "classifier_from_token": [
+                checkpoint.tokenizer.id_to_token(token) for token in checkpoint.answer_ids[::-1]
+            ],
             "is_original_qwen3_reranker": True,
         }
     merged = None
     if adapter is not None:
         merged = TemporaryDirectory(prefix="qwen3-rerank-merged-")
-        write_merged(checkpoint, Path(merged.name), getattr(torch, _dtype(options)))
+        write_merged(checkpoint, Path(merged.name), getattr(torch, engine_dtype(options)))
     arguments = {
         "model": str(checkpoint.folder) if merged is None else merged.name,
         "runner": "pooling",

@@ -248,6 +248,15 @@ def test_an_adapter_is_refused_with_what_to_do(
     assert str(folder) in message
 
 
+def test_a_reranker_of_images_is_refused_with_where_it_runs(
+    tmp_path: Path, checkpoint: Path
+) -> None:
+    folder = edited(tmp_path, checkpoint, model_type="qwen3_vl")
+    message = refusal(folder)
+    assert "judges images" in message
+    assert "vLLM" in message
+
+
 QUANTISED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "bitsandbytes": ({"quantization_config": {"quant_method": "bitsandbytes"}}, {}),
     "fp8": ({"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}, {}),
