@@ -5,10 +5,12 @@ Gradio takes a JSON object with a path and a mark for an uploaded file, in any i
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import socket
 import threading
+import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -231,6 +233,40 @@ def test_a_real_upload_is_ranked_and_neither_written_nor_served(server: PageServ
         assert ranked.text.count("qr-card") >= 4
         for route in ("/gradio_api/file=", "/gradio_api/file/", "/file=", "/file/", "/"):
             assert client.get(f"{route}{path}").status_code == 404
+    leave_nothing(server)
+
+
+def test_a_workbook_that_names_a_file_does_not_read_it(server: PageServer) -> None:
+    """An entity in the XML of its sheet has the server's file for its text."""
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    kinds = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    parts = {
+        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{kinds}"><sheets>'
+        '<sheet name="a" sheetId="1" r:id="r1"/></sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": "<Relationships xmlns="
+        '"http://schemas.openxmlformats.org/package/2006/relationships">'
+        f'<Relationship Id="r1" Type="{kinds}/worksheet" Target="worksheets/sheet1.xml"/>'
+        "</Relationships>",
+    }
+    sheet = (
+        f'<worksheet xmlns="{main}"><sheetData><row><c t="inlineStr"><is><t>%s</t></is></c></row>'
+    )
+    sheet += "</sheetData></worksheet>"
+    entity = f'<!DOCTYPE a [<!ENTITY e SYSTEM "file://{server.secret_file}">]>'
+    config = server.config()
+    event, place = ranking_event(config)
+    with server.client() as client:
+        for content, said in ((sheet % "fine", "qr-card"), (entity + sheet % "&e;", "qr-problem")):
+            with zipfile.ZipFile(file := io.BytesIO(), "w") as book:
+                for name, part in {**parts, "xl/worksheets/sheet1.xml": content}.items():
+                    book.writestr(name, part)
+            files = {"files": ("a.xlsx", file.getvalue())}
+            data = fill(server, config, event)
+            (data[place],) = client.post("/gradio_api/upload", files=files).json()
+            body = {"fn_index": event["id"], "data": data, "session_hash": "s"}
+            reply = client.post("/gradio_api/run/predict", json=body)
+            assert said in reply.text
+            assert server.secret not in reply.text
     leave_nothing(server)
 
 
