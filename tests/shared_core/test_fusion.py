@@ -61,6 +61,14 @@ def test_rrf_adds_reciprocal_ranks() -> None:
     assert [found.index for found in ranking] == [0, 1, 2]
 
 
+def test_equal_values_share_the_best_of_their_ranks() -> None:
+    assert fuse([5.0, 5.0, 1.0], [2.0, 1.0, 2.0], "rrf") == [
+        1 / 61 + 1 / 61,
+        1 / 61 + 1 / 63,
+        1 / 63 + 1 / 61,
+    ]
+
+
 def test_the_retriever_s_order_counts_where_it_has_no_scores() -> None:
     by_order = fuse([1.0, 2.0, 3.0], [None, None, None], 1.0)
     assert by_order == pytest.approx(zscores([3, 2, 1]))
