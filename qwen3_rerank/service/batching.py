@@ -3,8 +3,9 @@
 One task hands batches to the model, each of about one forward's tokens. What arrives while one is
 being scored waits for the next; when nothing is, a request waits a few milliseconds for company. A
 submission too large for one batch is scored slice by slice, in turn with the others
-(fair_queue.py), so that a thousand documents or queries do not keep everybody waiting, and a client
-that hangs up costs no more than the batch in progress.
+(fair_queue.py), so that a thousand documents or queries do not keep everybody waiting. A batch that
+nobody waits for any more is cancelled: a local model stops before its next pack, and a server's
+requests are closed.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class Scheduler:
         # English and Chinese have about 4 UTF-8 bytes in a Qwen token; what is scored corrects it.
         self._tokens_per_byte = 0.25
         self._documents_per_second = 0.0
-        self._batches: set[asyncio.Task[None]] = set()
+        self._batches: dict[asyncio.Task[None], list[_Slice]] = {}
         self._loop: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -150,6 +151,9 @@ class Scheduler:
         for job in jobs:
             job.answer.cancel()
         self._waiting.remove(jobs)
+        for task, batch in self._batches.items():
+            if all(part.job.answer.done() for part in batch):
+                task.cancel()
 
     def _is_full(self, more: int, submissions: int, documents: int, share: float) -> bool:
         """Return whether some documents more are too many for a share of the queue."""
@@ -177,7 +181,7 @@ class Scheduler:
         slots = asyncio.Semaphore(self._parallel + 1)
 
         def ended(task: asyncio.Task[None]) -> None:
-            self._batches.discard(task)
+            del self._batches[task]
             slots.release()
             self._arrived.set()
 
@@ -192,7 +196,7 @@ class Scheduler:
                 slots.release()
                 continue
             task = asyncio.get_running_loop().create_task(self._score_batch(batch))
-            self._batches.add(task)
+            self._batches[task] = batch
             task.add_done_callback(ended)
 
     async def _wait_for_company(self) -> None:

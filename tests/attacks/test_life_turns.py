@@ -17,7 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from shared_core import Reranker
+from qwen3_rerank.service.batching import Scheduler
+from qwen3_rerank.service.metrics import Metrics
+from shared_core import Reranker, ScoreRequest
 from shared_core.scorers.local import scorer as transformers
 
 LONG = [f"long document number {n} " * 3 for n in range(60)]
@@ -74,6 +76,24 @@ async def test_a_cancelled_call_gives_the_model_back_after_its_pack(forwards: Fo
     assert before < 30
     await forwards.reranker.arerank("query", SHORT)
     assert len(forwards.sizes) <= before + 2  # the pack in progress, and the short call's own
+
+
+async def test_a_request_to_the_service_gives_the_model_back_after_its_pack(
+    forwards: Forwards,
+) -> None:
+    score = forwards.reranker.ajudge_many
+    scheduler = Scheduler(score, Metrics("0", "m"), wait=0, max_queue=9, max_documents=99)
+    scheduler.start()
+    call = asyncio.create_task(scheduler.submit([ScoreRequest("query", "task", LONG)]))
+    await forwards.auntil(lambda: len(forwards.sizes) >= 2)
+    call.cancel()  # as it is where the client hangs up
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    before = len(forwards.sizes)
+    assert before < 30
+    await scheduler.submit([ScoreRequest("query", "task", SHORT)])
+    assert len(forwards.sizes) <= before + 2  # the pack in progress, and the short request's own
+    await scheduler.stop()
 
 
 async def test_a_short_call_waits_for_a_pack_of_each_long_one(forwards: Forwards) -> None:

@@ -193,6 +193,59 @@ def test_who_hangs_up_frees_the_place(run: Any, gate: Gate) -> None:
     assert 'status="499"' in httpx.get(f"{running.url}/metrics").text
 
 
+def test_a_batch_ends_when_nobody_waits_for_it_and_no_sooner() -> None:
+    begun: list[str] = []
+    cancelled: list[str] = []
+    answering = asyncio.Event()
+
+    async def score(requests: Sequence[ScoreRequest]) -> list[list[Scored]]:
+        queries = [one.query for one in requests]
+        begun.extend(queries)
+        try:
+            await answering.wait()
+        except asyncio.CancelledError:
+            cancelled.extend(queries)
+            raise
+        return [[Scored(1.0) for _ in one.documents] for one in requests]
+
+    async def settled() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        scheduler = Scheduler(score, Metrics("0", "m"), wait=0, max_queue=9, max_documents=99)
+        scheduler.budget = 200
+        scheduler.start()
+        many = [f"document {number}" for number in range(20)]  # more than fill a batch
+
+        def sent(documents: list[str], *queries: str) -> list[asyncio.Task[list[list[Scored]]]]:
+            requests = [ScoreRequest(query, "", documents) for query in queries]
+            return [asyncio.create_task(scheduler.submit([request])) for request in requests]
+
+        first, second = sent(["d"], "first", "second")
+        await settled()
+        (third,) = sent(many, "third")  # is handed over while the batch before it is being scored
+        await settled()
+        assert begun == ["first", "second", "third"]
+        first.cancel()
+        await settled()
+        assert cancelled == []
+        third.cancel()
+        await settled()
+        assert cancelled == ["third"]
+        (fourth,) = sent(many, "fourth")  # has the place that this left
+        await settled()
+        assert begun[-1] == "fourth"
+        second.cancel()
+        await settled()
+        assert cancelled == ["third", "first", "second"]
+        answering.set()
+        assert await fourth == [[Scored(1.0)] * len(many)]
+        await scheduler.stop()
+
+    asyncio.run(main())
+
+
 def test_a_reply_that_takes_too_long(run: Any, gate: Gate) -> None:
     running = run(Reranker(scorer=gate), request_timeout=0.2)
     assert ask(running.url).status_code == 504

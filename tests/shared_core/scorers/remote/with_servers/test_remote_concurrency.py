@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import multiprocessing
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -119,6 +120,27 @@ def test_cancelling_a_call_closes_its_request_and_no_other(
         assert await asyncio.to_thread(server.hung_up.wait, 5)
 
     asyncio.run(run())
+    assert len([seen for seen in server.posts if "slow" in str(seen.body)]) == 1
+
+
+def test_an_interrupt_closes_the_request_and_leaves_the_reranker_usable(
+    serve: Serve, connect: Connect, oracle: Oracle
+) -> None:
+    server = serve(VllmPooling(oracle))
+    remote = connect(server)
+
+    def interrupt(seen: Seen, answer: Answer) -> Mishap:
+        if "slow" not in str(seen.body):
+            return answer
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        return "stall"
+
+    expected = remote.rerank("q", DOCUMENTS)
+    server.fault = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        remote.rerank("q", ["slow"])
+    assert server.hung_up.wait(5)
+    assert remote.rerank("q", DOCUMENTS) == expected
     assert len([seen for seen in server.posts if "slow" in str(seen.body)]) == 1
 
 
