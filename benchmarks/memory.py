@@ -154,7 +154,8 @@ def plot(courses: dict[str, Course], path: Path) -> None:
         )
         axes.spines[["top", "right"]].set_visible(False)
     panels[0][0].set_ylabel("MB in memory")
-    panels[0][0].legend(frameon=False, fontsize=8, loc="upper left")
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     figure.savefig(path, dpi=110)
 
 
