@@ -11,6 +11,7 @@ import pytest
 from support.pages import ROOT, table
 
 import shared_core
+from benchmarks.bench.shapes import true_shape
 from qwen3_rerank.service.settings import ServiceSettings
 from shared_core import RankedDocument, RerankerOptions, RerankError
 from shared_core.adapter import AdapterOptions
@@ -127,11 +128,14 @@ def test_all_extras_are_listed() -> None:
 
 
 def test_sizes_are_arithmetic() -> None:
-    """Two bytes a parameter on disk and in half precision, four in float32."""
-    for name, parameters, disk, half, full in table(DOCS / "install.md", "model"):
+    """Two bytes a parameter on disk; in memory, those of the layers in two, four or one byte."""
+    for name, parameters, disk, half, full, eight in table(DOCS / "install.md", "model"):
         billions = float(parameters.partition(" ")[0])
-        for cell, width in ((disk, 2), (half, 2), (full, 4)):
-            assert float(cell.split()[0]) == pytest.approx(billions * width, rel=0.01), name
+        assert float(disk.split()[0]) == pytest.approx(billions * 2, rel=0.01), name
+        shape = true_shape(name.rpartition("-")[2].strip("`").lower(), 151_669)
+        layers = shape.product_flops_per_token / 2 / 1e9
+        for cell, width in ((half, 2), (full, 4), (eight, 1)):
+            assert float(cell.split()[0]) == pytest.approx(layers * width, abs=0.051), name
 
 
 def test_the_tour_of_the_code_names_what_is_there() -> None:
