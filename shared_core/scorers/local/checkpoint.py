@@ -21,6 +21,7 @@ from shared_core.scorers.local.checkpoint_files import (
     refuse_quantised,
 )
 from shared_core.scorers.local.checkpoint_tensors import check_tensors
+from shared_core.scorers.local.fp8 import Fp8Weights, is_fp8
 from shared_core.scorers.local.int8_format import check_int8
 from shared_core.scorers.local.logit_score import read_answer_ids
 from shared_core.scorers.local.lora import Adapter, Merged
@@ -101,13 +102,16 @@ def open_checkpoint(
             f"{name!r} was written by qwen3-rerank quantize, for CPUs: use "
             'backend="transformers", or the model that it was made of'
         )
-    if not reads_quantised and not is_int8(stated):
+    is_scaled_here = is_fp8(stated) and not reads_quantised
+    if not reads_quantised and not is_int8(stated) and not is_scaled_here:
         refuse_quantised(folder, stated, name)
     tokenizer = read_tokenizer(folder, name)
     encoder = PairEncoder(tokenizer, bounded_length(config, max_length), answers)
     check_vocabulary(tokenizer, config, folder, name)
     weights: Weights = FileWeights(folder, name)
-    is_quantised = quantisation(folder, stated) is not None
+    if is_scaled_here:
+        weights = Fp8Weights(weights, stated, name)
+    is_quantised = quantisation(folder, stated) is not None and not is_scaled_here
     if adapter is not None:
         if is_quantised:
             raise UnsupportedModelError(
