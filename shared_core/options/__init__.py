@@ -80,7 +80,7 @@ class RerankerOptions(WindowOptions, RemoteOptions):
     hub: Hub = option(
         "huggingface",
         'The hub where names are looked up: "huggingface" or "modelscope".',
-        About("Model", backends=LOCAL),
+        About("Model"),
     )
     cache_dir: str | None = option(
         None,
