@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import NoReturn
@@ -22,6 +23,7 @@ logger = logging.getLogger("qwen3_rerank")
 
 PUBLISHED = tuple(f"Qwen/Qwen3-Reranker-{size}" for size in ("0.6B", "4B", "8B"))
 _EMBEDDING_PREFIX = "Qwen/Qwen3-Embedding-"
+_PUBLISHED_BASE = re.compile(r"Qwen/Qwen3-[\d.]+B(-Base|-FP8|-AWQ)?")
 _WEIGHTS = (".safetensors", ".bin")
 _HUB_FAILS = (429, 500, 502, 503, 504)  # 501: a mirror without this route
 _HUB_SECONDS = 5.0
@@ -69,6 +71,11 @@ def locate_model(options: RerankerOptions) -> RerankerOptions:
         )
     if name.startswith(_EMBEDDING_PREFIX):
         _refuse_embedding(name)
+    if _PUBLISHED_BASE.fullmatch(name) and options.adapter is None:
+        raise UnsupportedModelError(
+            f"{name!r} is a language model that was not trained to rerank: its scores would mean "
+            f'nothing. Use a reranker, such as "{DEFAULT_MODEL}", or give the adapter, too.'
+        )
     return options if options.hub == "modelscope" else _located_on_hub(options)
 
 

@@ -257,3 +257,11 @@ def test_who_forbids_the_network_is_asked_nothing(
     with pytest.raises(ModelLoadError, match=f"{set_by} is set.*hf download"):
         locate_model(options)
     assert hub.asked == []
+
+
+@pytest.mark.parametrize("name", ["Qwen/Qwen3-0.6B", "Qwen/Qwen3-8B-Base"])
+def test_a_language_model_that_does_not_rerank_is_told_apart(name: str) -> None:
+    with pytest.raises(
+        UnsupportedModelError, match=r"not trained to rerank.*give the adapter, too"
+    ):
+        Reranker(name).load()
