@@ -43,6 +43,7 @@ class CallOptions(TypedDict, total=False):
     mmr: float | None
     embeddings: Embedder | None
     max_candidates: int | None
+    time_budget: float | None
     return_window: bool
     long_documents: LongDocuments
     window_tokens: int
@@ -79,6 +80,8 @@ class Qwen3Rerank(
         max_candidates: Score the first so many documents alone. The others follow behind, in the
             retriever's order, with ``metadata["rerank_scored"]`` false, as far as ``top_k`` has
             room; a ``score_threshold`` drops them.
+        time_budget: Seconds for scoring, loading apart: documents are scored in the retriever's
+            order, and what there was no time for is returned as behind ``max_candidates``.
         long_documents, window_tokens, window_overlap: As for `Reranker`, and like the instruction
             they belong to this object, not to the model.
         return_window: Return a long document with its best window for a text.
@@ -113,8 +116,8 @@ class Qwen3Rerank(
         Args:
             **options: ``instruction``, ``top_k``, ``score_threshold``, ``min_docs``, ``fusion``,
                 ``retriever_score_key``, ``mmr``, ``embeddings``, ``max_candidates``,
-                ``long_documents``, ``window_tokens``, ``window_overlap``, ``return_window`` and
-                ``document_text``; what is left out stays as it is.
+                ``time_budget``, ``long_documents``, ``window_tokens``, ``window_overlap``,
+                ``return_window`` and ``document_text``; what is left out stays as it is.
 
         Raises:
             ConfigurationError: An option belongs to the model: that takes a new `Qwen3Rerank`.

@@ -41,6 +41,7 @@ class CallOptions(TypedDict, total=False):
     mmr: float | None
     embed_model: EmbedModel | None
     max_candidates: int | None
+    time_budget: float | None
     return_window: bool
     long_documents: LongDocuments
     window_tokens: int

@@ -58,6 +58,8 @@ class Qwen3Rerank(RerankerComponent):
         max_candidates: Score the first so many nodes alone. The others follow behind, in the
             retriever's order, with the score they came with and ``rerank_scored`` false in their
             metadata, as far as ``top_k`` has room; a ``score_threshold`` drops them.
+        time_budget: Seconds for scoring, loading apart: nodes are scored in the retriever's order,
+            and what there was no time for is returned as behind ``max_candidates``.
         on_error: With ``"passthrough"``, a failure gives back the first ``top_k`` nodes in their
             input order. They keep the score they came with, since there is no other, and carry
             ``rerank_error`` in their metadata; neither embedding models nor LLMs read it.

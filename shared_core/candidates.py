@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from shared_core.options import RankingOptions
 from shared_core.results import RankedDocument
-from shared_core.scoring import RankRequest, Retrieved
+from shared_core.scoring import RankRequest, Retrieved, Scored
 
 
 class Candidates:
@@ -25,13 +25,30 @@ class Candidates:
 
     def __init__(self, requests: Sequence[RankRequest], most: int | None) -> None:
         self._all = requests
-        self._places: list[list[int]] = []
-        self.requests: list[RankRequest] = []
-        for request in requests:
-            chosen = set(list(dict.fromkeys(request.documents))[:most])
-            places = [at for at, text in enumerate(request.documents) if text in chosen]
-            self._places.append(places)
-            self.requests.append(_reduced(request, places))
+        chosen = [set(list(dict.fromkeys(request.documents))[:most]) for request in requests]
+        self._choose(chosen)
+
+    def _choose(self, chosen: Sequence[Collection[str]]) -> None:
+        self._places = [
+            [at for at, text in enumerate(request.documents) if text in texts]
+            for request, texts in zip(self._all, chosen, strict=True)
+        ]
+        self.requests = [
+            _reduced(request, places)
+            for request, places in zip(self._all, self._places, strict=True)
+        ]
+
+    def reached(self, found: Sequence[Mapping[str, Scored]]) -> list[list[Scored]]:
+        """Leave out the documents that were not reached; return the judgements of the others.
+
+        Args:
+            found: By request, the judgements of the texts that were.
+        """
+        self._choose([texts.keys() for texts in found])
+        return [
+            [texts[text] for text in request.documents]
+            for request, texts in zip(self.requests, found, strict=True)
+        ]
 
     def completed(
         self, rankings: Sequence[Sequence[RankedDocument]], options: RankingOptions

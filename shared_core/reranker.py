@@ -225,6 +225,9 @@ class Reranker:
             max_candidates: Score the first so many documents alone; copies of one count once. The
                 others follow behind, in their order, with `RankedDocument.scored` false, as far as
                 ``top_k`` has room. A ``score_threshold`` drops them, as it has no score of them.
+            time_budget: Seconds for scoring, loading apart. Documents are scored in their order, in
+                packs whose size follows from the speed so far, one at least; what was not reached
+                is returned as behind ``max_candidates``. Several queries share it, in turns.
             return_window: Return a long document as its best window alone.
             long_documents, window_tokens, window_overlap: Override the reranker's for this call.
 

@@ -81,7 +81,7 @@ class RankedDocument:
 
     @property
     def scored(self) -> bool:
-        """Whether it has a score: not if it was passed through, or is behind ``max_candidates``."""
+        """Whether it has a score: not if it was passed through, or was not asked for."""
         return self.score is not None
 
 

@@ -75,7 +75,7 @@ class Job:
             "group": self.group,
             "columns": asdict(self.columns),
             # Tables have no retriever.
-            **self.ranking.model_dump(exclude={"fusion", "mmr", "max_candidates"}),
+            **self.ranking.model_dump(exclude={"fusion", "mmr", "max_candidates", "time_budget"}),
             "model": "a folder" if os.path.isdir(model) else model,
             "instruction": shown(reranker.options.instruction),
         }

@@ -17,6 +17,7 @@ from shared_core.errors import ClosedError, ForkedProcessError, RerankError, Sco
 from shared_core.forking import ForkGuard
 from shared_core.options import RankingOptions, RerankerOptions
 from shared_core.options.windows import Windows
+from shared_core.pacing import Paced
 from shared_core.prompt.encodable import check_requests
 from shared_core.results import RankedDocument, passed_through, ranked_documents
 from shared_core.scorers.choose import make_scorer
@@ -95,7 +96,14 @@ class Runner:
         """
         candidates = Candidates(requests, ranking.max_candidates)
         try:
-            answers = self.judge(candidates.requests, windows)
+            if ranking.time_budget is None or not any(r.documents for r in requests):
+                answers = self.judge(candidates.requests, windows)
+            else:
+                self.load()  # once, and not what the budget is for
+                paced = Paced(candidates.requests, ranking.time_budget)
+                while pack := paced.next():
+                    paced.add(self.judge(pack, windows))
+                answers = candidates.reached(paced.found)
         except RerankError as error:
             if not self._passes(error):
                 raise
@@ -110,7 +118,14 @@ class Runner:
         """`rank` without blocking the event loop."""
         candidates = Candidates(requests, ranking.max_candidates)
         try:
-            answers = await self.ajudge(candidates.requests, windows)
+            if ranking.time_budget is None or not any(r.documents for r in requests):
+                answers = await self.ajudge(candidates.requests, windows)
+            else:
+                await self.aload()
+                paced = Paced(candidates.requests, ranking.time_budget)
+                while pack := paced.next():
+                    paced.add(await self.ajudge(pack, windows))
+                answers = candidates.reached(paced.found)
         except RerankError as error:
             if not self._passes(error):
                 raise

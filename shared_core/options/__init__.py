@@ -332,8 +332,24 @@ class RankingOptions(BaseModel):
         About("Ranking"),
         ge=1,
     )
+    time_budget: float | None = option(
+        None,
+        "Seconds for scoring: documents that there was no time for are returned unscored, behind "
+        "all others. No bound by default.",
+        About("Ranking"),
+        gt=0.0,
+        allow_inf_nan=False,
+    )
 
-    @field_validator("top_k", "min_docs", "score_threshold", "mmr", "max_candidates", mode="before")
+    @field_validator(
+        "top_k",
+        "min_docs",
+        "score_threshold",
+        "mmr",
+        "max_candidates",
+        "time_budget",
+        mode="before",
+    )
     @classmethod
     def _refuse_no_number(cls, value: Any) -> Any:
         """Take no text and no bool for a number. A text may be a mistyped key: it is not shown."""

@@ -46,6 +46,7 @@ class RankCallOptions(CallOptions, total=False):
     fusion: Fusion | None
     mmr: float | None
     max_candidates: int | None
+    time_budget: float | None
     return_window: bool
 
 

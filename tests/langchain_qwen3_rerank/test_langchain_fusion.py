@@ -259,6 +259,9 @@ async def test_documents_behind_max_candidates_follow_unscored(
         {"score": 7, "rerank_scored": False} for _ in documents[2:]
     ]
     assert await first.acompress_documents(given, query) == found
+    hurried = first.with_options(max_candidates=None, time_budget=1e-9)
+    flags = [d.metadata.get("rerank_scored") for d in hurried.compress_documents(given, query)]
+    assert flags == [None] * 4 + [False] * (len(given) - 4)
     second = first.with_options(max_candidates=None).compress_documents(found, query)
     assert all(document.metadata["relevance_score"] > 0 for document in second)
     assert not any("rerank_scored" in document.metadata for document in second)

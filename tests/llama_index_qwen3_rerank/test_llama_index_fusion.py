@@ -138,5 +138,11 @@ async def test_nodes_behind_max_candidates_follow_with_the_score_they_came_with(
     assert flags == [None] * 2 + [False] * (len(retrieved) - 2)
     assert "rerank_scored" not in found[-1].node.get_content(metadata_mode=MetadataMode.LLM)
     assert await first.apostprocess_nodes(retrieved, query_str=QUERY) == found
+    hurried = first.with_options(max_candidates=None, time_budget=1e-9)
+    flags = [
+        node.metadata.get("rerank_scored")
+        for node in hurried.postprocess_nodes(retrieved, query_str=QUERY)
+    ]
+    assert flags == [None] * 4 + [False] * (len(retrieved) - 4)
     second = first.with_options(max_candidates=None).postprocess_nodes(found, query_str=QUERY)
     assert not any("rerank_scored" in node.metadata for node in second)

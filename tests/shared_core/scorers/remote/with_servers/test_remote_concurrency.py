@@ -144,6 +144,20 @@ def test_an_interrupt_closes_the_request_and_leaves_the_reranker_usable(
     assert len([seen for seen in server.posts if "slow" in str(seen.body)]) == 1
 
 
+async def test_a_server_is_sent_no_more_than_there_is_time_for(
+    serve: Serve, connect: Connect, oracle: Oracle
+) -> None:
+    server = serve(VllmPooling(oracle))
+    remote = connect(server)
+    documents = [f"Mars is red, {number}." for number in range(20)]
+    whole = await remote.arerank("q", documents)
+    before = len(server.posts)
+    ranking = await remote.arerank("q", documents, time_budget=1e-9)
+    assert [found.scored for found in ranking] == [True] * 4 + [False] * 16
+    assert len(server.posts) == before + 1
+    assert await remote.arerank("q", documents, time_budget=1000) == whole
+
+
 def test_one_failure_cancels_the_other_requests_of_its_call(
     serve: Serve, connect: Connect, oracle: Oracle
 ) -> None:
