@@ -58,6 +58,8 @@ OPTIONS: dict[str, Any] = {
     "keep_retrieval_score": False,
     "fusion": 0.25,
     "mmr": 0.75,
+    "max_candidates": 7,
+    "time_budget": 0.5,
 }
 SECRETS = {
     "api_key",
