@@ -63,4 +63,4 @@ def test_900_queries_at_once(process: Process, key: str) -> None:
     # It is in one of the next two batches; the rest passes while the client connects and asks.
     total = batches(process) - first
     assert total > 100
-    assert max(waited) < total / 5, (waited, total)
+    assert max(waited) < total / 2, (waited, total)

@@ -151,9 +151,8 @@ def browser(language: str = "en-US") -> Iterator[Browser]:
     assert CHROMIUM is not None
     assert DRIVER is not None
     profile = tempfile.mkdtemp(prefix="chromium-")
-    driver = subprocess.Popen([DRIVER, "--port=0"], stdout=subprocess.PIPE, text=True)
+    driver, port = _driver(DRIVER)
     try:
-        port = _port(driver)
         options = {
             "binary": CHROMIUM,
             "args": [*FLAGS, f"--user-data-dir={profile}", f"--lang={language}"],
@@ -179,9 +178,16 @@ def browser(language: str = "en-US") -> Iterator[Browser]:
         shutil.rmtree(profile, ignore_errors=True)
 
 
-def _port(driver: subprocess.Popen[str]) -> int:
-    assert driver.stdout is not None
-    for line in driver.stdout:
-        if "started successfully on port" in line:
-            return int(line.rstrip().rstrip(".").rsplit(" ", 1)[1])
+def _driver(path: str) -> tuple[subprocess.Popen[str], int]:
+    """Start a driver; return it and its port.
+
+    It takes a free port of IPv4 and wants the same of IPv6, where it may be taken.
+    """
+    for _ in range(5):
+        driver = subprocess.Popen([path, "--port=0"], stdout=subprocess.PIPE, text=True)
+        assert driver.stdout is not None
+        for line in driver.stdout:
+            if "started successfully on port" in line:
+                return driver, int(line.rstrip().rstrip(".").rsplit(" ", 1)[1])
+        driver.wait()
     raise RuntimeError("chromedriver did not start")

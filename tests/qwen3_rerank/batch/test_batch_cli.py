@@ -108,7 +108,7 @@ def test_rows_in_the_error_file_make_the_exit_code_1(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["missing.parquet", "out"], "there is no such file or folder"),
-        (["in.jsonl"], "give what is read and, last, a folder"),
+        (["in.jsonl"], "give the input and, last, the output folder"),
         (["in.jsonl", "out", "--format", "xml"], "expected one of parquet, jsonl"),
         (["in.jsonl", "out", "--top-k", "3"], "give output='ranked'"),
         (["in.jsonl", "out", "--engine-args", "[1]"], "expected a JSON object"),
