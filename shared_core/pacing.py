@@ -10,11 +10,12 @@ from shared_core.scoring import Scored, ScoreRequest
 
 FIRST = 4
 """Documents of the first pack, by which the speed is first estimated."""
-_GROWTH = (
-    4.0  # No pack costs more than so many times what all before it have: they are the estimate.
-)
-_SHARE = 0.8  # Of the time left that a pack may take, since an estimate may be wrong.
-_OVERHEAD = 200  # What a prompt adds to a document, in characters.
+# No pack costs more than so many times what all before it have: they are the estimate.
+_GROWTH = 4.0
+# Of the time left that a pack may take, since an estimate may be wrong.
+_SHARE = 0.8
+# What a prompt adds to a document, in characters.
+_OVERHEAD = 200
 
 
 class Paced:
@@ -34,9 +35,8 @@ class Paced:
         self._requests = requests
         self._started = self._begun = monotonic()
         self._seconds = seconds
-        self._shortest = (
-            math.inf
-        )  # Seconds of a pack. Each has some that do not depend on its size.
+        # Seconds of a pack. Each has some that do not depend on its size.
+        self._shortest = math.inf
         self._cost = 0
         self.found: list[dict[str, Scored]] = [{} for _ in requests]
         ranked = [
