@@ -13,9 +13,9 @@ from shared_core.digests import digest_of
 from shared_core.options import TINY, RerankerOptions, about_options
 from shared_core.ranking import sigmoid
 from shared_core.reranker import Reranker
-from shared_core.scorers.local.adapter_config import ADAPTER_CONFIG
-from shared_core.scorers.local.adapter_source import told_apart
-from shared_core.scorers.local.hub import cached_file
+from shared_core.scorers.local.checkpoints.adapter_config import ADAPTER_CONFIG
+from shared_core.scorers.local.checkpoints.adapter_source import told_apart
+from shared_core.scorers.local.checkpoints.hub import cached_file
 
 NOT_SCORES = frozenset(
     name for name, about in about_options(RerankerOptions).items() if not about.changes_scores

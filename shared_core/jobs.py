@@ -41,10 +41,10 @@ def _remote_encoder(options: RerankerOptions) -> PairEncoder | None:
 
 def _local_encoder(options: RerankerOptions) -> PairEncoder | None:
     from shared_core.prompt.encoding import PairEncoder
-    from shared_core.scorers.local.checkpoint_files import tokenizer_folder
+    from shared_core.scorers.local.checkpoints.files import tokenizer_folder
+    from shared_core.scorers.local.checkpoints.model_source import locate_model
+    from shared_core.scorers.local.checkpoints.tokenizer import read_tokenizer
     from shared_core.scorers.local.loading import resolve_source
-    from shared_core.scorers.local.model_source import locate_model
-    from shared_core.scorers.local.tokenizer import read_tokenizer
 
     name, hub_options = resolve_source(locate_model(options))
     try:

@@ -183,8 +183,8 @@ def _checkpoint(options: RerankerOptions) -> tuple[Path, str]:
     """Return the folder of a model, downloaded if necessary, and its name in the result."""
     from huggingface_hub import snapshot_download
 
+    from shared_core.scorers.local.checkpoints.model_source import locate_model
     from shared_core.scorers.local.loading import resolve_source
-    from shared_core.scorers.local.model_source import locate_model
 
     source, from_hub = resolve_source(locate_model(options))
     if Path(source).is_dir():

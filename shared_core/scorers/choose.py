@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from shared_core.errors import MissingDependencyError
 from shared_core.options import RerankerOptions
-from shared_core.scorers.local.model_source import locate_model
+from shared_core.scorers.local.checkpoints.model_source import locate_model
 from shared_core.scoring import Scorer
 
 logger = logging.getLogger("qwen3_rerank")

@@ -46,7 +46,7 @@ def test_every_option_is_known_to_change_scores_or_not_to() -> None:
     """An option that is new has to be put into one of the two."""
     fields = set(RerankerOptions.model_fields)
     assert fields >= NOT_SCORES
-    # What an adapter does to it is tested with adapters (scorers/local/test_lora.py).
+    # What an adapter does to it is tested with adapters (scorers/local/checkpoints/test_lora.py).
     assert fields - NOT_SCORES == {*OTHER, "instruction", "adapter", "adapter_revision"}
 
 

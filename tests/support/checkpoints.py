@@ -19,8 +19,8 @@ from transformers import (
     Qwen3Model,
 )
 
-from shared_core.scorers.local.checkpoint_config import ModelConfig
-from shared_core.scorers.local.weights import Header
+from shared_core.scorers.local.checkpoints.config import ModelConfig
+from shared_core.scorers.local.checkpoints.weights import Header
 
 BUNDLED = Path(__file__).parents[2] / "shared_core" / "tiny"
 

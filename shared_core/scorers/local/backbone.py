@@ -20,12 +20,12 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from shared_core.scorers.local.attention import Attention
-from shared_core.scorers.local.checkpoint_config import ModelConfig
+from shared_core.scorers.local.checkpoints.config import ModelConfig
+from shared_core.scorers.local.checkpoints.rotary import frequencies
 from shared_core.scorers.local.embedding import Embedding
 from shared_core.scorers.local.flash import choose_attention
 from shared_core.scorers.local.packing import Pack
 from shared_core.scorers.local.projection import Projection
-from shared_core.scorers.local.rotary import frequencies
 from shared_core.scorers.local.rotation import Rotation
 
 # Rows of a pack that go through the element-wise work at a time, so that they stay in the cache of

@@ -11,15 +11,20 @@ from torch import Tensor
 from shared_core.errors import ConfigurationError
 from shared_core.scorers.local.attention import Attention
 from shared_core.scorers.local.backbone import Backbone, Layer
-from shared_core.scorers.local.checkpoint_config import ModelConfig
+from shared_core.scorers.local.checkpoints.config import ModelConfig
+from shared_core.scorers.local.checkpoints.int8_format import (
+    FOLDED_NORMS,
+    SIGNS,
+    read_quantised,
+    read_signs,
+)
+from shared_core.scorers.local.checkpoints.weights import Weights, read_finite
 from shared_core.scorers.local.embedding import read_embedding
 from shared_core.scorers.local.int8 import Quantised, project_int8, quantised, weight_limit
-from shared_core.scorers.local.int8_format import FOLDED_NORMS, SIGNS, read_quantised, read_signs
 from shared_core.scorers.local.memory import give_back
 from shared_core.scorers.local.projection import Linear, Projection, best_projection
 from shared_core.scorers.local.rotation import LayerRotation, Rotation
 from shared_core.scorers.local.threads import each
-from shared_core.scorers.local.weights import Weights, read_finite
 
 _Q, _K, _V, _O = (f"self_attn.{letter}_proj" for letter in "qkvo")
 _GATE, _UP, _DOWN = (f"mlp.{part}_proj" for part in ("gate", "up", "down"))

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from shared_core.errors import ModelLoadError
-from shared_core.scorers.local.checkpoint_tensors import EMBEDDING
-from shared_core.scorers.local.weights import Weights, read_finite
+from shared_core.scorers.local.checkpoints.tensors import EMBEDDING
+from shared_core.scorers.local.checkpoints.weights import Weights, read_finite
 
 Embedding = Callable[[Tensor], Tensor]
 """The embeddings of ids, Shape (t,) → (t, w) float32, on the ids' device."""

@@ -20,13 +20,13 @@ from torch import Tensor
 from shared_core.errors import ModelLoadError, RerankError
 from shared_core.options import DEFAULT_MODEL, TINY, RerankerOptions
 from shared_core.prompt.encoding import PairEncoder
-from shared_core.scorers.local.adapter_source import adapter_folder, told_apart
 from shared_core.scorers.local.backbone import Backbone
 from shared_core.scorers.local.building import build_backbone
-from shared_core.scorers.local.checkpoint import Checkpoint, open_checkpoint
-from shared_core.scorers.local.checkpoint_tensors import CONVERTED_HEAD, EMBEDDING, HEAD
+from shared_core.scorers.local.checkpoints.adapter_source import adapter_folder, told_apart
+from shared_core.scorers.local.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from shared_core.scorers.local.checkpoints.hub import snapshot
+from shared_core.scorers.local.checkpoints.tensors import CONVERTED_HEAD, EMBEDDING, HEAD
 from shared_core.scorers.local.devices import choose_device, dtype_of
-from shared_core.scorers.local.hub import snapshot
 from shared_core.scorers.local.threads import choose_threads
 
 logger = logging.getLogger("qwen3_rerank")

@@ -18,15 +18,15 @@ from shared_core.digests import digest_of
 from shared_core.errors import ConfigurationError, UnsupportedModelError
 from shared_core.options import RerankerOptions
 from shared_core.scorers.local.building import LINEARS, RotatedParts
-from shared_core.scorers.local.checkpoint import Checkpoint
-from shared_core.scorers.local.checkpoint_files import CONFIG, INT8
-from shared_core.scorers.local.checkpoint_tensors import CONVERTED_HEAD, EMBEDDING
+from shared_core.scorers.local.checkpoints.checkpoint import Checkpoint
+from shared_core.scorers.local.checkpoints.files import CONFIG, INT8
+from shared_core.scorers.local.checkpoints.int8_format import SIGNS, VERSION
+from shared_core.scorers.local.checkpoints.model_source import locate_model
+from shared_core.scorers.local.checkpoints.shards import write_shards
+from shared_core.scorers.local.checkpoints.tensors import CONVERTED_HEAD, EMBEDDING
+from shared_core.scorers.local.checkpoints.tokenizer import TOKENIZER
 from shared_core.scorers.local.int8 import weight_limit
-from shared_core.scorers.local.int8_format import SIGNS, VERSION
 from shared_core.scorers.local.loading import opened, read_margin_weight
-from shared_core.scorers.local.model_source import locate_model
-from shared_core.scorers.local.shards import write_shards
-from shared_core.scorers.local.tokenizer import TOKENIZER
 
 _CONFIG_OF_TOKENIZER = "tokenizer_config.json"
 

@@ -11,8 +11,8 @@ from shared_core.errors import ConfigurationError, InvalidReplyError, RemoteErro
 from shared_core.options import RerankerOptions
 from shared_core.prompt.encoding import PairEncoder
 from shared_core.prompt.panics import panics_as
-from shared_core.scorers.local.hub import cached_file, snapshot
-from shared_core.scorers.local.tokenizer import TOKENIZER
+from shared_core.scorers.local.checkpoints.hub import cached_file, snapshot
+from shared_core.scorers.local.checkpoints.tokenizer import TOKENIZER
 from shared_core.scorers.remote.http import HttpSession
 from shared_core.scorers.remote.urls import join
 

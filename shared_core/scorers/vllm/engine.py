@@ -27,11 +27,11 @@ from shared_core.errors import (
 )
 from shared_core.options import RerankerOptions
 from shared_core.prompt.encoding import PairEncoder
-from shared_core.scorers.local.adapter_source import adapter_folder, told_apart
-from shared_core.scorers.local.checkpoint import open_checkpoint
+from shared_core.scorers.local.checkpoints.adapter_source import adapter_folder, told_apart
+from shared_core.scorers.local.checkpoints.checkpoint import open_checkpoint
+from shared_core.scorers.local.checkpoints.merged_folder import write_merged
 from shared_core.scorers.local.devices import dtype_of
 from shared_core.scorers.local.loading import resolve_source
-from shared_core.scorers.local.merged_folder import write_merged
 
 # vLLM's own on a CPU is 128 tokens: less than most queries' prompts, of which nothing was shared.
 _CPU_BLOCK_SIZE = 32

@@ -15,8 +15,8 @@ from support.checkpoints import model_config, random_config
 from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3ForSequenceClassification
 
 from shared_core import ModelLoadError, Reranker, UnsupportedModelError
-from shared_core.scorers.local.checkpoint import open_checkpoint
-from shared_core.scorers.local.checkpoint_tensors import read_shapes
+from shared_core.scorers.local.checkpoints.checkpoint import open_checkpoint
+from shared_core.scorers.local.checkpoints.tensors import read_shapes
 
 Weights = dict[str, Any]
 QUERY_WEIGHT = "model.layers.1.self_attn.q_proj.weight"

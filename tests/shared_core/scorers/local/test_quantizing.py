@@ -23,8 +23,8 @@ from shared_core import (
     UnsupportedModelError,
 )
 from shared_core.digests import digest_of
-from shared_core.scorers.local import shards
-from shared_core.scorers.local.checkpoint import open_checkpoint
+from shared_core.scorers.local.checkpoints import shards
+from shared_core.scorers.local.checkpoints.checkpoint import open_checkpoint
 from shared_core.scorers.local.quantizing import quantize_checkpoint
 
 QUERY, DOCUMENTS = "Which planet is red?", ["Mars is red.", "Tea.", "planet " * 60]

@@ -12,7 +12,7 @@ from typing import Any
 
 from shared_core.errors import ModelLoadError, UnsupportedModelError
 from shared_core.options import DEFAULT_MODEL
-from shared_core.scorers.local.checkpoint_files import CONFIG, INT8, is_int8, read_config
+from shared_core.scorers.local.checkpoints.files import CONFIG, INT8, is_int8, read_config
 
 CAUSAL, CONVERTED = "Qwen3ForCausalLM", "Qwen3ForSequenceClassification"
 

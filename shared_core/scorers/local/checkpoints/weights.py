@@ -22,7 +22,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from shared_core.errors import ModelLoadError, UnsupportedModelError
-from shared_core.scorers.local.checkpoint_files import weight_files
+from shared_core.scorers.local.checkpoints.files import weight_files
 
 HEADS = ("lm_head.weight", "score.weight")
 
@@ -57,7 +57,7 @@ class Weights(Protocol):
 
     @property
     def headers(self) -> Mapping[str, Header]:
-        """Dtype and shape of every tensor, without reading one; `checkpoint_tensors` judges them.
+        """Dtype and shape of every tensor, without reading one; `tensors` judges them.
 
         A wrapper lists what its own `read` returns: a merged or scaled weight in its new dtype, and
         no longer the tensors that it was made of.

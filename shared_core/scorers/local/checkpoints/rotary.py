@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shared_core.scorers.local.checkpoint_config import ModelConfig
+from shared_core.scorers.local.checkpoints.config import ModelConfig
 
 
 def frequencies(config: ModelConfig) -> tuple[Tensor, float]:
     """Return the angle per position, Shape (d / 2,) float32, and the factor of cosine and sine.
 
-    Scalings that depend on the length of a sequence are refused by `checkpoint_config`.
+    Scalings that depend on the length of a sequence are refused by `config`.
     """
     rope, d = config.rope_parameters, config.head_dim
     powers = float(rope["rope_theta"]) ** (torch.arange(0, d, 2, dtype=torch.float32) / d)

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import torch
 
 from shared_core.errors import UnsupportedModelError
-from shared_core.scorers.local.checkpoint_config import ModelConfig
-from shared_core.scorers.local.rotary import frequencies
-from shared_core.scorers.local.weights import Weights, shown
+from shared_core.scorers.local.checkpoints.config import ModelConfig
+from shared_core.scorers.local.checkpoints.rotary import frequencies
+from shared_core.scorers.local.checkpoints.weights import Weights, shown
 
 EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"

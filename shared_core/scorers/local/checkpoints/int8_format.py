@@ -32,10 +32,10 @@ import torch
 from torch import Tensor
 
 from shared_core.errors import ModelLoadError, UnsupportedModelError
-from shared_core.scorers.local.checkpoint_config import ModelConfig
-from shared_core.scorers.local.checkpoint_tensors import EMBEDDING, FLOATS, LINEAR, read_shapes
+from shared_core.scorers.local.checkpoints.config import ModelConfig
+from shared_core.scorers.local.checkpoints.tensors import EMBEDDING, FLOATS, LINEAR, read_shapes
+from shared_core.scorers.local.checkpoints.weights import Header, Weights, shown
 from shared_core.scorers.local.int8 import Quantised, weight_limit
-from shared_core.scorers.local.weights import Header, Weights, shown
 
 VERSION = 1
 SIGNS = "rotation.signs"

@@ -15,9 +15,13 @@ from typing import NoReturn
 from shared_core.errors import HubUnreachableError, ModelLoadError, UnsupportedModelError
 from shared_core.options import DEFAULT_MODEL, TINY, RerankerOptions
 from shared_core.options.neighbours import did_you_mean
-from shared_core.scorers.local.adapter_config import ADAPTER_CONFIG
-from shared_core.scorers.local.adapter_source import ADAPTER_FILES, adapter_folder, told_apart
-from shared_core.scorers.local.hub import folder_advice, snapshot
+from shared_core.scorers.local.checkpoints.adapter_config import ADAPTER_CONFIG
+from shared_core.scorers.local.checkpoints.adapter_source import (
+    ADAPTER_FILES,
+    adapter_folder,
+    told_apart,
+)
+from shared_core.scorers.local.checkpoints.hub import folder_advice, snapshot
 
 logger = logging.getLogger("qwen3_rerank")
 

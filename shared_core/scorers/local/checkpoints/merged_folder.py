@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
-from shared_core.scorers.local.checkpoint import Checkpoint
-from shared_core.scorers.local.checkpoint_config import CAUSAL, CONVERTED
-from shared_core.scorers.local.checkpoint_files import CONFIG
-from shared_core.scorers.local.checkpoint_tensors import read_shapes
-from shared_core.scorers.local.shards import write_shards
-from shared_core.scorers.local.tokenizer import TOKENIZER
+from shared_core.scorers.local.checkpoints.checkpoint import Checkpoint
+from shared_core.scorers.local.checkpoints.config import CAUSAL, CONVERTED
+from shared_core.scorers.local.checkpoints.files import CONFIG
+from shared_core.scorers.local.checkpoints.shards import write_shards
+from shared_core.scorers.local.checkpoints.tensors import read_shapes
+from shared_core.scorers.local.checkpoints.tokenizer import TOKENIZER
 
 
 def write_merged(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype) -> None:

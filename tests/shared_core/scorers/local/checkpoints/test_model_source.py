@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from huggingface_hub import constants
+from support.checkpoints import BUNDLED
 
 from shared_core import (
     DEFAULT_MODEL,
@@ -23,9 +24,8 @@ from shared_core import (
     RerankerOptions,
     UnsupportedModelError,
 )
-from shared_core.scorers.local.model_source import locate_model
+from shared_core.scorers.local.checkpoints.model_source import locate_model
 
-BUNDLED = Path(__file__).parents[4] / "shared_core" / "tiny"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 

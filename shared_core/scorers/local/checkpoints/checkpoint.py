@@ -13,20 +13,20 @@ from tokenizers import Tokenizer
 from shared_core.errors import ConfigurationError, UnsupportedModelError
 from shared_core.prompt import NO, YES
 from shared_core.prompt.encoding import PairEncoder
-from shared_core.scorers.local.checkpoint_config import ModelConfig, load_config
-from shared_core.scorers.local.checkpoint_files import (
+from shared_core.scorers.local.checkpoints.config import ModelConfig, load_config
+from shared_core.scorers.local.checkpoints.files import (
     checkpoint_folder,
     is_int8,
     quantisation,
     refuse_quantised,
 )
-from shared_core.scorers.local.checkpoint_tensors import check_tensors
-from shared_core.scorers.local.fp8 import Fp8Weights, is_fp8
-from shared_core.scorers.local.int8_format import check_int8
-from shared_core.scorers.local.logit_score import read_answer_ids
-from shared_core.scorers.local.lora import Adapter, Merged
-from shared_core.scorers.local.tokenizer import read_tokenizer
-from shared_core.scorers.local.weights import FileWeights, Weights
+from shared_core.scorers.local.checkpoints.fp8 import Fp8Weights, is_fp8
+from shared_core.scorers.local.checkpoints.int8_format import check_int8
+from shared_core.scorers.local.checkpoints.logit_score import read_answer_ids
+from shared_core.scorers.local.checkpoints.lora import Adapter, Merged
+from shared_core.scorers.local.checkpoints.tensors import check_tensors
+from shared_core.scorers.local.checkpoints.tokenizer import read_tokenizer
+from shared_core.scorers.local.checkpoints.weights import FileWeights, Weights
 
 logger = logging.getLogger("qwen3_rerank")
 

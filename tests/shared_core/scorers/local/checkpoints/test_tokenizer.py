@@ -12,7 +12,7 @@ from support.texts import random_text
 from tokenizers import Tokenizer
 
 from shared_core.prompt.encoding import PairEncoder
-from shared_core.scorers.local.tokenizer import read_tokenizer
+from shared_core.scorers.local.checkpoints.tokenizer import read_tokenizer
 
 
 def assert_alike(one: Tokenizer, other: Tokenizer) -> None:

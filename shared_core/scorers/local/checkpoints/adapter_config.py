@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shared_core.errors import ModelLoadError, UnsupportedModelError
-from shared_core.scorers.local.checkpoint_files import json_object
+from shared_core.scorers.local.checkpoints.files import json_object
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"

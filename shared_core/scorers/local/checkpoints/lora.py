@@ -19,15 +19,15 @@ from safetensors import safe_open
 from torch import Tensor
 
 from shared_core.errors import ModelLoadError, UnsupportedModelError
-from shared_core.scorers.local.adapter_config import (
+from shared_core.scorers.local.checkpoints.adapter_config import (
     ADAPTER_PICKLE,
     ADAPTER_WEIGHTS,
     ADVICE,
     AdapterConfig,
     read_adapter_config,
 )
-from shared_core.scorers.local.checkpoint_tensors import CONVERTED_HEAD, EMBEDDING, FLOATS, HEAD
-from shared_core.scorers.local.weights import Header, Weights, shown
+from shared_core.scorers.local.checkpoints.tensors import CONVERTED_HEAD, EMBEDDING, FLOATS, HEAD
+from shared_core.scorers.local.checkpoints.weights import Header, Weights, shown
 
 _PREFIX = "base_model.model."
 _PARTS = re.compile(

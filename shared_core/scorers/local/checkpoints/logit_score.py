@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shared_core.errors import ModelLoadError, UnsupportedModelError
-from shared_core.scorers.local.checkpoint_files import json_list, json_object
+from shared_core.scorers.local.checkpoints.files import json_list, json_object
 
 MODULES = "modules.json"
 

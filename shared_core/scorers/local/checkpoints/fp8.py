@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from shared_core.errors import UnsupportedModelError
-from shared_core.scorers.local.weights import Header, Weights
+from shared_core.scorers.local.checkpoints.weights import Header, Weights
 
 _SCALE = "_scale_inv"
 _EIGHT_BITS = "F8_E4M3"

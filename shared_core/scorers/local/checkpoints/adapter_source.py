@@ -6,13 +6,13 @@ from pathlib import Path
 
 from shared_core.errors import ModelLoadError
 from shared_core.options import TINY, RerankerOptions
-from shared_core.scorers.local.adapter_config import (
+from shared_core.scorers.local.checkpoints.adapter_config import (
     ADAPTER_CONFIG,
     ADAPTER_PICKLE,
     ADAPTER_WEIGHTS,
     read_adapter_config,
 )
-from shared_core.scorers.local.hub import cached_file, snapshot
+from shared_core.scorers.local.checkpoints.hub import cached_file, snapshot
 
 ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, ADAPTER_PICKLE)
 
