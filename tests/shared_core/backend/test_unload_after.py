@@ -116,19 +116,24 @@ def test_it_is_loaded_again_by_the_next_call(
     checkpoint: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "qwen3_rerank")
+
+    def times(said: str) -> int:
+        return sum(said in record.getMessage() for record in caplog.records)
+
+    def wait_until_unloaded(expected: int) -> None:
+        _wait_until(lambda: times("is unloaded: not used for 0.2 s") == expected)
+        assert (reranker.is_loaded, times("is loaded")) == (False, expected)
+
     with Reranker(str(checkpoint), dtype="float32", device="cpu", unload_after=0.2) as reranker:
         expected = reranker.score(QUERY, DOCUMENTS)
-        for _ in range(2):
-            _wait_until(lambda: not reranker.is_loaded)
+        for unloads in (1, 2):
+            wait_until_unloaded(unloads)
             with ThreadPoolExecutor(4) as pool:
                 scores = list(pool.map(lambda _: reranker.score(QUERY, DOCUMENTS), range(4)))
             assert scores == [expected] * 4
-        _wait_until(lambda: not reranker.is_loaded)
+        wait_until_unloaded(3)
         asyncio.run(reranker.ascore(QUERY, ["tea " * 900], long_documents="windows"))
-        _wait_until(lambda: not reranker.is_loaded)
-    said = [record.getMessage() for record in caplog.records]
-    loads = sum("is loaded" in line for line in said)
-    assert loads == sum("is unloaded: not used for 0.2 s" in line for line in said) >= 4
+        wait_until_unloaded(4)
 
 
 def test_no_call_loses_its_model() -> None:
