@@ -62,7 +62,7 @@ def until(condition: Callable[[], bool]) -> None:
 def test_a_websocket_handshake_is_not_logged_with_its_key(process: Process) -> None:
     host, port = process.url.removeprefix("http://").split(":")
     for key in ("of-somebody-else-5ecret", OLD):
-        with socket.create_connection((host, int(port)), timeout=10) as connection:
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
             connection.sendall(
                 b"GET /rerank HTTP/1.1\r\nHost: localhost\r\n"
                 b"Connection: Upgrade\r\nUpgrade: websocket\r\n"

@@ -122,11 +122,11 @@ def test_no_connection_is_used_twice_once_there_was_more_than_was_asked_for(
 
 def test_an_answer_that_comes_too_late_is_nobodys() -> None:
     def late(request: Request) -> None:
-        time.sleep(0.6 if len(upstream.seen) % 4 == 2 else 0)
+        time.sleep(1.5 if len(upstream.seen) % 4 == 2 else 0)
         request.send(reply(ranking(request.body)))
 
-    with Upstream(late) as upstream, upstream.client(timeout=0.3, max_retries=0) as reranker:
-        assert all_right(reranker, range(8), ServerUnreachableError) == 2
+    with Upstream(late) as upstream, upstream.client(timeout=1.0, max_retries=0) as reranker:
+        assert all_right(reranker, range(8), ServerUnreachableError) >= 2
 
 
 @pytest.mark.parametrize("talk", [twice, twice_in_two_packets], ids=lambda talk: talk.__name__)

@@ -30,7 +30,7 @@ class Recording:
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str) -> list[float]:
         self.threads.add(threading.current_thread().name)
-        if not self.may_finish.wait(timeout=10):
+        if not self.may_finish.wait(timeout=60):
             raise TimeoutError("nobody let the scorer finish: the event loop is blocked")
         return [0.0] * len(documents)
 
@@ -94,7 +94,7 @@ async def test_threads_and_event_loop_share_one_model(
     start = threading.Barrier(2)
 
     def in_thread(one: Qwen3Rerank) -> list[Document]:
-        start.wait(timeout=10)
+        start.wait(timeout=60)
         return one.compress_documents(documents, query)
 
     loop = asyncio.get_running_loop()

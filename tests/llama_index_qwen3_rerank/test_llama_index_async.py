@@ -37,7 +37,7 @@ async def test_the_loop_is_free_meanwhile(nodes: list[NodeWithScore]) -> None:
     class Waiting:
         def score(self, query: str, documents: Sequence[str], *, instruction: str) -> list[float]:
             names.append(threading.current_thread().name)
-            if not released.wait(10):
+            if not released.wait(60):
                 raise TimeoutError("the loop never came round to release this")
             return [0.0] * len(documents)
 

@@ -141,7 +141,7 @@ async def test_cancelling_ends_too(
 
     class Waiting:
         def score(self, query: str, documents: Sequence[str], *, instruction: str) -> list[float]:
-            released.wait(10)
+            released.wait(60)
             return [0.0] * len(documents)
 
     handler = LlamaDebugHandler(print_trace_on_end=False)

@@ -71,7 +71,7 @@ class ForwardProxy:
                 other = threading.Thread(target=_pump, args=(server, wire), daemon=True)
                 other.start()
                 _pump(wire, server)
-                other.join(5)
+                other.join(60)
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:

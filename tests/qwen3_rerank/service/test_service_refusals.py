@@ -251,7 +251,7 @@ def test_unknown_routes_and_methods(client: httpx.Client) -> None:
 def raw(guarded: Running, *parts: bytes, pause: float = 0.0) -> bytes:
     """What comes back for bytes sent as they are."""
     host, port = guarded.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         for part in parts:
             connection.sendall(part)
             time.sleep(pause)
@@ -298,7 +298,7 @@ def test_a_slow_body(guarded: Running) -> None:
 def test_half_a_body_and_gone(guarded: Running, client: httpx.Client) -> None:
     host, port = guarded.url.removeprefix("http://").split(":")
     for _ in range(10):
-        with socket.create_connection((host, int(port)), timeout=10) as connection:
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
             connection.sendall(HEAD + b'Content-Length: 100\r\n\r\n{"query')
     assert client.post("/rerank", json=GOOD).status_code == 200
 

@@ -139,7 +139,7 @@ def test_an_interrupt_closes_the_request_and_leaves_the_reranker_usable(
     server.fault = interrupt
     with pytest.raises(KeyboardInterrupt):
         remote.rerank("q", ["slow"])
-    assert server.hung_up.wait(5)
+    assert server.hung_up.wait(60)
     assert remote.rerank("q", DOCUMENTS) == expected
     assert len([seen for seen in server.posts if "slow" in str(seen.body)]) == 1
 
@@ -167,13 +167,13 @@ def test_one_failure_cancels_the_other_requests_of_its_call(
     def fault(seen: Seen, answer: Answer) -> Mishap:
         if len(seen.body["texts"]) == 32:
             return "stall"
-        server.stalled.wait(5)
+        server.stalled.wait(60)
         return Answer({"error": "no", "error_type": "Validation"}, 422)
 
     server.fault = fault
     with pytest.raises(ServerStatusError, match="422: no"):
         remote.score("q", [str(number) for number in range(33)])
-    assert server.hung_up.wait(5)
+    assert server.hung_up.wait(60)
 
 
 @pytest.mark.parametrize("mishap", ["stall", "stall-in-body", "drip"])
@@ -181,12 +181,12 @@ def test_a_stalled_answer_is_given_up(
     mishap: Mishap, serve: Serve, connect: Connect, oracle: Oracle
 ) -> None:
     server = serve(VllmPooling(oracle))
-    remote = connect(server, timeout=0.3, max_retries=0)
+    remote = connect(server, timeout=1.0, max_retries=0)
     remote.score("q", DOCUMENTS)
     server.fault = lambda seen, answer: mishap
-    with pytest.raises(ServerUnreachableError, match=r"no complete answer in 0.3 s"):
+    with pytest.raises(ServerUnreachableError, match=r"no complete answer in 1 s"):
         remote.score("q", DOCUMENTS)
-    assert server.hung_up.wait(5)
+    assert server.hung_up.wait(60)
 
 
 def test_the_total_bounds_all_attempts_and_waits(
@@ -194,7 +194,7 @@ def test_the_total_bounds_all_attempts_and_waits(
 ) -> None:
     """A server that asks to wait for an hour is not waited for, nor one that stalls each time."""
     server = serve(VllmPooling(oracle))
-    remote = connect(server, total_timeout=1.0, max_retries=100)
+    remote = connect(server, total_timeout=2.0, max_retries=100)
     remote.score("q", DOCUMENTS)
     server.fault = lambda seen, answer: Answer({}, 429, {"retry-after": "3600"})
     with pytest.raises(ServerStatusError, match=r"429.*retry after 3600 s"):
@@ -220,11 +220,11 @@ def test_closing_ends_calls_under_way(serve: Serve, connect: Connect, oracle: Or
 
     thread = threading.Thread(target=call)
     thread.start()
-    assert server.stalled.wait(5)
+    assert server.stalled.wait(60)
     remote.close()
-    thread.join(5)
+    thread.join(60)
     assert [type(error) for error in errors] == [ClosedError]
-    assert server.hung_up.wait(5)
+    assert server.hung_up.wait(60)
     with pytest.raises(ClosedError):
         remote.score("q", DOCUMENTS)
 

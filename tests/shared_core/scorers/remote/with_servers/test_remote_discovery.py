@@ -161,7 +161,7 @@ def test_a_server_that_is_loading_is_waited_for(
     assert len(connect(server).score("q", ["a"])) == 1
     kind.answer = lambda seen: loading  # type: ignore[method-assign]
     with pytest.raises(ServerStatusError, match="503: Loading model"):
-        connect(server, total_timeout=0.5).score("q", ["a"])
+        connect(server, total_timeout=3.0).score("q", ["a"])
 
 
 def test_after_a_failure_the_server_is_asked_anew(
