@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 
 from langchain_qwen3_rerank.documents import (
     ERROR_KEY,
+    NO_ANSWER_KEY,
     DocumentText,
     document_texts,
     ranked_copies,
@@ -20,9 +21,10 @@ from langchain_qwen3_rerank.documents import (
 from langchain_qwen3_rerank.vectors import Embedder, aembedded, embedded
 from shared_core.adapter import AdapterOptions
 from shared_core.fusion import Fusion
+from shared_core.no_answer import OnNoAnswer, ainstead, instead, is_unanswered
 from shared_core.options import Instruction, resolve_instruction
 from shared_core.options.windows import LongDocuments
-from shared_core.results import RankedDocument
+from shared_core.results import Ranking
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import Callbacks
@@ -37,6 +39,8 @@ class CallOptions(TypedDict, total=False):
     top_k: int | None
     top_n: int | None
     score_threshold: float | None
+    min_probability: float | None
+    on_no_answer: OnNoAnswer
     min_docs: int
     fusion: Fusion | None
     retriever_score_key: str | None
@@ -67,6 +71,10 @@ class Qwen3Rerank(
             default one; left out beside a ``reranker``, it is that reranker's.
         top_k: The most documents to return; ``None`` returns all. ``top_n`` is an alias.
         score_threshold: Drop documents with a score below this, in [0, 1].
+        min_probability: Drop documents with a calibrated probability below this, in [0, 1].
+        on_no_answer: With a ``calibration``, what is returned where it says that nothing answers:
+            ``"keep"`` the documents, ``"empty"`` none, or those that a function of the query and
+            the ranked documents returns, which may be async. See docs/calibration.md.
         min_docs: Keep this many of the best, whatever the threshold says.
         fusion: Also let the retriever decide the order: ``"rrf"`` adds reciprocal ranks, a number
             from 0 to 1 is the weight of the retriever. ``metadata["fused_score"]`` has the result;
@@ -114,10 +122,11 @@ class Qwen3Rerank(
         """Return a copy with other options, which uses the same loaded model.
 
         Args:
-            **options: ``instruction``, ``top_k``, ``score_threshold``, ``min_docs``, ``fusion``,
-                ``retriever_score_key``, ``mmr``, ``embeddings``, ``max_candidates``,
-                ``time_budget``, ``long_documents``, ``window_tokens``, ``window_overlap``,
-                ``return_window`` and ``document_text``; what is left out stays as it is.
+            **options: ``instruction``, ``top_k``, ``score_threshold``, ``min_probability``,
+                ``on_no_answer``, ``min_docs``, ``fusion``, ``retriever_score_key``, ``mmr``,
+                ``embeddings``, ``max_candidates``, ``time_budget``, ``long_documents``,
+                ``window_tokens``, ``window_overlap``, ``return_window`` and ``document_text``; what
+                is left out stays as it is.
 
         Raises:
             ConfigurationError: An option belongs to the model: that takes a new `Qwen3Rerank`.
@@ -130,7 +139,8 @@ class Qwen3Rerank(
     ) -> list[Document]:
         """Return copies of the relevant documents, best first.
 
-        Each has ``metadata["relevance_score"]``, P(yes) in [0, 1]. A score that the retriever left
+        Each has ``metadata["relevance_score"]``, P(yes) in [0, 1]; with a ``calibration`` also
+        ``metadata["probability"]`` and ``metadata["no_answer"]``. A score that the retriever left
         there is kept as ``metadata["retrieval_score"]``. With ``on_error="passthrough"``, documents
         that could not be scored have ``metadata["rerank_error"]`` instead of a score. All without a
         score have ``metadata["rerank_scored"]``, ``False``. A document
@@ -234,7 +244,11 @@ class Qwen3Rerank(
             ranked = self.reranker.rerank(
                 inputs["query"], texts, retriever_scores=scores, embeddings=vectors, **options
             )
-            return self._outputs(documents, texts, ranked)
+            outputs = self._outputs(documents, texts, ranked)
+            if is_unanswered(ranked, self.on_no_answer):
+                query, found = inputs["query"], outputs["documents"]
+                outputs["documents"] = instead(self.on_no_answer, query, found, Document)
+            return outputs
 
         async def arank(inputs: dict[str, Any]) -> dict[str, Any]:
             documents, texts, scores = self._judged(inputs)
@@ -242,7 +256,11 @@ class Qwen3Rerank(
             ranked = await self.reranker.arerank(
                 inputs["query"], texts, retriever_scores=scores, embeddings=vectors, **options
             )
-            return self._outputs(documents, texts, ranked)
+            outputs = self._outputs(documents, texts, ranked)
+            if is_unanswered(ranked, self.on_no_answer):
+                query, found = inputs["query"], outputs["documents"]
+                outputs["documents"] = await ainstead(self.on_no_answer, query, found, Document)
+            return outputs
 
         inputs = {"query": query, "documents": list(documents)}
         metadata = {"model": self.model, "n_documents": len(documents), **options}
@@ -257,13 +275,14 @@ class Qwen3Rerank(
         return documents, texts, retriever_scores(documents, wanted)
 
     def _outputs(
-        self, documents: Sequence[Document], texts: Sequence[str], ranked: Sequence[RankedDocument]
+        self, documents: Sequence[Document], texts: Sequence[str], ranked: Ranking
     ) -> dict[str, Any]:
         """Return the documents, and the details that tracers show."""
         return {
             "documents": ranked_copies(documents, texts, ranked, return_window=self.return_window),
             "scores": [document.score for document in ranked],
             "n_documents": len(ranked),
+            NO_ANSWER_KEY: ranked.no_answer,
             "n_truncated": sum(bool(document.truncated) for document in ranked),
             ERROR_KEY: next((d.error for d in ranked if d.error is not None), None),
         }

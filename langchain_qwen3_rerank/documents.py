@@ -8,7 +8,7 @@ from typing import Any
 
 from langchain_core.documents import Document
 
-from shared_core.results import RankedDocument
+from shared_core.results import Ranking
 from shared_core.windows.spans import shown_window
 
 SCORE_KEY = "relevance_score"
@@ -17,6 +17,8 @@ ERROR_KEY = "rerank_error"
 WINDOW_KEY = "relevance_window"
 FUSED_KEY = "fused_score"
 SCORED_KEY = "rerank_scored"
+PROBABILITY_KEY = "probability"
+NO_ANSWER_KEY = "no_answer"
 
 logger = logging.getLogger("qwen3_rerank")
 
@@ -78,7 +80,7 @@ def retriever_scores(documents: Sequence[Document], key: str | None) -> list[Any
 def ranked_copies(
     documents: Sequence[Document],
     texts: Sequence[str],
-    ranked: Sequence[RankedDocument],
+    ranked: Ranking,
     *,
     return_window: bool,
 ) -> list[Document]:
@@ -89,6 +91,8 @@ def ranked_copies(
 
     - ``relevance_score`` is P(yes), a plain float. One that was there already, the retriever's,
       moves to ``retrieval_score``, unless that key is taken: the first one stays.
+    - ``probability`` and ``no_answer`` are there with a ``calibration``: the probability that this
+      document is right, and that none of the candidates is.
     - ``fused_score`` is what the order follows with ``fusion``.
     - ``rerank_scored`` is ``False`` for a document that was not scored. It has no
       ``relevance_score``, not even the retriever's, which could be mistaken for ours. If it was
@@ -107,7 +111,7 @@ def ranked_copies(
     for result in ranked:
         document = documents[result.index]
         metadata = dict(document.metadata)
-        for key in (ERROR_KEY, FUSED_KEY, SCORED_KEY):
+        for key in (ERROR_KEY, FUSED_KEY, SCORED_KEY, PROBABILITY_KEY, NO_ANSWER_KEY):
             metadata.pop(key, None)
         update: dict[str, Any] = {"metadata": metadata}
         if SCORE_KEY in metadata:
@@ -117,6 +121,10 @@ def ranked_copies(
             metadata[ERROR_KEY] = result.error
         if result.fused_score is not None:
             metadata[FUSED_KEY] = result.fused_score
+        if result.probability is not None:
+            metadata[PROBABILITY_KEY] = result.probability
+        if ranked.no_answer is not None:
+            metadata[NO_ANSWER_KEY] = ranked.no_answer
         if result.window is not None:
             shown = shown_window(document.page_content, texts[result.index], result.window)
             if shown is not None:

@@ -22,6 +22,7 @@ from llama_index_qwen3_rerank.instruction_prompt import (
 from llama_index_qwen3_rerank.vectors import EmbedModel
 from shared_core.adapter import AdapterOptions, refuse_dialect_object
 from shared_core.fusion import Fusion
+from shared_core.no_answer import OnNoAnswer, refuse_function
 from shared_core.options import Instruction
 from shared_core.options.windows import LongDocuments
 
@@ -36,6 +37,8 @@ class CallOptions(TypedDict, total=False):
     top_k: int | None
     top_n: int | None
     score_threshold: float | None
+    min_probability: float | None
+    on_no_answer: OnNoAnswer
     min_docs: int
     fusion: Fusion | None
     mmr: float | None
@@ -87,7 +90,7 @@ class RerankerComponent(InstructionPrompts, AdapterOptions, BaseNodePostprocesso
         """Return the options as JSON.
 
         Raises:
-            TypeError: The instruction is a function, or the dialect an object.
+            TypeError: The instruction or ``on_no_answer`` is a function, or the dialect an object.
         """
         if callable(self.instruction) and not isinstance(self.instruction, InstructionTemplate):
             raise TypeError(
@@ -95,6 +98,7 @@ class RerankerComponent(InstructionPrompts, AdapterOptions, BaseNodePostprocesso
                 'use a PromptTemplate with "{query_str}"'
             )
         refuse_dialect_object(self.dialect)
+        refuse_function(self.on_no_answer)
         return super().to_json(**kwargs)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:

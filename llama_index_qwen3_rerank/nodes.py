@@ -7,7 +7,7 @@ from typing import Any
 
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, TextNode
 
-from shared_core import RankedDocument
+from shared_core import Ranking
 from shared_core.windows.spans import ShownWindow, shown_window
 
 RETRIEVAL_SCORE = "retrieval_score"
@@ -15,6 +15,10 @@ RERANK_ERROR = "rerank_error"
 RELEVANCE_WINDOW = "relevance_window"
 FUSED_SCORE = "fused_score"
 RERANK_SCORED = "rerank_scored"
+PROBABILITY = "probability"
+NO_ANSWER = "no_answer"
+
+_OF_A_RANKING = {FUSED_SCORE, RERANK_SCORED, RERANK_ERROR, PROBABILITY, NO_ANSWER}
 
 
 def check_nodes(nodes: Sequence[NodeWithScore]) -> None:
@@ -43,7 +47,7 @@ def node_texts(nodes: Sequence[NodeWithScore], metadata_mode: MetadataMode) -> l
 def ranked_nodes(
     nodes: Sequence[NodeWithScore],
     texts: Sequence[str],
-    ranking: Sequence[RankedDocument],
+    ranking: Ranking,
     *,
     keep_retrieval_score: bool,
     return_window: bool,
@@ -52,6 +56,9 @@ def ranked_nodes(
 
     A copy has the class, id and every other field of the original. Its metadata is a new dict; the
     values in it are the same objects.
+
+    With a ``calibration``, its metadata has the ``probability`` that it is right, and that of
+    ``no_answer`` among all candidates.
 
     A node that was not scored keeps the score it came with, and has ``rerank_scored``, ``False``,
     in its metadata; if it was passed through, ``rerank_error`` says why, it is behind
@@ -75,6 +82,10 @@ def ranked_nodes(
             notes[RETRIEVAL_SCORE] = float(source.score)
         if ranked.fused_score is not None:
             notes[FUSED_SCORE] = ranked.fused_score
+        if ranked.probability is not None:
+            notes[PROBABILITY] = ranked.probability
+        if ranking.no_answer is not None:
+            notes[NO_ANSWER] = ranking.no_answer
         if not ranked.scored:
             notes[RERANK_SCORED] = False
         if ranked.error is not None:
@@ -86,7 +97,7 @@ def ranked_nodes(
         if shown is not None:
             notes[RELEVANCE_WINDOW] = [shown.start, shown.end]
         node = annotated(source.node, notes)
-        for stale in {RERANK_ERROR, RERANK_SCORED, FUSED_SCORE} - notes.keys():
+        for stale in _OF_A_RANKING - notes.keys():
             node.metadata.pop(stale, None)
         if shown is not None and return_window:
             cut_to(node, shown)

@@ -11,7 +11,8 @@ from llama_index_qwen3_rerank.component import RerankerComponent
 from llama_index_qwen3_rerank.nodes import check_nodes, node_texts, ranked_nodes
 from llama_index_qwen3_rerank.tracing import dispatcher, reranking
 from llama_index_qwen3_rerank.vectors import EmbedModel, Vectors, aembedded, embedded, own_vectors
-from shared_core import DEFAULT_INSTRUCTION, RankedDocument
+from shared_core import DEFAULT_INSTRUCTION, Ranking
+from shared_core.no_answer import ainstead, instead, is_unanswered
 
 
 class Qwen3Rerank(RerankerComponent):
@@ -37,6 +38,10 @@ class Qwen3Rerank(RerankerComponent):
         top_k: The most nodes to keep, 5 by default; ``None`` keeps all. LlamaIndex's
             ``top_n`` is accepted as its other name.
         score_threshold: Drop nodes with a score below this, in [0, 1].
+        min_probability: Drop nodes with a calibrated probability below this, in [0, 1].
+        on_no_answer: With a ``calibration``, what is returned where it says that nothing answers:
+            ``"keep"`` the nodes, ``"empty"`` none, or those that a function of the query bundle and
+            the ranked nodes returns, which may be async. See docs/calibration.md.
         min_docs: Keep this many of the best, whatever the threshold says.
         long_documents, window_tokens, window_overlap: As for `shared_core.Reranker`; like the
             instruction, they belong to this object, not to the model. A node that was judged by
@@ -88,7 +93,10 @@ class Qwen3Rerank(RerankerComponent):
             vectors = own or embedded(model, texts)
             options = self._call_options(nodes)
             ranking = self.reranker.rerank(query.query_str, texts, embeddings=vectors, **options)
-            found += self._ranked(nodes, texts, ranking)
+            ranked = self._ranked(nodes, texts, ranking)
+            if is_unanswered(ranking, self.on_no_answer):
+                ranked = instead(self.on_no_answer, query, ranked, NodeWithScore)
+            found += ranked
         return found
 
     # The base class has LlamaIndex trace the method above by itself, but not this one.
@@ -107,11 +115,14 @@ class Qwen3Rerank(RerankerComponent):
             ranking = await self.reranker.arerank(
                 query.query_str, texts, embeddings=vectors, **self._call_options(nodes)
             )
-            found += self._ranked(nodes, texts, ranking)
+            ranked = self._ranked(nodes, texts, ranking)
+            if is_unanswered(ranking, self.on_no_answer):
+                ranked = await ainstead(self.on_no_answer, query, ranked, NodeWithScore)
+            found += ranked
         return found
 
     def _ranked(
-        self, nodes: list[NodeWithScore], texts: list[str], ranking: list[RankedDocument]
+        self, nodes: list[NodeWithScore], texts: list[str], ranking: Ranking
     ) -> list[NodeWithScore]:
         return ranked_nodes(
             nodes,

@@ -1,5 +1,6 @@
 """Rerank documents with Qwen3-Reranker. Importing this needs pydantic only."""
 
+from shared_core.calibration import Calibration
 from shared_core.check.report import CheckReport, Finding
 from shared_core.errors import (
     ClosedError,
@@ -22,7 +23,7 @@ from shared_core.errors import (
 from shared_core.options import DEFAULT_MODEL, RankingOptions, RerankerOptions
 from shared_core.prompt import DEFAULT_INSTRUCTION, render_prompt
 from shared_core.reranker import Reranker
-from shared_core.results import Judged, RankedDocument
+from shared_core.results import Judged, RankedDocument, Ranking
 from shared_core.scorers.remote.dialects.base import Batch, Dialect, Parsed, Row
 from shared_core.scoring import (
     AsyncLoadingScorer,
@@ -45,6 +46,7 @@ __all__ = [
     "AsyncLoadingScorer",
     "AsyncScorer",
     "Batch",
+    "Calibration",
     "CheckReport",
     "ClosedError",
     "ClosingScorer",
@@ -64,6 +66,7 @@ __all__ = [
     "Parsed",
     "QueryTooLongError",
     "RankedDocument",
+    "Ranking",
     "RankingOptions",
     "RemoteError",
     "RerankError",

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, Field, ValidationError, field_serializer, model_validator
 
 from shared_core.errors import ConfigurationError
+from shared_core.no_answer import OnNoAnswer, check_on_no_answer, refuse_function
 from shared_core.options import RankingOptions, RerankerOptions
+from shared_core.options.option import About, option
 from shared_core.options.remote import without_inputs
 from shared_core.options.windows import WINDOW_OPTIONS
 from shared_core.reranker import Reranker
@@ -138,6 +140,28 @@ class AdapterOptions(RerankerHolder, RankingOptions):
     """All options of an adapter that ranks: keeps five documents by default."""
 
     top_k: int | None = Field(default=5, ge=1)
+    on_no_answer: OnNoAnswer = option(
+        "keep",
+        'In the adapters, with a calibration: what is returned where nothing answers: "keep" the '
+        'documents, "empty" none, or those of a function of query and documents.',
+        About("Ranking"),
+    )
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Refuse what needs a calibration where there is none, which a shared reranker may have."""
+        super().model_post_init(context)
+        check_on_no_answer(self.on_no_answer, self.calibration)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Copy the options; the model and the function for no answer are shared."""
+        memo = {} if memo is None else memo
+        memo[id(self.on_no_answer)] = self.on_no_answer
+        return super().__deepcopy__(memo)
+
+    @field_serializer("on_no_answer", when_used="json")
+    def _name_on_no_answer(self, on_no_answer: Any) -> Any:
+        refuse_function(on_no_answer)
+        return on_no_answer
 
     @model_validator(mode="before")
     @classmethod

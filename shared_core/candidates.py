@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from shared_core.options import RankingOptions
-from shared_core.results import RankedDocument
+from shared_core.results import RankedDocument, Ranking
 from shared_core.scoring import RankRequest, Retrieved, Scored
 
 
@@ -50,9 +50,7 @@ class Candidates:
             for request, texts in zip(self.requests, found, strict=True)
         ]
 
-    def completed(
-        self, rankings: Sequence[Sequence[RankedDocument]], options: RankingOptions
-    ) -> list[list[RankedDocument]]:
+    def completed(self, rankings: Sequence[Ranking], options: RankingOptions) -> list[Ranking]:
         """Return the rankings with the documents that were not scored behind, in input order.
 
         A threshold drops these, because nothing shows that they reach it, but ``min_docs`` of all.
@@ -64,11 +62,11 @@ class Candidates:
         completed = []
         for request, places, ranking in zip(self._all, self._places, rankings, strict=True):
             others = sorted(set(range(len(request.documents))).difference(places))
-            if options.score_threshold is not None:
+            if options.has_threshold:
                 others = others[: max(0, options.min_docs - len(ranking))]
             found = [replace(document, index=places[document.index]) for document in ranking]
             found += [RankedDocument(at, None, None, request.documents[at]) for at in others]
-            completed.append(found[: options.top_k])
+            completed.append(ranking.with_documents(found[: options.top_k]))
         return completed
 
 

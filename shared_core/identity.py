@@ -7,15 +7,18 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared_core.digests import digest_of
 from shared_core.options import TINY, RerankerOptions, about_options
 from shared_core.ranking import sigmoid
-from shared_core.reranker import Reranker
 from shared_core.scorers.local.checkpoints.adapter_config import ADAPTER_CONFIG
 from shared_core.scorers.local.checkpoints.adapter_source import told_apart
 from shared_core.scorers.local.checkpoints.hub import cached_file
+
+if TYPE_CHECKING:
+    from shared_core.reranker import Reranker
+    from shared_core.scoring import Scorer
 
 NOT_SCORES = frozenset(
     name for name, about in about_options(RerankerOptions).items() if not about.changes_scores
@@ -35,8 +38,11 @@ def identity(reranker: Reranker) -> dict[str, Any]:
     its address, the model's name, and how it is spoken to. Of a scorer of one's own: its class.
     Options that are at their default are left out, so that a new option changes nothing.
     """
-    options = reranker.options
-    scorer = reranker.custom_scorer
+    return identity_of(reranker.options, reranker.custom_scorer)
+
+
+def identity_of(options: RerankerOptions, scorer: Scorer | None) -> dict[str, Any]:
+    """Return the `identity` of a reranker with these options and this scorer of one's own."""
     values = {
         name: shown(value)
         for name, value in options.model_dump(mode="python", exclude_defaults=True).items()

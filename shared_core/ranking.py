@@ -47,19 +47,23 @@ def rank(
     fused: Sequence[float] | None = None,
     top_k: int | None = None,
     score_threshold: float | None = None,
+    probabilities: Sequence[float] | None = None,
+    min_probability: float | None = None,
     min_docs: int = 0,
 ) -> list[int]:
     """Return the positions of the documents to keep, best first; ties keep their input order.
 
-    The threshold is applied first (``score >= score_threshold``), then ``min_docs`` puts back the
-    best of what it removed, then ``top_k`` cuts.
+    The thresholds are applied first (``score >= score_threshold``), then ``min_docs`` puts back the
+    best of what they removed, then ``top_k`` cuts.
 
     Args:
         margins: One finite margin per document.
         fused: Values that the order follows instead, where they differ; the threshold does not.
         top_k: The most documents to keep; ``None`` keeps all.
         score_threshold: The least P(yes), in [0, 1]; ``None`` keeps all.
-        min_docs: The number to keep despite the threshold, if there are so many.
+        probabilities: A calibrated probability per document.
+        min_probability: The least of them, in [0, 1]; ``None`` keeps all.
+        min_docs: The number to keep despite the thresholds, if there are so many.
 
     >>> rank([-1.0, 2.0, 2.0, 0.5], top_k=3)
     [1, 2, 3]
@@ -69,8 +73,12 @@ def rank(
     order = sorted(range(len(margins)), key=lambda index: -margins[index])
     if fused is not None:
         order.sort(key=lambda index: -fused[index])
+    passing = set(order)
     if score_threshold is not None:
         passing = {index for index in order if sigmoid(margins[index]) >= score_threshold}
+    if probabilities is not None and min_probability is not None:
+        passing = {index for index in passing if probabilities[index] >= min_probability}
+    if len(passing) < len(order):
         rest = [index for index in order if index not in passing]
         passing.update(rest[: max(0, min_docs - len(passing))])
         order = [index for index in order if index in passing]

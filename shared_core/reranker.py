@@ -38,9 +38,10 @@ from shared_core.options.calls import (
 )
 from shared_core.options.remote import TemplateOption
 from shared_core.options.windows import LongDocuments, Windows, windows_of
+from shared_core.prompt import DEFAULT_INSTRUCTION
 from shared_core.prompt.encodable import check_pairs
 from shared_core.ranking import sigmoid
-from shared_core.results import Judged, RankedDocument, judged
+from shared_core.results import Judged, Ranking, judged
 from shared_core.scoring import RankRequest, Scored, Scorer, ScoreRequest
 from shared_core.windows.folding import WindowPlan
 
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from typing_extensions import Never, Self, Unpack
 
+    from shared_core.calibration import Calibration
     from shared_core.check.report import CheckReport
 
 
@@ -84,6 +86,9 @@ class Reranker:
         answers: The words that mean yes and no to a model that was trained with others, each a
             token of its vocabulary. The prompt is the same.
         revision: The hub revision, a tag or a commit.
+        calibration: A file that ``qwen3-rerank evaluate --calibrate`` wrote: scores get a
+            `RankedDocument.probability` beside them, and rankings a `Ranking.no_answer`. It is
+            refused with another model, quantisation or instruction. See docs/calibration.md.
         cache_dir: The folder for the hub's files; ``None`` is the hub library's default.
         local_files_only: Use files on this machine only; never contact the hub.
         hub: The hub where names are looked up; ``"modelscope"`` needs the modelscope package.
@@ -142,6 +147,7 @@ class Reranker:
         adapter_revision: str | None = None,
         answers: tuple[str, str] = ("yes", "no"),
         revision: str | None = None,
+        calibration: str | None = None,
         cache_dir: str | None = None,
         local_files_only: bool = False,
         hub: Hub = "huggingface",
@@ -203,8 +209,10 @@ class Reranker:
     @takes(RerankOptions)
     def rerank(
         self, query: str, documents: Iterable[str], **options: Unpack[RerankOptions]
-    ) -> list[RankedDocument]:
+    ) -> Ranking:
         """Return the documents in order of relevance, best first; ties keep the input order.
+
+        With a ``calibration``, the ranking says how probable it is that none of them answers.
 
         Args:
             query: The search query.
@@ -212,6 +220,7 @@ class Reranker:
             top_k: The most documents to return; ``None`` returns all. ``top_n`` is an alias.
             instruction: Overrides the reranker's for this call.
             score_threshold: Drop documents with a score below this, in [0, 1].
+            min_probability: Drop documents with a calibrated probability below this, in [0, 1].
             min_docs: Keep this many of the best, whatever the threshold says.
             fusion: Also let the retriever decide the order: ``"rrf"`` adds reciprocal ranks; a
                 number from 0 to 1 is the weight of the retriever's standardised score against the
@@ -242,7 +251,7 @@ class Reranker:
     @takes(RerankOptions)
     async def arerank(
         self, query: str, documents: Iterable[str], **options: Unpack[RerankOptions]
-    ) -> list[RankedDocument]:
+    ) -> Ranking:
         """`rerank` without blocking the event loop."""
         ranking, windows = self._checked("arerank", options)
         requests = self._rank_request(query, documents, ranking, options)
@@ -254,7 +263,7 @@ class Reranker:
         queries: Iterable[str],
         document_lists: Iterable[Iterable[str]],
         **options: Unpack[RerankManyOptions],
-    ) -> list[list[RankedDocument]]:
+    ) -> list[Ranking]:
         """Return one ranking per query, as `rerank` does; queries share forward passes.
 
         Args:
@@ -274,7 +283,7 @@ class Reranker:
         queries: Iterable[str],
         document_lists: Iterable[Iterable[str]],
         **options: Unpack[RerankManyOptions],
-    ) -> list[list[RankedDocument]]:
+    ) -> list[Ranking]:
         """`rerank_many` without blocking the event loop."""
         ranking, windows = self._checked("arerank_many", options)
         requests = self._rank_requests(queries, document_lists, ranking, options)
@@ -398,6 +407,15 @@ class Reranker:
         if windows is None:
             return WindowPlan(checked, [[None] * len(request.documents) for request in checked])
         return await self._runner.aplan(checked, windows, most=options.get("most"))
+
+    def calibration_of(self, instruction: str = DEFAULT_INSTRUCTION) -> Calibration | None:
+        """Return the calibration of scores with an instruction; ``None`` without that option.
+
+        Raises:
+            ConfigurationError: The file has none for this model, or none for this instruction.
+        """
+        calibrations = self._runner.calibrations
+        return None if calibrations is None else calibrations.of(instruction)
 
     def check(self) -> CheckReport:
         """Return whether the scores can be trusted, and what is wrong if they cannot.

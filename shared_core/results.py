@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from shared_core.calibration import Calibration
 from shared_core.diversity import by_embeddings, by_words, diversified
 from shared_core.fusion import fuse
 from shared_core.options import RankingOptions
@@ -66,6 +67,8 @@ class RankedDocument:
             ``n_tokens`` where it was judged whole.
         fused_score: The value that the order follows with ``fusion``, comparable within this
             ranking alone; ``None`` without it.
+        probability: The calibrated probability that it is right, in [0, 1]; ``None`` without a
+            ``calibration``.
     """
 
     index: int
@@ -78,6 +81,7 @@ class RankedDocument:
     window: tuple[int, int] | None = None
     total_tokens: int | None = None
     fused_score: float | None = None
+    probability: float | None = None
 
     @property
     def scored(self) -> bool:
@@ -85,12 +89,38 @@ class RankedDocument:
         return self.score is not None
 
 
+class Ranking(list[RankedDocument]):
+    """The documents of one query that were kept, best first.
+
+    Attributes:
+        no_answer: The calibrated probability that none of the candidates is right, those that were
+            not kept included; ``None`` without a ``calibration``.
+        answers: Whether to take it that one of them is: not where ``no_answer`` is above the
+            threshold of the calibration. ``None`` likewise.
+    """
+
+    def __init__(
+        self,
+        documents: Iterable[RankedDocument] = (),
+        no_answer: float | None = None,
+        answers: bool | None = None,
+    ) -> None:
+        super().__init__(documents)
+        self.no_answer = no_answer
+        self.answers = answers
+
+    def with_documents(self, documents: Iterable[RankedDocument]) -> Ranking:
+        """Return a ranking of other documents that says the same."""
+        return Ranking(documents, self.no_answer, self.answers)
+
+
 def ranked_documents(
     documents: Sequence[str],
     scored: Sequence[Scored],
     options: RankingOptions,
     retrieved: Retrieved = Retrieved(),  # noqa: B008  # it cannot change
-) -> list[RankedDocument]:
+    calibration: Calibration | None = None,
+) -> Ranking:
     """Return the documents to keep, best first.
 
     Args:
@@ -98,12 +128,19 @@ def ranked_documents(
         scored: The judgements of the documents.
         options: The options of the ranking.
         retrieved: The retriever's scores and embeddings, if any.
+        calibration: The calibration of the scores, if there is one.
 
     Raises:
         ScoringError: The margins are not one finite number per document.
     """
     margins = [one.logit for one in scored]
     check_margins(margins, len(documents))
+    probabilities = no_answer = answers = None
+    if calibration is not None:
+        probabilities = [calibration.probability_of(margin) for margin in margins]
+        distinct = dict(zip(documents, margins, strict=True))
+        no_answer = calibration.no_answer_of(list(distinct.values()))
+        answers = calibration.answers(no_answer)
     fused = None
     if options.fusion is not None:
         fused = fuse(margins, retrieved.scores or [None] * len(margins), options.fusion)
@@ -112,6 +149,8 @@ def ranked_documents(
         fused=fused,
         top_k=options.top_k if options.mmr is None else None,
         score_threshold=options.score_threshold,
+        probabilities=probabilities,
+        min_probability=options.min_probability,
         min_docs=options.min_docs,
     )
     if options.mmr is not None:
@@ -123,27 +162,31 @@ def ranked_documents(
             weight=options.mmr,
             top_k=options.top_k,
         )
-    return [
+    found = [
         _ranked(
-            index, documents[index], scored[index], options, None if fused is None else fused[index]
+            index,
+            documents[index],
+            scored[index],
+            options,
+            fused=None if fused is None else fused[index],
+            probability=None if probabilities is None else probabilities[index],
         )
         for index in kept
     ]
+    return Ranking(found, no_answer, answers)
 
 
-def passed_through(
-    documents: Sequence[str], error: Exception, options: RankingOptions
-) -> list[RankedDocument]:
+def passed_through(documents: Sequence[str], error: Exception, options: RankingOptions) -> Ranking:
     """Return the first ``top_k`` documents in input order, unscored and saying why.
 
     ``top_k`` still holds, since what comes next has room for that many; the threshold does not,
     since there is no score to hold it against.
     """
     reason = f"{type(error).__name__}: {error}"
-    return [
+    return Ranking(
         RankedDocument(index=index, score=None, logit=None, document=document, error=reason)
         for index, document in enumerate(documents[: options.top_k])
-    ]
+    )
 
 
 def _from_0_to_1(values: Sequence[float]) -> list[float]:
@@ -153,7 +196,13 @@ def _from_0_to_1(values: Sequence[float]) -> list[float]:
 
 
 def _ranked(
-    index: int, document: str, scored: Scored, options: RankingOptions, fused: float | None
+    index: int,
+    document: str,
+    scored: Scored,
+    options: RankingOptions,
+    *,
+    fused: float | None,
+    probability: float | None,
 ) -> RankedDocument:
     window = scored.window
     text = document if window is None or not options.return_window else document[slice(*window)]
@@ -167,4 +216,5 @@ def _ranked(
         window=window,
         total_tokens=scored.n_tokens if window is None else scored.total_tokens,
         fused_score=fused,
+        probability=probability,
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from shared_core import RankingOptions, RerankerOptions
+from shared_core.adapter import AdapterOptions
 from shared_core.options import about_options
 
 ROOT = Path(__file__).parents[1]
@@ -31,11 +32,15 @@ def table(page: str) -> str:
     """Return the table for a page: one row per option, group after group."""
     rows = [HEADS[page], ("---",) * 3]
     for group in GROUPS:
-        for model in (RerankerOptions, RankingOptions):
+        fields: dict[str, FieldInfo] = {}
+        for model in (RerankerOptions, RankingOptions, AdapterOptions):
             for name, about in about_options(model).items():
                 if about.group == group:
-                    field = model.model_fields[name]
-                    rows.append((f"`{name}`", _default(field), field.description or ""))
+                    fields.setdefault(name, model.model_fields[name])
+        rows += [
+            (f"`{name}`", _default(field), field.description or "")
+            for name, field in fields.items()
+        ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

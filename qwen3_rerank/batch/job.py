@@ -75,7 +75,9 @@ class Job:
             "group": self.group,
             "columns": asdict(self.columns),
             # Tables have no retriever.
-            **self.ranking.model_dump(exclude={"fusion", "mmr", "max_candidates", "time_budget"}),
+            **self.ranking.model_dump(
+                exclude={"fusion", "mmr", "max_candidates", "time_budget", "min_probability"}
+            ),
             "model": "a folder" if os.path.isdir(model) else model,
             "instruction": shown(reranker.options.instruction),
         }

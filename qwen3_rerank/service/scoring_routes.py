@@ -22,7 +22,7 @@ from qwen3_rerank.service.requests import (
     ScoringRequest,
 )
 from shared_core.candidates import Candidates
-from shared_core.results import RankedDocument, ranked_documents
+from shared_core.results import Ranking, ranked_documents
 from shared_core.scoring import RankRequest, Scored, ScoreRequest
 
 Asked = TypeVar("Asked", bound=BaseModel)
@@ -165,7 +165,7 @@ async def _ranked(
     texts: Sequence[tuple[str, Sequence[str]]],
     body: RerankRequest | BatchRequest | PredictRequest,
     call: Call,
-) -> tuple[list[list[RankedDocument]], list[Scored]]:
+) -> tuple[list[Ranking], list[Scored]]:
     """Return the ranking of each query, and the judgements of all documents that were scored."""
     requests = [RankRequest(query, "", documents) for query, documents in texts]
     candidates = Candidates(requests, body.max_candidates)

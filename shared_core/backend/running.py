@@ -12,14 +12,21 @@ from shared_core.backend.answers import checked_answers, scored_of
 from shared_core.backend.distinct import Distinct
 from shared_core.backend.idle import IdleClock
 from shared_core.backend.score_cache import ScoreCache
+from shared_core.calibration import Calibrations
 from shared_core.candidates import Candidates
-from shared_core.errors import ClosedError, ForkedProcessError, RerankError, ScoringError
+from shared_core.errors import (
+    ClosedError,
+    ConfigurationError,
+    ForkedProcessError,
+    RerankError,
+    ScoringError,
+)
 from shared_core.forking import ForkGuard
 from shared_core.options import RankingOptions, RerankerOptions
 from shared_core.options.windows import Windows
 from shared_core.pacing import Paced
 from shared_core.prompt.encodable import check_requests
-from shared_core.results import RankedDocument, passed_through, ranked_documents
+from shared_core.results import Ranking, passed_through, ranked_documents
 from shared_core.scorers.choose import make_scorer
 from shared_core.scoring import (
     AsyncLoadingScorer,
@@ -65,6 +72,8 @@ class Runner:
         self._idle = IdleClock(
             None if options.is_remote else options.unload_after, self._unload_idle
         )
+        given = options.calibration
+        self.calibrations = None if given is None else Calibrations(options, scorer)
         self.is_closed = False
 
     @property
@@ -87,7 +96,7 @@ class Runner:
 
     def rank(
         self, requests: Sequence[RankRequest], ranking: RankingOptions, windows: Windows | None
-    ) -> list[list[RankedDocument]]:
+    ) -> list[Ranking]:
         """Return one ranking per request.
 
         Raises:
@@ -96,6 +105,9 @@ class Runner:
         """
         candidates = Candidates(requests, ranking.max_candidates)
         try:
+            if self._needs_load(requests, ranking):
+                self.load()
+            self._check_instructions(requests)
             if ranking.time_budget is None or not any(r.documents for r in requests):
                 answers = self.judge(candidates.requests, windows)
             else:
@@ -110,14 +122,17 @@ class Runner:
             if len(requests) > 1:
                 return [self.rank([request], ranking, windows)[0] for request in requests]
             return [_passed(requests[0], error, ranking)]
-        return _ranked(candidates, answers, ranking)
+        return self._ranked(candidates, answers, ranking)
 
     async def arank(
         self, requests: Sequence[RankRequest], ranking: RankingOptions, windows: Windows | None
-    ) -> list[list[RankedDocument]]:
+    ) -> list[Ranking]:
         """`rank` without blocking the event loop."""
         candidates = Candidates(requests, ranking.max_candidates)
         try:
+            if self._needs_load(requests, ranking):
+                await self.aload()
+            self._check_instructions(requests)
             if ranking.time_budget is None or not any(r.documents for r in requests):
                 answers = await self.ajudge(candidates.requests, windows)
             else:
@@ -133,9 +148,9 @@ class Runner:
                 return [(await self.arank([one], ranking, windows))[0] for one in requests]
             return [_passed(requests[0], error, ranking)]
         if ranking.mmr is None or not any(answers):
-            return _ranked(candidates, answers, ranking)
+            return self._ranked(candidates, answers, ranking)
         # Comparing every two documents takes a while, and need not wait for a forward in progress.
-        job = in_one_step(lambda: _ranked(candidates, answers, ranking))
+        job = in_one_step(lambda: self._ranked(candidates, answers, ranking))
         return await self._splitter.arun(job)
 
     def judge(
@@ -245,6 +260,8 @@ class Runner:
         if isinstance(scorer, LoadingScorer):
             with self._asking(scorer):
                 scorer.load()
+        if self.calibrations is not None:
+            self.calibrations.check()
 
     async def aload(self) -> None:
         """`load` without blocking the event loop."""
@@ -252,6 +269,8 @@ class Runner:
         if isinstance(scorer, AsyncLoadingScorer):
             with self._asking(scorer, asyncio.CancelledError, GeneratorExit):
                 await scorer.aload()
+            if self.calibrations is not None:
+                self.calibrations.check()
         else:
             await self._worker.arun(in_one_step(self.load))
 
@@ -299,6 +318,43 @@ class Runner:
         """`close` without blocking the event loop."""
         await _in_thread(self.close)
 
+    def _ranked(
+        self, candidates: Candidates, answers: Sequence[Sequence[Scored]], ranking: RankingOptions
+    ) -> list[Ranking]:
+        of = None if self.calibrations is None else self.calibrations.of
+        rankings = [
+            ranked_documents(
+                request.documents,
+                scored,
+                ranking,
+                request.retrieved,
+                None if of is None else of(request.instruction),
+            )
+            for request, scored in zip(candidates.requests, answers, strict=True)
+        ]
+        return candidates.completed(rankings, ranking)
+
+    def _needs_load(self, requests: Sequence[ScoreRequest], ranking: RankingOptions) -> bool:
+        """Whether the model has to be there, since its files say which calibration it has.
+
+        Raises:
+            ConfigurationError: There is no calibration, and the ranking needs one.
+        """
+        if self.calibrations is None:
+            if ranking.min_probability is not None:
+                raise ConfigurationError(
+                    f"min_probability={ranking.min_probability} needs a calibration: give "
+                    'Reranker(calibration="calibration.json"), or a score_threshold'
+                )
+            return False
+        return not self.calibrations.is_checked and any(r.documents for r in requests)
+
+    def _check_instructions(self, requests: Sequence[ScoreRequest]) -> None:
+        """Raise `ConfigurationError` before anything is scored without a calibration of its own."""
+        if self.calibrations is not None:
+            for request in requests:
+                self.calibrations.of(request.instruction)
+
     async def _ascorer(self) -> Scorer:
         scorer = self._scorer
         if scorer is not None:
@@ -344,19 +400,7 @@ class Runner:
                 self.unload()
 
 
-def _ranked(
-    candidates: Candidates, answers: Sequence[Sequence[Scored]], ranking: RankingOptions
-) -> list[list[RankedDocument]]:
-    rankings = [
-        ranked_documents(request.documents, scored, ranking, request.retrieved)
-        for request, scored in zip(candidates.requests, answers, strict=True)
-    ]
-    return candidates.completed(rankings, ranking)
-
-
-def _passed(
-    request: ScoreRequest, error: RerankError, ranking: RankingOptions
-) -> list[RankedDocument]:
+def _passed(request: ScoreRequest, error: RerankError, ranking: RankingOptions) -> Ranking:
     logger.warning(
         "reranking failed, passing %d documents through unscored: %s", len(request.documents), error
     )

@@ -104,6 +104,13 @@ class RerankerOptions(WindowOptions, RemoteOptions):
         About("Model", changes_scores=True),
         ge=1,
     )
+    calibration: str | None = option(
+        None,
+        "A file of `qwen3-rerank evaluate --calibrate`, by which scores get a probability beside "
+        "them, and queries one of having no answer.",
+        About("Model"),
+        min_length=1,
+    )
     backend: Backend = option(
         "auto",
         'What computes the scores: "transformers", "vllm" (both in this process) or "remote". '
@@ -197,7 +204,7 @@ class RerankerOptions(WindowOptions, RemoteOptions):
                 raise ValueError("expected a number, got a bool")
         return value
 
-    @field_validator("model", "adapter", "cache_dir", "device", mode="before")
+    @field_validator("model", "adapter", "calibration", "cache_dir", "device", mode="before")
     @classmethod
     def _accept_paths_and_devices(cls, value: Any) -> Any:
         """Accept `pathlib.Path`, "~" and `torch.device`, without importing torch."""

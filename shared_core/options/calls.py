@@ -42,6 +42,7 @@ class RankCallOptions(CallOptions, total=False):
     top_k: int | None
     top_n: int | None
     score_threshold: float | None
+    min_probability: float | None
     min_docs: int
     fusion: Fusion | None
     mmr: float | None

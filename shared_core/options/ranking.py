@@ -24,6 +24,13 @@ class RankingOptions(BaseModel):
     score_threshold: float | None = option(
         None, "Drop documents with a score below this, in [0, 1].", About("Ranking"), ge=0.0, le=1.0
     )
+    min_probability: float | None = option(
+        None,
+        "Drop documents with a calibrated probability below this, in [0, 1].",
+        About("Ranking"),
+        ge=0.0,
+        le=1.0,
+    )
     min_docs: int = option(
         0, "Keep this many of the best, whatever the threshold says.", About("Ranking"), ge=0
     )
@@ -62,10 +69,16 @@ class RankingOptions(BaseModel):
         allow_inf_nan=False,
     )
 
+    @property
+    def has_threshold(self) -> bool:
+        """Whether documents are dropped for their scores, and so those without a score."""
+        return self.score_threshold is not None or self.min_probability is not None
+
     @field_validator(
         "top_k",
         "min_docs",
         "score_threshold",
+        "min_probability",
         "mmr",
         "max_candidates",
         "time_budget",

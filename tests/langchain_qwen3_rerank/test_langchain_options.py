@@ -93,7 +93,8 @@ def test_every_option_reaches_the_reranker() -> None:
         "adapter",
         "adapter_revision",
         "answers",
-    ):  # which are refused beside a server
+        "calibration",
+    ):  # which are refused beside a server, or have to be there
         del options[name]
     default = RerankerOptions()
     assert not [name for name, value in options.items() if getattr(default, name) == value]

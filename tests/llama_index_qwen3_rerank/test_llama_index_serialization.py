@@ -53,6 +53,7 @@ OPTIONS: dict[str, Any] = {
     "on_error": "passthrough",
     "top_k": 4,
     "score_threshold": 0.25,
+    "min_probability": 0.125,
     "min_docs": 2,
     "metadata_mode": MetadataMode.LLM,
     "keep_retrieval_score": False,
@@ -66,7 +67,8 @@ SECRETS = {
     "headers",
 }  # in no dump: see tests/shared_core/options
 NO_SERVER_TAKES = {"quantize", "adapter", "adapter_revision", "answers"}
-LEFT_OUT = {*SECRETS, *NO_SERVER_TAKES}
+OF_A_FILE = {"calibration"}  # see test_llama_index_calibration.py
+LEFT_OUT = {*SECRETS, *NO_SERVER_TAKES, *OF_A_FILE}
 
 
 class OwnDialect:
@@ -88,7 +90,7 @@ def from_shared_reranker() -> Qwen3Rerank:
 
 
 def test_the_options_above_are_all_and_none_is_a_default() -> None:
-    others = {"reranker", "callback_manager", "embed_model", *LEFT_OUT}
+    others = {"reranker", "callback_manager", "embed_model", "on_no_answer", *LEFT_OUT}
     assert {*OPTIONS, *others} == Qwen3Rerank.model_fields.keys()
     default = Qwen3Rerank()
     assert not [name for name, value in OPTIONS.items() if getattr(default, name) == value]
@@ -125,7 +127,8 @@ def test_every_option_survives(make: Any, through: Any) -> None:
 def test_dumps_hold_options_only() -> None:
     dumped = json.loads(Qwen3Rerank(**OPTIONS).to_json())
     others = {"metadata_mode": "llm", "class_name": "Qwen3Rerank"}
-    defaults = dict.fromkeys(NO_SERVER_TAKES) | {"answers": ["yes", "no"]}
+    defaults = dict.fromkeys(NO_SERVER_TAKES | OF_A_FILE)
+    defaults |= {"answers": ["yes", "no"], "on_no_answer": "keep"}
     assert dumped == {**OPTIONS, **others, **defaults}
 
 

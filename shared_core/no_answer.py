@@ -1,0 +1,109 @@
+"""What an adapter does about a query that no document answers."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
+
+from shared_core.errors import ConfigurationError
+from shared_core.results import Ranking
+
+OnNoAnswer = Literal["keep", "empty"] | Callable[..., Any]
+"""Keep the documents, return none, or return those of a function of query and documents."""
+
+Document = TypeVar("Document")
+
+
+def check_on_no_answer(on_no_answer: OnNoAnswer, calibration: str | None) -> None:
+    """Raise if nothing would say that there is no answer.
+
+    Raises:
+        ConfigurationError: There is no calibration.
+    """
+    if on_no_answer != "keep" and calibration is None:
+        raise ConfigurationError(
+            "on_no_answer needs a calibration, which says when nothing answers: make one with "
+            "qwen3-rerank evaluate … --calibrate calibration.json, and give calibration="
+            '"calibration.json"'
+        )
+
+
+def is_unanswered(ranking: Ranking, on_no_answer: OnNoAnswer) -> bool:
+    """Whether another list is wanted in the place of a ranking.
+
+    Raises:
+        ConfigurationError: One may be, and the calibration does not say whether nothing answers.
+    """
+    if on_no_answer == "keep" or any(document.error is not None for document in ranking):
+        return False
+    if ranking.answers is None:
+        raise ConfigurationError(
+            f"on_no_answer={on_no_answer!r:.60} needs a calibration with no_answer, which takes "
+            "more queries with a right candidate than this one was fitted on"
+        )
+    return not ranking.answers
+
+
+def instead(
+    on_no_answer: OnNoAnswer, query: Any, documents: Sequence[Document], kind: type[Document]
+) -> list[Document]:
+    """Return no documents, or those of the function.
+
+    Args:
+        on_no_answer: ``"empty"``, or the function.
+        query: The query that nothing answers, as the framework has it.
+        documents: The ranked documents.
+        kind: The class of the framework's documents.
+
+    Raises:
+        TypeError: The function is async, or returned something else.
+    """
+    if not callable(on_no_answer):
+        return []
+    given = on_no_answer(query, list(documents))
+    if inspect.isawaitable(given):
+        if inspect.iscoroutine(given):
+            given.close()
+        raise TypeError("the function for on_no_answer is async, and this call is not")
+    return _checked(given, kind)
+
+
+async def ainstead(
+    on_no_answer: OnNoAnswer, query: Any, documents: Sequence[Document], kind: type[Document]
+) -> list[Document]:
+    """`instead` without blocking the event loop; a function that is not async runs in a thread."""
+    if not callable(on_no_answer):
+        return []
+    given: Any
+    if inspect.iscoroutinefunction(on_no_answer):
+        given = on_no_answer(query, list(documents))
+    else:
+        given = await asyncio.to_thread(on_no_answer, query, list(documents))
+    return _checked(await given if inspect.isawaitable(given) else given, kind)
+
+
+def _checked(given: Any, kind: type[Document]) -> list[Document]:
+    if isinstance(given, Sequence):
+        other = next((item for item in given if not isinstance(item, kind)), None)
+        if other is None:
+            return list(given)
+        found = f"one with a {type(other).__name__}"
+    else:
+        found = f"a {type(given).__name__}"
+    raise TypeError(
+        f"the function for on_no_answer must return a list of {kind.__name__}, got {found}"
+    )
+
+
+def refuse_function(on_no_answer: OnNoAnswer) -> None:
+    """Raise if JSON is to hold a function.
+
+    Raises:
+        TypeError: It is.
+    """
+    if callable(on_no_answer):
+        raise TypeError(
+            "on_no_answer is a function, which JSON cannot hold: dump to Python objects, or pickle"
+        )
