@@ -18,6 +18,7 @@ from shared_core.errors import (
     ServerStatusError,
     ServerUnreachableError,
     TextEncodingError,
+    UnsupportedByServerError,
     UnsupportedModelError,
 )
 from shared_core.options import DEFAULT_MODEL, RankingOptions, RerankerOptions
@@ -83,6 +84,7 @@ __all__ = [
     "TokenCounter",
     "TooManyWindowsError",
     "UnloadingScorer",
+    "UnsupportedByServerError",
     "UnsupportedModelError",
     "WindowPlan",
     "render_prompt",

@@ -4,6 +4,7 @@
 
     RerankError
     ├── ConfigurationError   (ValueError)    options that contradict one another
+    │   └── UnsupportedByServerError             the server cannot do what a call asks for
     ├── MissingDependencyError (ImportError) an extra is not installed; names the pip command
     ├── ModelLoadError                       weights or tokenizer could not be read
     │   ├── UnsupportedModelError            they were read and are not a Qwen3 reranker
@@ -44,6 +45,10 @@ class ConfigurationError(RerankError, ValueError):
     """Options that contradict one another."""
 
     is_permanent = True
+
+
+class UnsupportedByServerError(ConfigurationError):
+    """A call asks for what this server cannot do: an instruction, or a document of this length."""
 
 
 class MissingDependencyError(RerankError, ImportError):

@@ -25,6 +25,7 @@ class Judged(Scored):
             whole. ``score``, ``logit`` and ``n_tokens`` are those of this window.
         total_tokens: Tokens of all prompts that its score took: those of every window, and
             ``n_tokens`` where it was judged whole.
+        counted: A server's count for the request to it; the same object for all documents of that.
         score: P(yes) in [0, 1], the sigmoid of ``logit``.
     """
 
@@ -43,6 +44,7 @@ def judged(scored: Sequence[Scored]) -> list[Judged]:
             one.truncated,
             one.window,
             one.n_tokens if one.window is None else one.total_tokens,
+            one.counted,
         )
         for one in scored
     ]

@@ -50,6 +50,14 @@ class RankRequest(ScoreRequest):
 
 
 @dataclass(frozen=True, slots=True)
+class ServerCount:
+    """A server's count of the prompt tokens of one request to it, over all its documents."""
+
+    tokens: int
+    n_documents: int
+
+
+@dataclass(frozen=True, slots=True)
 class Scored:
     """A backend's judgement of one document.
 
@@ -60,6 +68,8 @@ class Scored:
         window: The characters of the document that were judged; ``None`` is all. Backends leave it
             out: they are given windows as documents.
         total_tokens: Tokens of the prompts of all its windows; ``None`` if it was judged whole.
+        counted: The server's count for all documents of the request that this one was sent in, the
+            same object for each; ``None`` without a server, or where it does not count.
     """
 
     logit: float
@@ -67,6 +77,7 @@ class Scored:
     truncated: bool | None = None
     window: tuple[int, int] | None = None
     total_tokens: int | None = None
+    counted: ServerCount | None = None
 
 
 class TokenMeter(Protocol):

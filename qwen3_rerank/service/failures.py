@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -15,6 +16,7 @@ from shared_core.errors import (
     RerankError,
     ServerUnreachableError,
     TextEncodingError,
+    UnsupportedByServerError,
 )
 
 Shape = Literal["openai", "cohere", "tei"]
@@ -28,6 +30,7 @@ _TYPES = {
 }
 _TEI_TYPES = {401: "Unauthorized", 429: "Overloaded", 503: "Unhealthy"}
 _MOST_ERRORS = 5
+_OF_THE_TEXTS = frozenset([400, 413, 422])  # statuses of servers for texts that they do not take
 
 
 class RefusedError(Exception):
@@ -79,19 +82,33 @@ def error_body(shape: Shape, status: int, message: str) -> dict[str, Any]:
 
 def refusal_of(error: RerankError | ValueError | TypeError) -> RefusedError:
     """Return the refusal that an error of ours amounts to."""
-    if isinstance(error, (QueryTooLongError, TextEncodingError)):
+    if isinstance(error, (QueryTooLongError, TextEncodingError, UnsupportedByServerError)):
         return RefusedError(422, str(error))
     if not isinstance(error, RerankError):
         return RefusedError(422, str(error))
     if isinstance(error, ServerUnreachableError):
         return RefusedError(504, f"the server behind this one does not answer: {error}")
     if isinstance(error, RemoteError):
-        return RefusedError(502, f"the server behind this one failed: {error}")
+        return _refusal_behind(error)
     if isinstance(error, (ClosedError, ModelLoadError)):
         return RefusedError(503, str(error), headers={"Retry-After": "10"})
     if isinstance(error, DeviceMemoryError):
         return RefusedError(507, str(error))
     return RefusedError(500, str(error))
+
+
+def _refusal_behind(error: RemoteError) -> RefusedError:
+    """Return the refusal that an answer of the server behind this one amounts to.
+
+    What it refuses of the texts is refused here; what it asks to send later is to be sent later.
+    """
+    if error.status in _OF_THE_TEXTS:
+        return RefusedError(422, f"the server behind this one refuses this: {error}")
+    if error.status in (429, 503):
+        headers = {"Retry-After": str(max(1, math.ceil(error.wait or 1)))}
+        message = f"the server behind this one has no time: {error}"
+        return RefusedError(error.status, message, headers=headers)
+    return RefusedError(502, f"the server behind this one failed: {error}")
 
 
 def in_words(error: ValidationError) -> str:

@@ -16,6 +16,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from qwen3_rerank.service.replies import n_tokens
 from shared_core.scoring import Scored
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -139,7 +140,7 @@ class Metrics:
         """
         for scored in answers:
             self.documents.inc(len(scored))
-            self.tokens.inc(sum(document.n_tokens or 0 for document in scored))
+            self.tokens.inc(n_tokens(scored) or 0)
             self.truncated.inc(sum(bool(document.truncated) for document in scored))
 
     def text(self) -> bytes:

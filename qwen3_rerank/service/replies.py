@@ -8,15 +8,31 @@ from typing import Any
 
 from shared_core.ranking import sigmoid
 from shared_core.results import RankedDocument
-from shared_core.scoring import Scored
+from shared_core.scoring import Scored, ServerCount
 
 
 def n_tokens(scored: Sequence[Scored]) -> int | None:
-    """Return the tokens of all prompts, also of windows; ``None`` if one is unknown."""
+    """Return the tokens of all prompts, also of windows; ``None`` if one is unknown.
+
+    Where a server behind this one scores and a prompt's count is not known here, it is the sum of
+    that server's counts.
+    """
     counts = [
         result.n_tokens if result.window is None else result.total_tokens for result in scored
     ]
-    return None if None in counts else sum(count or 0 for count in counts)
+    return _counted_behind(scored) if None in counts else sum(count or 0 for count in counts)
+
+
+def _counted_behind(scored: Sequence[Scored]) -> int | None:
+    """Return the sum of a server's counts, if it counted these documents and no others."""
+    sent: dict[int, tuple[ServerCount, set[int]]] = {}
+    for result in scored:
+        if result.counted is None:
+            return None
+        sent.setdefault(id(result.counted), (result.counted, set()))[1].add(id(result))
+    if any(len(answers) != counted.n_documents for counted, answers in sent.values()):
+        return None
+    return sum(counted.tokens for counted, _ in sent.values())
 
 
 def _usage(tokens: int | None) -> dict[str, Any]:
@@ -30,8 +46,10 @@ def _row(ranked: RankedDocument, is_raw: bool) -> dict[str, Any]:
     """Return what the rows of several replies have in common."""
     return {
         "index": ranked.index,
+        "score": ranked.logit if is_raw else ranked.score,
         "relevance_score": ranked.logit if is_raw else ranked.score,
         "logit": ranked.logit,
+        "n_tokens": ranked.n_tokens,
         "truncated": ranked.truncated,
         **_notes(ranked),
     }
@@ -47,20 +65,17 @@ def _window(result: RankedDocument | Scored) -> dict[str, Any]:
     return {} if result.window is None else {"window": list(result.window)}
 
 
-def plain(
-    results: Sequence[RankedDocument], tokens: int | None, *, echo: bool, is_raw: bool
-) -> dict[str, Any]:
-    """Return ``{results: [{index, document, score, relevance_score, logit}]}``."""
-    return {"results": plain_rows(results, echo=echo, is_raw=is_raw)} | _usage(tokens)
+def plain(rows: Sequence[Any], tokens: int | None) -> dict[str, Any]:
+    """Return ``{results, usage}``."""
+    return {"results": rows} | _usage(tokens)
 
 
 def plain_rows(
-    results: Sequence[RankedDocument], *, echo: bool, is_raw: bool = False
+    results: Sequence[RankedDocument], *, echo: bool = True, is_raw: bool = False
 ) -> list[dict[str, Any]]:
-    """Return the rows of `plain`."""
+    """Return ``[{index, document, score, relevance_score, logit}]``."""
     return [
         ({"index": result.index, "document": result.document} if echo else {})
-        | {"score": result.logit if is_raw else result.score}
         | _row(result, is_raw)
         for result in results
     ]

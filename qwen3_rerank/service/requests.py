@@ -59,6 +59,12 @@ TextLists = Annotated[
 ]
 
 
+# Fields that Jina's and vLLM's clients send and those of the plain form do not.
+_OF_OTHER_CLIENTS = frozenset(
+    ["model", "top_n", "return_documents", "use_activation", "chat_template_kwargs"]
+)
+
+
 class ScoringRequest(BaseModel):
     """Fields of all requests. Unknown fields are ignored: clients of every server send some."""
 
@@ -157,6 +163,11 @@ class RerankRequest(_Ranking):
     def is_tei(self) -> bool:
         """Whether the reply is to be TEI's."""
         return self.texts is not None
+
+    @property
+    def is_compatible(self) -> bool:
+        """Whether it has a field of Jina's or vLLM's clients, which read ``document.text``."""
+        return not _OF_OTHER_CLIENTS.isdisjoint(self.model_fields_set)
 
     @property
     def is_raw(self) -> bool:

@@ -88,7 +88,9 @@ class Call:
 
 
 async def rerank_plain(body: RerankRequest, call: Call) -> Any:
-    """`/rerank`: the plain reply, or TEI's."""
+    """`/rerank`: the plain reply, TEI's, or to requests with Jina's or vLLM's fields theirs."""
+    if body.is_compatible and not body.is_tei:
+        return await rerank_v1(body, call)
     (results,), scored = await _ranked([(body.query, body.contents)], body, call)
     if body.is_tei:
         if body.truncate is False and any(document.truncated for document in scored):
@@ -98,8 +100,8 @@ async def rerank_plain(body: RerankRequest, call: Call) -> Any:
             )
         echo = body.return_text or bool(body.return_documents)
         return replies.tei(results, echo=echo, is_raw=body.is_raw)
-    echo = body.return_documents is not False
-    return replies.plain(results, replies.n_tokens(scored), echo=echo, is_raw=body.is_raw)
+    rows = replies.plain_rows(results, is_raw=body.is_raw)
+    return replies.plain(rows, replies.n_tokens(scored))
 
 
 async def rerank_v1(body: RerankRequest, call: Call) -> Any:
@@ -130,8 +132,7 @@ async def rerank_batch(body: BatchRequest, call: Call) -> Any:
     rankings, scored = await _ranked(texts, body, call)
     echo = body.return_documents is not False
     rows = [replies.plain_rows(ranking, echo=echo) for ranking in rankings]
-    tokens = replies.n_tokens(scored)
-    return replies.plain([], tokens, echo=False, is_raw=False) | {"results": rows}
+    return replies.plain(rows, replies.n_tokens(scored))
 
 
 async def score_pairs(body: ScorePairsRequest, call: Call) -> Any:

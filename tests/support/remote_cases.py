@@ -30,6 +30,7 @@ class Case:
         options: Of the reranker, besides base_url.
         takes_instruction: Whether one can be sent.
         sends_ids: Whether the reranker is given the tokenizer, and the server token ids.
+        reads_literally: Whether the server takes no text for a control token.
         reports_logits: Whether margins survive exactly, not only probabilities.
     """
 
@@ -38,7 +39,13 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
     takes_instruction: bool = True
     sends_ids: bool = False
+    reads_literally: bool = False
     reports_logits: bool = True
+
+    @property
+    def keeps_texts(self) -> bool:
+        """Whether control tokens may stand in texts as they are."""
+        return self.sends_ids or self.reads_literally
 
     def serve(self, oracle: Oracle, key: str | None = None) -> Kind:
         return self.kind(oracle, key=key)
@@ -98,6 +105,7 @@ def _engines() -> list[Case]:
 def _gateways() -> list[Case]:
     probability: dict[str, Any] = {"reports_logits": False}
     fixed: dict[str, Any] = {"takes_instruction": False, "reports_logits": False}
+    ours: dict[str, Any] = {"reads_literally": True}
     compatible, behind = {"dialect": "compatible"}, partial(partial, LiteLLM)
     return [
         Case("infinity", partial(Infinity, templated=True), takes_instruction=False),
@@ -108,8 +116,8 @@ def _gateways() -> list[Case]:
         Case("litellm-client", behind(behind="client"), **probability),
         Case("compatible", LiteLLM, compatible, **fixed),
         Case("compatible-client", behind(behind="client"), compatible, **probability),
-        Case("plain", OwnService),
-        Case("plain-text", partial(OwnService, reports_logits=False), **probability),
+        Case("plain", OwnService, **ours),
+        Case("plain-text", partial(OwnService, reports_logits=False), **ours, **probability),
     ]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from pathlib import Path
 
 import torch
 from parity import reference
+from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
@@ -21,6 +23,8 @@ class Oracle:
     def __init__(self, checkpoint: Path) -> None:
         self._tokenizer = AutoTokenizer.from_pretrained(checkpoint)
         self._model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
+        backend = json.loads(self._tokenizer.backend_tokenizer.to_str())
+        self._literal = Tokenizer.from_str(json.dumps(backend | {"added_tokens": []}))
         self._lock = threading.Lock()
         self._known: dict[tuple[int, ...], list[float]] = {}
         self.yes_id, self.no_id = (self.ids(word)[0] for word in ("yes", "no"))
@@ -58,6 +62,12 @@ class Oracle:
         """Return the ids of the prompt that a templating server writes, as naively as they do."""
         body = reference.format_instruction(instruction, query, document)
         return self.ids(reference.PREFIX + body + reference.SUFFIX)
+
+    def literal_prompt(self, instruction: str | None, query: str, document: str) -> list[int]:
+        """Return the ids of the prompt where no text of a caller's is a control token."""
+        body = reference.format_instruction(instruction, query, document)
+        ids = self._literal.encode(body, add_special_tokens=False).ids
+        return [*self.ids(reference.PREFIX), *ids, *self.ids(reference.SUFFIX)]
 
 
 def sigmoid(margin: float) -> float:

@@ -210,7 +210,7 @@ class OwnService(Served):
         if len(documents) > 10:
             raise Refused(413, {"detail": "at most 10 documents"})
         asked = body.get("instruction")
-        prompts = [self.oracle.prompt(asked, body["query"], document) for document in documents]
+        prompts = [self.oracle.literal_prompt(asked, body["query"], text) for text in documents]
         rows = [
             {"index": i, "document": documents[i], "score": sigmoid(margin), "logit": margin}
             for i, margin in ranked([self.oracle.margin(ids) for ids in prompts])

@@ -17,6 +17,8 @@ from shared_core.scorers.remote.failures import advice, shortened, status_error
 from shared_core.scorers.remote.proxies import Proxy
 from shared_core.scorers.remote.reply import Reply, longest_reply, read_body, read_headers
 
+_KEY_HEADERS = frozenset(["authorization", "x-api-key", "api-key"])
+
 
 class Exchange:
     """Sends requests and reads their replies, within bounds of time and memory.
@@ -44,6 +46,7 @@ class Exchange:
         at_once: int,
     ) -> None:
         self._headers = headers
+        self._has_key = not _KEY_HEADERS.isdisjoint(headers)
         self._connect_timeout = connect_timeout
         self._redact = redact
         self._way = f"the proxy {proxy.name}" if proxy else ""
@@ -131,7 +134,9 @@ class Exchange:
             )
         if 200 <= response.status < 300:
             return Reply(url, head, body, self._redact, self._by_way_of)
-        raise status_error(url, response.status, head, body, self._redact, self._way)
+        raise status_error(
+            url, response.status, head, body, self._redact, self._way, has_key=self._has_key
+        )
 
     def _proxy_error(self, url: str, problem: str) -> RemoteError:
         """Return the error for a proxy that cannot be reached or refuses to connect."""

@@ -48,9 +48,15 @@ _ADVICE = {
 }
 
 
-def advice(status: int) -> str:
-    """Return advice for an error status, or an empty string."""
-    return _ADVICE.get(status, "")
+_REFUSED_KEY = (
+    "The server refuses this key: is it one of that server's? It comes from api_key= or headers=, "
+    "else from QWEN3_RERANK_API_KEY."
+)
+
+
+def advice(status: int, *, has_key: bool = False) -> str:
+    """Return advice for an error status, or an empty string; depends on whether a key was sent."""
+    return _REFUSED_KEY if has_key and status == 401 else _ADVICE.get(status, "")
 
 
 def status_error(
@@ -60,6 +66,8 @@ def status_error(
     body: bytes,
     redact: Callable[[str], str],
     way: str = "",
+    *,
+    has_key: bool = False,
 ) -> ServerStatusError:
     """Return the error for a reply with an error status.
 
@@ -70,6 +78,7 @@ def status_error(
         body: The reply's body.
         redact: Removes secrets.
         way: The proxy that may have answered instead of the server, if there is one.
+        has_key: Whether a key was sent.
     """
     reason = server_words(body, headers.get("content-type", ""), redact)
     if 300 <= status < 400:
@@ -85,7 +94,7 @@ def status_error(
         message += f" (request {name})"
     if wait is not None:
         message += f" [retry after {wait:g} s]"
-    if hint := advice(status):
+    if hint := advice(status, has_key=has_key):
         message += f". {hint}"
     if way and status != 407:
         message += f" It was asked through {way}, which may be what answered."

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from shared_core.errors import ConfigurationError
+from shared_core.errors import UnsupportedByServerError
 from shared_core.prompt import DEFAULT_INSTRUCTION, render_fields
 from shared_core.prompt.encodable import check_encodable
 from shared_core.scorers.remote.dialects.base import Batch, trait
@@ -58,13 +58,13 @@ def plan_chunks(setup: Setup, model: str, request: ScoreRequest) -> list[Chunk]:
     """Return the requests that score one query's documents.
 
     Raises:
-        ConfigurationError: The server writes the prompt and has no place for the instruction.
+        UnsupportedByServerError: The server writes the prompt and has no place for the instruction.
         QueryTooLongError: No token would be left for a document.
         TextEncodingError: A text has a lone surrogate; names which.
     """
     check_encodable(render_fields(request.instruction, request.query), request.documents)
     if setup.template == "server-fixed" and request.instruction != DEFAULT_INSTRUCTION:
-        raise ConfigurationError(
+        raise UnsupportedByServerError(
             f"{setup.url} writes the prompt by itself and takes no instruction, so that "
             f"{_short(request.instruction)!r} would be ignored: leave instruction out, or use a "
             "server that takes one (docs/servers.md)"
@@ -83,7 +83,7 @@ def _refuse_what_may_be_cut(setup: Setup, base: Batch, pieces: Sequence[Piece]) 
     for piece in pieces:
         size = len(f"{base.prefix}{piece.content}".encode())
         if size > setup.max_length:
-            raise ConfigurationError(
+            raise UnsupportedByServerError(
                 f"the prompt of document {piece.index} has {size} bytes, which may be more "
                 f"than {setup.max_length} tokens, and {setup.url} would cut its end unseen: "
                 "give tokenizer=, so that the document is cut here"

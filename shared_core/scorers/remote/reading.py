@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from shared_core.errors import InvalidReplyError, RerankError
-from shared_core.scorers.remote.dialects.base import Batch, Dialect, Parsed, trait
+from shared_core.scorers.remote.dialects.base import Batch, Dialect, Parsed, Row, trait
 from shared_core.scorers.remote.failures import message_in, request_id, shortened, shown
 from shared_core.scorers.remote.margins import margins_of
 from shared_core.scorers.remote.reply import Reply
+from shared_core.scoring import Scored, ServerCount
 
 
 def read_margins(reply: Reply, dialect: Dialect, batch: Batch) -> tuple[list[float], int | None]:
@@ -15,12 +18,34 @@ def read_margins(reply: Reply, dialect: Dialect, batch: Batch) -> tuple[list[flo
     Raises:
         InvalidReplyError: The reply does not hold exactly that; it says where it is from.
     """
+    _, margins, counted = _read(reply, dialect, batch)
+    return margins, counted
+
+
+def read_scored(reply: Reply, dialect: Dialect, batch: Batch) -> list[Scored]:
+    """Return one `Scored` per document, with what the server says of tokens.
+
+    Raises:
+        InvalidReplyError: As for `read_margins`.
+    """
+    rows, margins, tokens = _read(reply, dialect, batch)
+    counted = ServerCount(tokens, len(batch)) if tokens else None
+    by_index = {row.index: row for row in rows}
+    return [
+        Scored(margin, by_index[index].n_tokens, by_index[index].truncated, counted=counted)
+        for index, margin in enumerate(margins)
+    ]
+
+
+def _read(
+    reply: Reply, dialect: Dialect, batch: Batch
+) -> tuple[Sequence[Row], list[float], int | None]:
     decoded = reply.json()
     try:
         parsed: Parsed = dialect.parse(decoded, batch)
         scale = parsed.scale or trait(dialect, "scale")
         margins = margins_of(parsed.rows, len(batch), scale)
-        return margins, parsed.tokens
+        return parsed.rows, margins, parsed.tokens
     except RerankError as error:
         problem, cause = str(error), error.__cause__
     except Exception as error:  # noqa: BLE001  # whatever a user's own dialect may raise

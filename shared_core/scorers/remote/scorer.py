@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from tqdm.auto import tqdm
@@ -17,8 +18,8 @@ from shared_core.options import RerankerOptions
 from shared_core.scorers.remote.dialects.base import trait
 from shared_core.scorers.remote.http import HttpSession, encoded
 from shared_core.scorers.remote.loops import LoopThread
-from shared_core.scorers.remote.planning import Chunk, plan_chunks
-from shared_core.scorers.remote.reading import read_margins
+from shared_core.scorers.remote.planning import Chunk, Piece, plan_chunks
+from shared_core.scorers.remote.reading import read_scored
 from shared_core.scorers.remote.setup import Setup, make_session, prepare
 from shared_core.scoring import Scored, ScoreRequest, TokenMeter
 from shared_core.windows.meters import CountingMeter, EncoderMeter, estimate_tokens
@@ -202,13 +203,21 @@ class RemoteScorer:
                 raise
             first, second = chunk.halves()
             return await self._scored(setup, first) | await self._scored(setup, second)
-        margins, _ = await self._unhurried(
-            lambda: read_margins(reply, dialect, chunk.batch), len(reply.body)
+        answers = await self._unhurried(
+            lambda: read_scored(reply, dialect, chunk.batch), len(reply.body)
         )
         return {
-            piece.index: Scored(margin, piece.n_tokens, piece.truncated)
-            for piece, margin in zip(chunk.pieces, margins, strict=True)
+            piece.index: _completed(scored, piece)
+            for piece, scored in zip(chunk.pieces, answers, strict=True)
         }
+
+
+def _completed(scored: Scored, piece: Piece) -> Scored:
+    """Return a server's answer with what is known here: the tokens, and whether it was cut."""
+    n_tokens = scored.n_tokens if piece.n_tokens is None else piece.n_tokens
+    is_known_here = piece.truncated or scored.truncated is None
+    truncated = piece.truncated if is_known_here else scored.truncated
+    return replace(scored, n_tokens=n_tokens, truncated=truncated)
 
 
 async def _all_or_none(jobs: Sequence[Awaitable[None]]) -> None:

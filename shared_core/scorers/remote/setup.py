@@ -129,14 +129,17 @@ async def prepare(options: RerankerOptions, session: HttpSession, in_worker: InW
     elif facts.server == "vllm" and trait(dialect, "takes_ids"):
         yes_id, no_id = await _answer_ids(session, root, options.model, (yes_id, no_id))
 
-    literals = encoder.control_tokens if encoder is not None else QWEN3_CONTROL_TOKENS
+    literals: Iterable[str] = ()
+    if facts.server != OWN_SERVICE:  # which takes no text for a control token
+        own = encoder.control_tokens if encoder is not None else ()
+        literals = [*QWEN3_CONTROL_TOKENS, *own, *trait(dialect, "reserved")]
     setup = Setup(
         dialect,
         "prompt",
         _url(base_url, trait(dialect, "path"), options.model, facts),
         facts,
         encoder,
-        Neutraliser([*QWEN3_CONTROL_TOKENS, *literals, *trait(dialect, "reserved")]),
+        Neutraliser(literals),
         bound,
         yes_id,
         no_id,

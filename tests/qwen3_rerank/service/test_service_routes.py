@@ -52,6 +52,7 @@ def test_plain(client: httpx.Client, reranker: Reranker, slash: str) -> None:
             "score": close(one.score),
             "relevance_score": close(one.score),
             "logit": pytest.approx(one.logit, abs=1e-5),
+            "n_tokens": one.n_tokens,
             "truncated": one.truncated,
         }
     assert reply["usage"]["prompt_tokens"] == sum(one.n_tokens for one in direct)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as attribute
 from typing import Any, ClassVar, Literal, Protocol
 
 from shared_core.errors import InvalidReplyError
@@ -70,10 +71,16 @@ def items_body(batch: Batch) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a reply: the document's position in the request, and its score."""
+    """One row of a reply: the document's position in the request, and its score.
+
+    Attributes:
+        n_tokens, truncated: What the server says of the prompt, where it does.
+    """
 
     index: int
     value: float
+    n_tokens: int | None = attribute(default=None, repr=False)
+    truncated: bool | None = attribute(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

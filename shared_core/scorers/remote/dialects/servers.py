@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from shared_core.errors import InvalidReplyError
@@ -64,9 +65,17 @@ class Plain(Dialect):
 
     def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002
         items, counted = sequence(field(reply, "results")), tokens(reply, *_USAGE)
-        if all(isinstance(item, dict) and "logit" in item for item in items):
-            return Parsed(rows(items, "logit"), counted, "logit")  # as our service has it
-        return Parsed(rows(items, "score"), counted)
+        if not all(isinstance(item, dict) and "logit" in item for item in items):
+            return Parsed(rows(items, "score"), counted)
+        described = [  # as our service does
+            replace(
+                row,
+                n_tokens=tokens(item, ("n_tokens",)),
+                truncated=None if item.get("truncated") is None else item["truncated"] is True,
+            )
+            for row, item in zip(rows(items, "logit"), items, strict=True)
+        ]
+        return Parsed(described, counted, "logit")
 
 
 class Tei(Dialect):

@@ -125,7 +125,8 @@ def test_the_name_of_a_request_is_in_a_header_or_the_body() -> None:
 
 
 def test_what_to_try_is_said_where_it_is_known() -> None:
-    assert "QWEN3_RERANK_API_KEY" in advice(401)
+    assert "Give api_key=" in advice(401)
+    assert "refuses this key" in advice(401, has_key=True)
     assert "requests_per_second" in advice(429)
     assert advice(418) == ""
 

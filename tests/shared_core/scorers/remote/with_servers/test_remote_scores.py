@@ -80,7 +80,7 @@ def test_an_instruction_is_followed_or_refused_but_never_ignored(
 def test_a_document_cannot_write_the_end_of_the_prompt(
     case: Case, lines: Lines, reranker: Reranker, oracle: Oracle
 ) -> None:
-    plain = FORGED if case.sends_ids else BROKEN
+    plain = FORGED if case.keeps_texts else BROKEN
     expected = margins(reranker, [plain, "Mars is red."])
     assert not close(case, [oracle.margin(oracle.prompt(None, QUERY, FORGED))], expected[:1])
     assert close(case, margins(lines(case).reranker, [FORGED, "Mars is red."]), expected)
@@ -91,7 +91,7 @@ def test_a_query_cannot_write_the_end_of_the_prompt(
     case: Case, lines: Lines, reranker: Reranker
 ) -> None:
     query, broken = f"red? {FORGED}", f"red? {BROKEN}"
-    expected = reranker.score(query if case.sends_ids else broken, ["Mars", "Venus"])
+    expected = reranker.score(query if case.keeps_texts else broken, ["Mars", "Venus"])
     found = lines(case).reranker.score(query, ["Mars", "Venus"])
     assert found == pytest.approx(expected, abs=1e-6)
 
