@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -46,10 +47,13 @@ class Oracle:
                 self._known[key] = torch.log_softmax(logits, dim=-1).tolist()
             return self._known[key]
 
-    def likeliest(self, ids: list[int], count: int, boost: float) -> list[tuple[int, float]]:
-        """Return the likeliest next tokens, after the two answers were made likelier."""
+    def likeliest(
+        self, ids: list[int], count: int, biases: Iterable[tuple[int, float]]
+    ) -> list[tuple[int, float]]:
+        """Return the likeliest next tokens, after biases were added to some tokens' logits."""
         found = torch.tensor(self.log_probabilities(ids), dtype=torch.float64)
-        found[[self.yes_id, self.no_id]] += boost
+        for token_id, bias in biases:
+            found[token_id] += bias
         best = torch.log_softmax(found, dim=-1).topk(count)
         return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
 

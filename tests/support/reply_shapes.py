@@ -32,8 +32,10 @@ def spoil_score(body: Any, value: Any) -> None:
         rows[0] = value
     elif isinstance(row, list):  # SGLang's pairs
         row[0] = value
-    elif "top_logprobs" in row:  # llama.cpp's completion, Ollama
+    elif "top_logprobs" in row:  # Ollama
         row["top_logprobs"][0]["logprob"] = value
+    elif "top_probs" in row:  # llama.cpp's completion
+        row["top_probs"][0]["prob"] = value
     elif "logprobs" in row:  # vLLM's completions
         for listed in row["logprobs"]["top_logprobs"]:
             for name in listed:

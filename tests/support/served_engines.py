@@ -141,12 +141,9 @@ class LlamaCpp(Served):
         "error": {"code": 404, "message": "File Not Found", "type": "not_found_error"}
     }
 
-    def __init__(
-        self, oracle: Oracle, *, key: str | None = None, reranking: bool = True, boost: float = 30
-    ) -> None:
+    def __init__(self, oracle: Oracle, *, key: str | None = None, reranking: bool = True) -> None:
         super().__init__(oracle, key=key)
         self.reranking = reranking
-        self.boost = boost  # a trained model puts nearly all on the two answers, a random one not
 
     def pages(self) -> dict[str, Any]:
         return {
@@ -180,14 +177,24 @@ class LlamaCpp(Served):
         return Answer({"model": body.get("model"), "usage": usage(count), "results": rows})
 
     def completion(self, body: dict[str, Any]) -> Answer:
-        fields = {"n_predict": int, "n_probs": int, "temperature": int, "cache_prompt": bool}
+        fields = {
+            "n_predict": int,
+            "n_probs": int,
+            "temperature": float,
+            "cache_prompt": bool,
+            "logit_bias": list,
+            "samplers": list,
+            "post_sampling_probs": bool,
+        }
         if problem := take(body, {"prompt": (str, list)}, fields):
             raise self._refused(400, problem, "invalid_request_error")
         prompt = body["prompt"]
         ids = self.oracle.ids(prompt) if isinstance(prompt, str) else prompt
-        top = self.oracle.likeliest(ids, body["n_probs"], self.boost)
-        listed = [{"id": i, "token": self.oracle.token(i), "logprob": p} for i, p in top]
-        step = {**listed[0], "top_logprobs": listed}
+        if not body["post_sampling_probs"] or body["samplers"] or body["temperature"] != 1.0:
+            raise self._refused(400, "the samplers change the probabilities", "test")
+        top = self.oracle.likeliest(ids, body["n_probs"], body["logit_bias"])
+        listed = [{"id": i, "token": self.oracle.token(i), "prob": math.exp(p)} for i, p in top]
+        step = {**listed[0], "top_probs": listed}
         return Answer(
             {"content": step["token"], "completion_probabilities": [step]}
             | {"tokens_evaluated": len(ids)}
@@ -204,7 +211,7 @@ class Ollama(Served):
 
     def __init__(self, oracle: Oracle, *, key: str | None = None, boost: float = 30) -> None:
         super().__init__(oracle, key=key)
-        self.boost = boost
+        self.boost = boost  # a trained model puts nearly all on the two answers, a random one not
 
     def pages(self) -> dict[str, Any]:
         return {
@@ -226,7 +233,8 @@ class Ollama(Served):
         if not body["raw"] or body["stream"] or body["options"]["num_predict"] != 1:
             raise Refused(400, {"error": "this is not how to ask for one raw token"})
         ids = self.oracle.ids(body["prompt"])
-        top = self.oracle.likeliest(ids, body["top_logprobs"], self.boost)
+        answers = ((self.oracle.yes_id, self.boost), (self.oracle.no_id, self.boost))
+        top = self.oracle.likeliest(ids, body["top_logprobs"], answers)
         listed = [{"token": self.oracle.token(i), "logprob": p} for i, p in top]
         step = {**listed[0], "top_logprobs": listed}
         return Answer(

@@ -161,7 +161,8 @@ class LiteLLM(Served):
 
     def pages(self) -> dict[str, Any]:
         return {
-            "/health/readiness": {"status": "healthy", "litellm_version": "1.109.1"},
+            "/health/readiness": {"status": "healthy", "db": "Not connected"},
+            "/health/readiness/details": {"status": "healthy", "litellm_version": "1.108.7"},
             "/health": {"healthy_endpoints": [], "unhealthy_endpoints": []},
             "/v1/models": {"data": [{"id": self.model, "object": "model", "owned_by": "openai"}]},
         }

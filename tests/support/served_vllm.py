@@ -188,7 +188,7 @@ class VllmGenerate(Vllm):
         for index, prompt in enumerate(body["prompt"]):
             ids = self.fitting(prompt, room=1)
             found = self.oracle.log_probabilities(ids)
-            best = self.oracle.likeliest(ids, 1, 0.0)[0][0]
+            best = self.oracle.likeliest(ids, 1, [])[0][0]
             named = body["logprob_token_ids"] if self.names_tokens else []
             listed = {f"token_id:{i}": found[i] for i in [best, *named]}
             logprobs = {"tokens": [f"token_id:{best}"], "top_logprobs": [listed]}

@@ -65,10 +65,14 @@ def choose_dialect(
         named = _best_dialect(options, facts, base_url)
     if not isinstance(named, type):
         return named
+    dialect: Dialect
     if issubclass(named, vllm.Pooling):
         # Older ones ignore the field, and their probabilities would be taken for logits.
-        return named(raw=facts.server == "vllm" and facts.is_at_least(0, 13))
-    dialect = named()
+        dialect = named(raw=facts.server == "vllm" and facts.is_at_least(0, 13))
+    elif issubclass(named, servers.Tei):
+        dialect = named(raw=facts.server in ("tei", OWN_SERVICE))
+    else:
+        dialect = named()
     if facts.max_documents is not None:
         dialect.max_documents = min(trait(dialect, "max_documents"), facts.max_documents)
     return dialect

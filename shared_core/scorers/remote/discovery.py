@@ -107,8 +107,11 @@ async def discover(session: HttpSession, root: str, *, is_named: bool = False) -
     if owner not in _OWNERS:
         # First, since LiteLLM calls every model that it knows when it is asked for its /health.
         readiness = await ask.page("/health/readiness")
-        if "litellm_version" in readiness:
-            return replace(models, server="litellm", version=_text(readiness["litellm_version"]))
+        if "status" in readiness and ("db" in readiness or "litellm_version" in readiness):
+            if "litellm_version" not in readiness:  # newer ones tell it to those with a key
+                readiness = await ask.page("/health/readiness/details")
+            version = _text(readiness.get("litellm_version"))
+            return replace(models, server="litellm", version=version)
         health = await ask.page("/health")
         if health.get("service") == OWN_SERVICE:
             return Facts(
@@ -148,13 +151,24 @@ async def _another(ask: _Asker, models: Facts, owner: str) -> Facts:
         )
     props = await ask.page("/props")
     if owner == "llamacpp" or "default_generation_settings" in props:
-        return replace(models, server="llamacpp", version=_text(props.get("build_info")))
+        settings = props.get("default_generation_settings")
+        context = _count(settings.get("n_ctx")) if isinstance(settings, Mapping) else None
+        return replace(
+            models,
+            server="llamacpp",
+            version=_text(props.get("build_info")),
+            # It refuses a prompt that fills its context.
+            max_model_len=context - 1 if context is not None else None,
+        )
     served = _items(await ask.page("/models"))
     if any(item.get("owned_by") == "infinity" for item in served):
         return Facts("infinity", models=_texts(item.get("id") for item in served))
     if owner == "infinity":
         return Facts("infinity", models=models.models, prefix="/v1")
     if models.version is None:  # these two have theirs elsewhere
+        if isinstance((await ask.page("/v1/cluster/auth")).get("auth"), bool):
+            version = _text((await ask.page("/v1/cluster/version")).get("version"))
+            return replace(models, server="xinference", version=version)
         for server, path in (("xinference", "/v1/cluster/version"), ("ollama", "/api/version")):
             version = _text((await ask.page(path)).get("version"))
             if version is not None:

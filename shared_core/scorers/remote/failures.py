@@ -20,11 +20,13 @@ _REQUEST_ID_HEADERS = (
 _LONGEST = 500  # characters of a server's words
 _DEEPEST = 8  # levels of an error body; those of real servers have three
 _LONGEST_HEADER = 200  # characters that are looked at
+_TOO_LONG = re.compile(r"too (long|large|many tokens)|context|length|max.{0,20}tokens|exceed", re.I)
+_IF_TOO_LONG = "Lower max_length, and give tokenizer= so that documents are cut here."
 _JOINERS = "\u200c\u200d"  # which words of some scripts need, and which change no other text
 
 _ADVICE = {
-    400: "If it says that the prompt is too long, lower max_length and give tokenizer= so that "
-    "documents are cut here.",
+    400: "Does the server have this model, and is the dialect right? Try "
+    "`qwen3-rerank check --base-url …`.",
     401: "Give api_key=, or set QWEN3_RERANK_API_KEY.",
     403: "The key is known but may not do this.",
     404: "Is base_url right, and does the server have this model and route? Try "
@@ -94,7 +96,10 @@ def status_error(
         message += f" (request {name})"
     if wait is not None:
         message += f" [retry after {wait:g} s]"
-    if hint := advice(status, has_key=has_key):
+    hint = advice(status, has_key=has_key)
+    if status in (400, 422, 500) and _TOO_LONG.search(reason):
+        hint = _IF_TOO_LONG
+    if hint:
         message += f". {hint}"
     if way and status != 407:
         message += f" It was asked through {way}, which may be what answered."

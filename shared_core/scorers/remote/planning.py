@@ -101,7 +101,8 @@ def _pieces(setup: Setup, model: str, request: ScoreRequest) -> tuple[Batch, lis
         ]
         return replace(base, prefix=group.prefix_ids), pieces
 
-    query, instruction = setup.neutralise(request.query), setup.neutralise(request.instruction)
+    query = setup.neutralise_query(request.query)
+    instruction = setup.neutralise(request.instruction)
     texts = [setup.neutralise(document) for document in request.documents]
     cut: list[tuple[str, int | None, bool | None]]
     if setup.encoder is not None:

@@ -60,6 +60,10 @@ class Setup:
     yes_id: int = 9693
     no_id: int = 2152
 
+    def neutralise_query(self, query: str) -> str:
+        """Make a query safe, in which some servers replace more than in documents."""
+        return Neutraliser(trait(self.dialect, "reserved"))(self.neutralise(query))
+
     @property
     def sends_ids(self) -> bool:
         """Whether prompts are sent as token ids."""
@@ -132,7 +136,7 @@ async def prepare(options: RerankerOptions, session: HttpSession, in_worker: InW
     literals: Iterable[str] = ()
     if facts.server != OWN_SERVICE:  # which takes no text for a control token
         own = encoder.control_tokens if encoder is not None else ()
-        literals = [*QWEN3_CONTROL_TOKENS, *own, *trait(dialect, "reserved")]
+        literals = [*QWEN3_CONTROL_TOKENS, *own]
     setup = Setup(
         dialect,
         "prompt",

@@ -57,6 +57,10 @@ class Batch:
         return [self.prefix + rest for rest in self.rests]  # type: ignore[operator]  # both alike
 
 
+USAGE = (("usage", "prompt_tokens"), ("usage", "total_tokens"))
+"""Where most replies have their count of tokens."""
+
+
 def items_body(batch: Batch) -> dict[str, Any]:
     """Return the body of state ``prompt`` for servers that score one prefix with many items."""
     return {
@@ -89,7 +93,7 @@ class Parsed:
 
     Attributes:
         rows: In the server's order.
-        tokens: Prompt tokens that it counted.
+        tokens: Tokens of all prompts that it counted; `tokens` tells counts from inventions.
         scale: The scale of its numbers, if the reply states it; else the dialect's holds.
     """
 
@@ -114,7 +118,7 @@ class Dialect(Protocol):
         base_url: The address of a hosted API.
         key_variables: Environment variables that hold its key, after ``QWEN3_RERANK_API_KEY``.
         retried: Statuses to repeat a request on, besides those of all servers.
-        reserved: Literals that the server would replace inside the texts.
+        reserved: Literals that the server would replace inside of a query.
         cuts_silently: Whether the server cuts the end of a whole prompt that is too long.
         asks: Whether the server is asked about itself even where dialect and template are given:
             it depends on the answer what is sent or where to.
@@ -228,14 +232,22 @@ def whole(value: Any, name: str) -> int:
 
 
 def tokens(reply: Any, *paths: Sequence[str]) -> int | None:
-    """Return the first token count that a reply has, else ``None``; none is required."""
-    for path in paths:
-        value = reply
-        for name in path:
-            value = value.get(name) if isinstance(value, Mapping) else None
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return value
-    return None
+    """Return the first count of prompt tokens that a reply has, else ``None``; none is required.
+
+    0 is no count. Nor is what stands beside tokens of an output or beside search units: no model
+    that scores has either, so that a gateway has made the count up from the texts (LiteLLM does).
+    """
+    invented = (("meta", "tokens", "output_tokens"), ("meta", "billed_units", "search_units"))
+    if any(_whole_at(reply, path) for path in invented):
+        return None
+    return next(filter(None, (_whole_at(reply, path) for path in paths)), None)
+
+
+def _whole_at(reply: Any, path: Sequence[str]) -> int | None:
+    value = reply
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def describe(value: Any) -> str:

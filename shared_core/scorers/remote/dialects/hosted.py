@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from shared_core.scorers.remote.dialects.base import (
+    USAGE,
     Batch,
     Dialect,
     Parsed,
@@ -17,8 +18,6 @@ from shared_core.scorers.remote.dialects.base import (
     tokens,
 )
 from shared_core.scorers.remote.dialects.servers import Compatible
-
-_USAGE = (("usage", "prompt_tokens"), ("usage", "total_tokens"))
 
 
 class SiliconFlow(Compatible):
@@ -112,7 +111,7 @@ class Fireworks(Compatible):
 
     def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002
         name = "data" if isinstance(reply, Mapping) and "data" in reply else "results"
-        return Parsed(rows(field(reply, name), "relevance_score"), tokens(reply, *_USAGE))
+        return Parsed(rows(field(reply, name), "relevance_score"), tokens(reply, *USAGE))
 
 
 class Novita(Compatible):
@@ -236,7 +235,7 @@ class Nim(Dialect):
         }
 
     def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002
-        return Parsed(rows(field(reply, "rankings"), "logit"), tokens(reply, *_USAGE))
+        return Parsed(rows(field(reply, "rankings"), "logit"), tokens(reply, *USAGE))
 
 
 class Nvidia(Nim):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from shared_core.errors import InvalidReplyError
 from shared_core.prompt import DEFAULT_INSTRUCTION, NO, YES
 from shared_core.scorers.remote.dialects.base import (
+    USAGE,
     Batch,
     Dialect,
     Parsed,
@@ -22,7 +24,7 @@ from shared_core.scorers.remote.dialects.base import (
     tokens,
 )
 
-_USAGE = (("usage", "prompt_tokens"), ("usage", "total_tokens"))
+_BIAS = 300.0  # more than any logits differ; float32 still tells 3e-5 apart there
 
 
 class Compatible(Dialect):
@@ -43,7 +45,7 @@ class Compatible(Dialect):
     def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002  # every dialect has both
         return Parsed(
             rows(field(reply, "results"), "relevance_score"),
-            tokens(reply, *_USAGE, ("meta", "tokens", "input_tokens")),
+            tokens(reply, *USAGE, ("meta", "tokens", "input_tokens")),
         )
 
 
@@ -64,7 +66,7 @@ class Plain(Dialect):
         return body
 
     def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002
-        items, counted = sequence(field(reply, "results")), tokens(reply, *_USAGE)
+        items, counted = sequence(field(reply, "results")), tokens(reply, *USAGE)
         if not all(isinstance(item, dict) and "logit" in item for item in items):
             return Parsed(rows(items, "score"), counted)
         described = [  # as our service does
@@ -79,21 +81,27 @@ class Plain(Dialect):
 
 
 class Tei(Dialect):
-    """Text Embeddings Inference 1.9, and servers with the same format."""
+    """Text Embeddings Inference 1.9, and servers with the same format.
+
+    Args:
+        raw: Ask for logits by ``raw_scores``. llama.cpp takes it, and answers with probabilities.
+    """
 
     name: ClassVar[str] = "tei"
     path: ClassVar[str] = "/rerank"
     templates: tuple[Template, ...] = ("server-fixed", "client")
-    scale: Scale = "logit"
     max_documents: int = 32
     max_bytes: int = 2_000_000
     retried: ClassVar[frozenset[int]] = frozenset([424])
+
+    def __init__(self, *, raw: bool = False) -> None:
+        self.scale: Scale = "logit" if raw else "probability"
 
     def build(self, batch: Batch) -> dict[str, Any]:
         return {
             "query": batch.query,
             "texts": list(batch.documents),
-            "raw_scores": True,
+            "raw_scores": self.scale == "logit",
             "return_text": False,
             # Its truncation would cut the end of the prompt.
             "truncate": False,
@@ -109,8 +117,8 @@ class LlamaCpp(Dialect):
     name: ClassVar[str] = "llamacpp"
     templates: tuple[Template, ...] = ("server-fixed",)
     documented: Template | None = "server-fixed"
-    # It fills its template in by replacing these, inside the texts too.
-    reserved: ClassVar[tuple[str, ...]] = ("{query}", "{document}")
+    # It fills its template in by replacing {query} first, and then this, in the query too.
+    reserved: ClassVar[tuple[str, ...]] = ("{document}",)
 
     def build(self, batch: Batch) -> dict[str, Any]:
         return {
@@ -121,14 +129,19 @@ class LlamaCpp(Dialect):
         }
 
     def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002
-        return Parsed(rows(field(reply, "results"), "relevance_score"), tokens(reply, *_USAGE))
+        return Parsed(rows(field(reply, "results"), "relevance_score"), tokens(reply, *USAGE))
 
 
 class LlamaCppCompletion(Dialect):
-    """llama.cpp's ``/completion``: a whole prompt by token ids; the exact route, one at a time."""
+    """llama.cpp's ``/completion``: a whole prompt by token ids; the exact route, one at a time.
+
+    Both answers are made likelier by the same, so that they are the two likeliest tokens; the
+    difference of their logits stays. Tried on the build of xllamacpp 2026.10.
+    """
 
     name: ClassVar[str] = "llamacpp-completion"
     path: ClassVar[str] = "/completion"
+    asks: ClassVar[bool] = True
     templates: tuple[Template, ...] = ("prompt",)
     documented: Template | None = "prompt"
     scale: Scale = "logit"
@@ -139,23 +152,24 @@ class LlamaCppCompletion(Dialect):
         return {
             "prompt": batch.prompts[0],
             "n_predict": 1,
-            "n_probs": 100,
-            "temperature": 0,
+            "n_probs": 2,
+            "logit_bias": [[batch.yes_id, _BIAS], [batch.no_id, _BIAS]],
+            "samplers": [],
+            "temperature": 1.0,
+            "post_sampling_probs": True,
             "cache_prompt": True,
         }
 
-    def parse(self, reply: Any, batch: Batch) -> Parsed:
+    def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002
         steps = sequence(field(reply, "completion_probabilities"))
         if len(steps) != 1:
             raise InvalidReplyError(f"expected the probabilities of one token, got {len(steps)}")
         listed = {
-            field(entry, "id"): number(field(entry, "logprob"), "logprob")
-            for entry in sequence(field(steps[0], "top_logprobs"))
-            if isinstance(field(entry, "id"), int)
+            str(field(entry, "token")): _log(number(field(entry, "prob"), "prob"))
+            for entry in sequence(field(steps[0], "top_probs"))
         }
-        return Parsed(
-            [_difference(listed, batch.yes_id, batch.no_id)], tokens(reply, ("tokens_evaluated",))
-        )
+        # By their names: without a tokenizer the ids are those of Qwen3, which it may not be.
+        return Parsed([_difference(listed)], tokens(reply, ("tokens_evaluated",)))
 
 
 class Infinity(Dialect):
@@ -178,7 +192,7 @@ class Infinity(Dialect):
         }
 
     def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002
-        return Parsed(rows(field(reply, "results"), "relevance_score"), tokens(reply, *_USAGE))
+        return Parsed(rows(field(reply, "results"), "relevance_score"), tokens(reply, *USAGE))
 
 
 class Xinference(Compatible):
@@ -250,16 +264,27 @@ class Ollama(Dialect):
             str(field(entry, "token")): number(field(entry, "logprob"), "logprob")
             for entry in sequence(field(steps[0], "top_logprobs"))
         }
-        return Parsed([_difference(listed, YES, NO)], tokens(reply, ("prompt_eval_count",)))
+        return Parsed([_difference(listed)], tokens(reply, ("prompt_eval_count",)))
 
 
-def _difference(listed: dict[Any, float], yes: int | str, no: int | str) -> Row:
+def _log(probability: float) -> float:
+    """Return the logarithm; of 0, which float32 may round to, that of its smallest number.
+
+    Raises:
+        InvalidReplyError: It is no probability.
+    """
+    if not 0.0 <= probability <= 1.0:
+        raise InvalidReplyError(f"prob is {probability:g}, expected a probability in [0, 1]")
+    return math.log(max(probability, 1e-45))
+
+
+def _difference(listed: dict[str, float]) -> Row:
     """Return the margin, if the server listed both answers; a missing one is an error."""
-    missing = [str(name) for name in (yes, no) if name not in listed]
+    missing = [name for name in (YES, NO) if name not in listed]
     if missing:
         raise InvalidReplyError(
             f"the {len(listed)} likeliest tokens do not hold {' and '.join(missing)}: the score "
             "cannot be known from them. Is it a Qwen3-Reranker? Else use a server that reports the "
             "log-probabilities of named tokens (docs/servers.md)"
         )
-    return Row(0, listed[yes] - listed[no])
+    return Row(0, listed[YES] - listed[NO])

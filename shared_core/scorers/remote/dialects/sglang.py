@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from shared_core.errors import InvalidReplyError
 from shared_core.scorers.remote.dialects.base import (
+    USAGE,
     Batch,
     Dialect,
     Parsed,
@@ -39,7 +40,7 @@ class SglangScore(Dialect):
             if len(values) != 2:
                 raise InvalidReplyError(f"expected the scores of yes and no, got {len(values)}")
             found.append(Row(index, number(values[0], "scores")))
-        return Parsed(found, tokens(reply, ("usage", "prompt_tokens"), ("usage", "total_tokens")))
+        return Parsed(found, tokens(reply, *USAGE))
 
 
 class SglangRerank(Dialect):

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from shared_core.errors import InvalidReplyError
 from shared_core.scorers.remote.dialects.base import (
+    USAGE,
     Batch,
     Dialect,
     Parsed,
@@ -21,8 +22,6 @@ from shared_core.scorers.remote.dialects.base import (
     tokens,
     whole,
 )
-
-_USAGE = (("usage", "prompt_tokens"), ("usage", "total_tokens"))
 
 
 class Pooling(Dialect):
@@ -63,7 +62,7 @@ class VllmClassify(Pooling):
                     "it with the overrides that make one of the checkpoint (docs/servers.md)"
                 )
             found.append(Row(whole(field(item, "index"), "index"), number(values[0], "probs")))
-        return Parsed(found, tokens(reply, *_USAGE))
+        return Parsed(found, tokens(reply, *USAGE))
 
 
 class VllmRerank(Pooling):
@@ -88,7 +87,7 @@ class VllmRerank(Pooling):
         return body
 
     def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002
-        return Parsed(rows(field(reply, "results"), "relevance_score"), tokens(reply, *_USAGE))
+        return Parsed(rows(field(reply, "results"), "relevance_score"), tokens(reply, *USAGE))
 
 
 class VllmScore(VllmRerank):
@@ -105,7 +104,7 @@ class VllmScore(VllmRerank):
         return body
 
     def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002
-        return Parsed(rows(field(reply, "data"), "score"), tokens(reply, *_USAGE))
+        return Parsed(rows(field(reply, "data"), "score"), tokens(reply, *USAGE))
 
 
 class VllmCompletions(Dialect):
@@ -172,4 +171,4 @@ class VllmGenerative(Dialect):
         return {**items_body(batch), "add_special_tokens": False}
 
     def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002
-        return Parsed(rows(field(reply, "data"), "score"), tokens(reply, *_USAGE))
+        return Parsed(rows(field(reply, "data"), "score"), tokens(reply, *USAGE))

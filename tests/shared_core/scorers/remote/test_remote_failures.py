@@ -13,7 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared_core.scorers.remote import http
-from shared_core.scorers.remote.failures import advice, request_id, retry_after, server_words
+from shared_core.scorers.remote.failures import (
+    advice,
+    request_id,
+    retry_after,
+    server_words,
+    status_error,
+)
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=timezone.utc)
 
@@ -122,6 +128,15 @@ def test_the_name_of_a_request_is_in_a_header_or_the_body() -> None:
     assert request_id({"x-request-id": "r-1"}, b'{"request_id": "r-2"}') == "r-1"
     assert request_id({}, b'{"code": "x", "request_id": "r-2"}') == "r-2"
     assert request_id({}, b"{}") is None
+
+
+def test_a_length_is_blamed_only_where_the_server_does() -> None:
+    """The first text is llama.cpp's, the second LiteLLM's for a model that it has not."""
+    long = b'{"error": {"message": "request (2048 tokens) exceeds the available context size"}}'
+    other = b'{"error": {"message": "Invalid model name passed in model=x"}}'
+    found = [str(status_error("http://x", 400, {}, body, str)) for body in (long, other)]
+    assert ["Lower max_length" in text for text in found] == [True, False]
+    assert "qwen3-rerank check" in found[1]
 
 
 def test_what_to_try_is_said_where_it_is_known() -> None:

@@ -27,8 +27,8 @@ numbers = st.one_of(
 )
 reply_names = (
     "results data rankings scores choices output index relevance_score score logit probs logprobs "
-    "top_logprobs completion_probabilities id token logprob usage total_tokens meta tokens error "
-    "message detail"
+    "top_logprobs top_probs completion_probabilities id token logprob prob usage total_tokens meta "
+    "tokens error message detail"
 )
 names = st.sampled_from(reply_names.split())
 values = st.recursive(

@@ -100,8 +100,9 @@ def test_a_query_cannot_write_the_end_of_the_prompt(
 def test_a_text_cannot_fill_in_the_template(name: str, lines: Lines, reranker: Reranker) -> None:
     """llama.cpp would put the document into the query where that says ``{document}``."""
     (case,) = [case for case in CASES if case.name == name]
-    found = lines(case).reranker.score("What is {document}?", ["{query} is Mars", "{a}"])
-    expected = reranker.score("What is { document}?", ["{ query} is Mars", "{a}"])
+    texts = ["{query} is Mars", "{document}"]  # no more than these two
+    found = lines(case).reranker.score("What is {document} to {query}?", texts)
+    expected = reranker.score("What is { document} to {query}?", texts)
     assert found == pytest.approx(expected, abs=1e-6)
 
 

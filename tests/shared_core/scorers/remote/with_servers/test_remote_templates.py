@@ -160,6 +160,20 @@ def test_probabilities_are_not_taken_for_logits(
     assert all("use_activation" not in seen.body for seen in server.posts)
 
 
+def test_what_ignores_raw_scores_is_not_taken_to_answer_with_logits(
+    serve: Serve, connect: Connect, oracle: Oracle, reranker: Reranker
+) -> None:
+    """llama.cpp speaks TEI's format, with probabilities alone."""
+    kind = Tei(oracle, templated=True)
+    server = serve(kind)
+    kind.pages = lambda: LlamaCpp(oracle).pages()  # type: ignore[method-assign]
+    rerank = kind.rerank
+    kind.rerank = lambda body: rerank(body | {"raw_scores": False})  # type: ignore[method-assign]
+    expected = pytest.approx(reranker.score("q", DOCUMENTS), abs=1e-6)
+    assert connect(server, dialect="tei", template="server-fixed").score("q", DOCUMENTS) == expected
+    assert connect(server, dialect="tei").score("q", DOCUMENTS) == expected
+
+
 def test_logits_are_not_taken_for_probabilities(
     serve: Serve, connect: Connect, oracle: Oracle
 ) -> None:
@@ -173,10 +187,11 @@ def test_logits_are_not_taken_for_probabilities(
         remote.score("q", ["a"])
 
 
-@pytest.mark.parametrize("kind", [Ollama, partial(LlamaCpp)])
+@pytest.mark.parametrize("kind", [partial(Ollama, boost=0), LlamaCpp])
 def test_an_answer_that_is_not_listed_is_never_made_up(
     kind: Any, serve: Serve, connect: Connect, oracle: Oracle
 ) -> None:
-    options = {} if kind is Ollama else {"dialect": "llamacpp-completion"}
+    """Here llama.cpp is asked for the ids of Qwen3, which are other words of this model."""
+    options = {"dialect": "llamacpp-completion"} if kind is LlamaCpp else {}
     with pytest.raises(InvalidReplyError, match=r"do not hold .*: the score cannot be known"):
-        connect(serve(kind(oracle, boost=0)), **options).score("q", DOCUMENTS)
+        connect(serve(kind(oracle)), **options).score("q", DOCUMENTS)
