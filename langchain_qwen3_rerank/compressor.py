@@ -23,6 +23,7 @@ from shared_core.adapter import AdapterOptions
 from shared_core.fusion import Fusion
 from shared_core.no_answer import OnNoAnswer, ainstead, instead, is_unanswered
 from shared_core.options import Instruction, resolve_instruction
+from shared_core.options.ranking import Compress
 from shared_core.options.windows import LongDocuments
 from shared_core.results import Ranking
 
@@ -49,6 +50,8 @@ class CallOptions(TypedDict, total=False):
     max_candidates: int | None
     time_budget: float | None
     return_window: bool
+    evidence: bool
+    compress: Compress | None
     long_documents: LongDocuments
     window_tokens: int
     window_overlap: int | None
@@ -93,6 +96,12 @@ class Qwen3Rerank(
         long_documents, window_tokens, window_overlap: As for `Reranker`, and like the instruction
             they belong to this object, not to the model.
         return_window: Return a long document with its best window for a text.
+        evidence: Also find the sentences of each document returned that answer the query, by
+            scoring its parts in one further request: ``metadata["relevance_evidence"]``.
+            See
+            docs/evidence.md.
+        compress: ``"evidence"`` returns each document with its evidence and the sentences next to
+            it for a text.
         document_text: The text that is judged: a function of the document, or metadata
             keys to put before its ``page_content``, as ``key: value`` lines.
 
@@ -125,8 +134,8 @@ class Qwen3Rerank(
             **options: ``instruction``, ``top_k``, ``score_threshold``, ``min_probability``,
                 ``on_no_answer``, ``min_docs``, ``fusion``, ``retriever_score_key``, ``mmr``,
                 ``embeddings``, ``max_candidates``, ``time_budget``, ``long_documents``,
-                ``window_tokens``, ``window_overlap``, ``return_window`` and ``document_text``; what
-                is left out stays as it is.
+                ``window_tokens``, ``window_overlap``, ``return_window``, ``evidence``,
+                ``compress`` and ``document_text``; what is left out stays as it is.
 
         Raises:
             ConfigurationError: An option belongs to the model: that takes a new `Qwen3Rerank`.
@@ -145,7 +154,8 @@ class Qwen3Rerank(
         that could not be scored have ``metadata["rerank_error"]`` instead of a score. All without a
         score have ``metadata["rerank_scored"]``, ``False``. A document
         that was judged by windows has the best one's characters as
-        ``metadata["relevance_window"]``, ``[start, end]``.
+        ``metadata["relevance_window"]``, ``[start, end]``. With ``evidence``,
+        ``metadata["relevance_evidence"]`` has ``start``, ``end``, ``text`` and ``score``.
 
         Args:
             documents: The documents to order. They are not changed.
@@ -279,7 +289,7 @@ class Qwen3Rerank(
     ) -> dict[str, Any]:
         """Return the documents, and the details that tracers show."""
         return {
-            "documents": ranked_copies(documents, texts, ranked, return_window=self.return_window),
+            "documents": ranked_copies(documents, texts, ranked, cut=self.cut),
             "scores": [document.score for document in ranked],
             "n_documents": len(ranked),
             NO_ANSWER_KEY: ranked.no_answer,

@@ -8,8 +8,8 @@ from typing import Any
 
 from langchain_core.documents import Document
 
+from shared_core.adapter import Cut, ShownParts
 from shared_core.results import Ranking
-from shared_core.windows.spans import shown_window
 
 SCORE_KEY = "relevance_score"
 RETRIEVAL_SCORE_KEY = "retrieval_score"
@@ -19,6 +19,9 @@ FUSED_KEY = "fused_score"
 SCORED_KEY = "rerank_scored"
 PROBABILITY_KEY = "probability"
 NO_ANSWER_KEY = "no_answer"
+EVIDENCE_KEY = "relevance_evidence"
+
+_OF_A_RANKING = (ERROR_KEY, FUSED_KEY, SCORED_KEY, PROBABILITY_KEY, NO_ANSWER_KEY, EVIDENCE_KEY)
 
 logger = logging.getLogger("qwen3_rerank")
 
@@ -82,7 +85,7 @@ def ranked_copies(
     texts: Sequence[str],
     ranked: Ranking,
     *,
-    return_window: bool,
+    cut: Cut,
 ) -> list[Document]:
     """Return copies of the kept documents, best first, with their scores in the metadata.
 
@@ -100,18 +103,20 @@ def ranked_copies(
     - ``relevance_window`` are the characters of the best window, ``[start, end]``, of a document
       that was judged by windows. They are those of its ``page_content``; only if that is no part
       of the text that it was judged by, they are those of that text.
+    - ``relevance_evidence`` has the characters ``start`` and ``end`` of the evidence, counted as
+      those of the window, its ``text`` and its ``score``.
 
     Args:
         documents: The documents that were ranked. They are not changed.
         texts: The text that was judged, per document.
         ranked: The ranking of the documents.
-        return_window: Make the best window the copy's ``page_content``.
+        cut: What of a document becomes the copy's ``page_content``.
     """
     copies = []
     for result in ranked:
         document = documents[result.index]
         metadata = dict(document.metadata)
-        for key in (ERROR_KEY, FUSED_KEY, SCORED_KEY, PROBABILITY_KEY, NO_ANSWER_KEY):
+        for key in _OF_A_RANKING:
             metadata.pop(key, None)
         update: dict[str, Any] = {"metadata": metadata}
         if SCORE_KEY in metadata:
@@ -125,11 +130,14 @@ def ranked_copies(
             metadata[PROBABILITY_KEY] = result.probability
         if ranked.no_answer is not None:
             metadata[NO_ANSWER_KEY] = ranked.no_answer
-        if result.window is not None:
-            shown = shown_window(document.page_content, texts[result.index], result.window)
-            if shown is not None:
-                metadata[WINDOW_KEY] = [shown.start, shown.end]
-                update |= {"page_content": shown.text} if return_window else {}
+        shown = ShownParts(document.page_content, texts[result.index], result)
+        if shown.window is not None:
+            metadata[WINDOW_KEY] = [shown.window.start, shown.window.end]
+        if shown.evidence is not None:
+            metadata[EVIDENCE_KEY] = shown.evidence
+        kept = shown.kept(cut)
+        if kept is not None:
+            update["page_content"] = kept.text
         copies.append(document.model_copy(update=update))
     return copies
 

@@ -24,6 +24,7 @@ from shared_core.adapter import AdapterOptions, refuse_dialect_object
 from shared_core.fusion import Fusion
 from shared_core.no_answer import OnNoAnswer, refuse_function
 from shared_core.options import Instruction
+from shared_core.options.ranking import Compress
 from shared_core.options.windows import LongDocuments
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class CallOptions(TypedDict, total=False):
     max_candidates: int | None
     time_budget: float | None
     return_window: bool
+    evidence: bool
+    compress: Compress | None
     long_documents: LongDocuments
     window_tokens: int
     window_overlap: int | None

@@ -8,7 +8,8 @@ from typing import Any
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, TextNode
 
 from shared_core import Ranking
-from shared_core.windows.spans import ShownWindow, shown_window
+from shared_core.adapter import Cut, ShownParts
+from shared_core.windows.spans import ShownWindow
 
 RETRIEVAL_SCORE = "retrieval_score"
 RERANK_ERROR = "rerank_error"
@@ -17,8 +18,9 @@ FUSED_SCORE = "fused_score"
 RERANK_SCORED = "rerank_scored"
 PROBABILITY = "probability"
 NO_ANSWER = "no_answer"
+EVIDENCE = "relevance_evidence"
 
-_OF_A_RANKING = {FUSED_SCORE, RERANK_SCORED, RERANK_ERROR, PROBABILITY, NO_ANSWER}
+_OF_A_RANKING = {FUSED_SCORE, RERANK_SCORED, RERANK_ERROR, PROBABILITY, NO_ANSWER, EVIDENCE}
 
 
 def check_nodes(nodes: Sequence[NodeWithScore]) -> None:
@@ -50,7 +52,7 @@ def ranked_nodes(
     ranking: Ranking,
     *,
     keep_retrieval_score: bool,
-    return_window: bool,
+    cut: Cut,
 ) -> list[NodeWithScore]:
     """Return copies of the kept nodes, with their scores, in the order of the ranking.
 
@@ -64,14 +66,16 @@ def ranked_nodes(
     in its metadata; if it was passed through, ``rerank_error`` says why, it is behind
     ``max_candidates`` otherwise. One that was judged by windows has the best one's characters
     there, under ``relevance_window``: those of its text without metadata; only where a node of the
-    user's own kind shows no such text to the model, those of what it shows.
+    user's own kind shows no such text to the model, those of what it shows. Under
+    ``relevance_evidence`` are the characters ``start`` and ``end`` of the evidence, counted
+    likewise, its ``text`` and its ``score``.
 
     Args:
         nodes: The nodes that were ranked. They are not changed.
         texts: The text that was judged, per node.
         ranking: The ranking of the nodes.
         keep_retrieval_score: Write the score that a node came with, if any, into its metadata.
-        return_window: Make the best window the text of the copy.
+        cut: What of a node becomes the text of the copy.
     """
     found = []
     for ranked in ranking:
@@ -90,17 +94,18 @@ def ranked_nodes(
             notes[RERANK_SCORED] = False
         if ranked.error is not None:
             notes[RERANK_ERROR] = ranked.error
-        shown = None
-        if ranked.window is not None:
-            content = source.node.get_content(metadata_mode=MetadataMode.NONE)
-            shown = shown_window(content, texts[ranked.index], ranked.window)
-        if shown is not None:
-            notes[RELEVANCE_WINDOW] = [shown.start, shown.end]
+        content = source.node.get_content(metadata_mode=MetadataMode.NONE)
+        shown = ShownParts(content, texts[ranked.index], ranked)
+        if shown.window is not None:
+            notes[RELEVANCE_WINDOW] = [shown.window.start, shown.window.end]
+        if shown.evidence is not None:
+            notes[EVIDENCE] = shown.evidence
         node = annotated(source.node, notes)
         for stale in _OF_A_RANKING - notes.keys():
             node.metadata.pop(stale, None)
-        if shown is not None and return_window:
-            cut_to(node, shown)
+        kept = shown.kept(cut)
+        if kept is not None:
+            cut_to(node, kept)
         found.append(
             NodeWithScore(
                 node=node,

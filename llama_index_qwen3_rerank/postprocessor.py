@@ -48,6 +48,11 @@ class Qwen3Rerank(RerankerComponent):
             windows has the best one's characters in its metadata, under ``relevance_window``, as
             ``[start, end]``, which neither embedding models nor LLMs get to read.
         return_window: Return such a node as a copy with its best window for a text.
+        evidence: Also find the sentences of each node kept that answer the query, by scoring its
+            parts in one further request: ``metadata["relevance_evidence"]``, which neither
+            embedding models nor LLMs get to read. See docs/evidence.md.
+        compress: ``"evidence"`` returns each node as a copy with its evidence and the sentences
+            next to it for a text.
         metadata_mode: Which metadata the model reads in front of a node's text.
         keep_retrieval_score: Write the score that a node came with into its metadata, under
             ``retrieval_score``, which neither embedding models nor LLMs get to read; so by default.
@@ -129,7 +134,7 @@ class Qwen3Rerank(RerankerComponent):
             texts,
             ranking,
             keep_retrieval_score=self.keep_retrieval_score,
-            return_window=self.return_window,
+            cut=self.cut,
         )
 
     def _traced(

@@ -24,7 +24,7 @@ from shared_core.errors import (
 from shared_core.options import DEFAULT_MODEL, RankingOptions, RerankerOptions
 from shared_core.prompt import DEFAULT_INSTRUCTION, render_prompt
 from shared_core.reranker import Reranker
-from shared_core.results import Judged, RankedDocument, Ranking
+from shared_core.results import Evidence, Judged, RankedDocument, Ranking
 from shared_core.scorers.remote.dialects.base import Batch, Dialect, Parsed, Row
 from shared_core.scoring import (
     AsyncLoadingScorer,
@@ -54,6 +54,7 @@ __all__ = [
     "ConfigurationError",
     "DeviceMemoryError",
     "Dialect",
+    "Evidence",
     "Finding",
     "ForkedProcessError",
     "HubUnreachableError",

@@ -7,7 +7,7 @@ rank) and from its framework's base class.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, field_serializer, model_validator
 
@@ -18,9 +18,14 @@ from shared_core.options.option import About, option
 from shared_core.options.remote import without_inputs
 from shared_core.options.windows import WINDOW_OPTIONS
 from shared_core.reranker import Reranker
+from shared_core.results import RankedDocument
+from shared_core.windows.spans import ShownWindow, shown_window
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+Cut = Literal["window", "evidence"] | None
+"""What an adapter returns of a document: its best window, its evidence, or all."""
 
 MODEL_OPTIONS = frozenset(RerankerOptions.model_fields) - {"instruction"} - WINDOW_OPTIONS
 """The options that a `Reranker` is made of. Instruction and windows go with every call."""
@@ -136,6 +141,38 @@ class RerankerHolder(RerankerOptions):
         await self.reranker.aclose()
 
 
+class ShownParts:
+    """The best window and the evidence of a ranked document, as parts of its content.
+
+    Args:
+        content: The document's content.
+        judged: The text that it was judged by; see `shown_window`.
+        ranked: Its place in the ranking.
+
+    Attributes:
+        window: The best window; ``None`` if it was judged whole, or by its metadata alone.
+        evidence: ``{"start", "end", "text", "score"}``; ``None`` without, or in its metadata.
+    """
+
+    def __init__(self, content: str, judged: str, ranked: RankedDocument) -> None:
+        found = ranked.evidence
+        spans = (ranked.window, *((None, None) if found is None else (found.span, found.around)))
+        self.window, evidence, self._around = [
+            None if span is None else shown_window(content, judged, span) for span in spans
+        ]
+        self.evidence = (
+            None
+            if found is None or evidence is None
+            else evidence._asdict() | {"score": found.score}
+        )
+
+    def kept(self, cut: Cut) -> ShownWindow | None:
+        """Return what is left of the content; ``None`` is all of it."""
+        if cut == "evidence":
+            return self._around
+        return self.window if cut == "window" else None
+
+
 class AdapterOptions(RerankerHolder, RankingOptions):
     """All options of an adapter that ranks: keeps five documents by default."""
 
@@ -174,9 +211,15 @@ class AdapterOptions(RerankerHolder, RankingOptions):
 
     @property
     def ranking_options(self) -> dict[str, Any]:
-        """The options of the ranking that every call receives; windows are cut by the adapter."""
-        names = RankingOptions.model_fields.keys() - {"return_window"}
-        return {name: getattr(self, name) for name in sorted(names)}
+        """The options of the ranking that every call receives; the adapter cuts texts itself."""
+        names = RankingOptions.model_fields.keys() - {"return_window", "compress", "evidence"}
+        kept = {name: getattr(self, name) for name in sorted(names)}
+        return kept | {"evidence": self.seeks_evidence}
+
+    @property
+    def cut(self) -> Cut:
+        """What of a long document, or of every one, is returned in its place."""
+        return "evidence" if self.compress else "window" if self.return_window else None
 
     @property
     def top_n(self) -> int | None:

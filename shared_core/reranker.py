@@ -238,6 +238,11 @@ class Reranker:
                 packs whose size follows from the speed so far, one at least; what was not reached
                 is returned as behind ``max_candidates``. Several queries share it, in turns.
             return_window: Return a long document as its best window alone.
+            evidence: Also find the one to three sentences of each document kept that answer the
+                query, as `RankedDocument.evidence`: all runs of so many sentences are scored by the
+                same prompt, in one further request, beyond a ``time_budget``. See docs/evidence.md.
+            compress: ``"evidence"`` returns each document as its evidence and the sentences next to
+                it.
             long_documents, window_tokens, window_overlap: Override the reranker's for this call.
 
         Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from shared_core.calibration import Calibration
 from shared_core.diversity import by_embeddings, by_words, diversified
@@ -51,6 +52,33 @@ def judged(scored: Sequence[Scored]) -> list[Judged]:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """The sentences of a document that answer the query best.
+
+    Attributes:
+        start, end: Their characters ``start … end`` of the text that was given.
+        text: These characters.
+        score: P(yes) of them alone, in [0, 1].
+        around: Characters likewise, with the sentence before and the one after.
+    """
+
+    start: int
+    end: int
+    text: str
+    score: float
+    around: tuple[int, int]
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The characters ``start … end``."""
+        return self.start, self.end
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``{"start", "end", "text", "score"}``, as metadata and replies have it."""
+        return {"start": self.start, "end": self.end, "text": self.text, "score": self.score}
+
+
+@dataclass(frozen=True, slots=True)
 class RankedDocument:
     """One document of a ranking.
 
@@ -58,7 +86,8 @@ class RankedDocument:
         index: Its position in the input.
         score: P(yes) in [0, 1]; ``None`` if it was not scored.
         logit: The margin ``logit(yes) − logit(no)`` that the order follows; ``None`` likewise.
-        document: The text, as given; with ``return_window``, that of its best window alone.
+        document: The text, as given; with ``return_window``, that of its best window alone; with
+            ``compress``, that of its evidence and the sentences next to it.
         n_tokens: Tokens of the whole prompt it was judged in; ``None`` where that is unknown.
         truncated: Whether its end was cut to fit ``max_length``; ``None`` where that is unknown.
         error: Why it was passed through unscored (``on_error="passthrough"``), else ``None``.
@@ -71,6 +100,8 @@ class RankedDocument:
             ranking alone; ``None`` without it.
         probability: The calibrated probability that it is right, in [0, 1]; ``None`` without a
             ``calibration``.
+        evidence: The sentences that answer the query, with ``evidence``; else ``None``, as for a
+            blank document and one that was not scored.
     """
 
     index: int
@@ -84,6 +115,7 @@ class RankedDocument:
     total_tokens: int | None = None
     fused_score: float | None = None
     probability: float | None = None
+    evidence: Evidence | None = None
 
     @property
     def scored(self) -> bool:

@@ -102,6 +102,18 @@ def rank(
         ),
     ] = None,
     *,
+    evidence: Annotated[
+        bool,
+        typer.Option(
+            "--evidence", help="Find the sentences of each document that answer the query."
+        ),
+    ] = False,
+    compress: Annotated[
+        bool,
+        typer.Option(
+            "--compress", help="Write of each document these sentences and their neighbours alone."
+        ),
+    ] = False,
     return_window: Annotated[
         bool,
         typer.Option(
@@ -186,6 +198,8 @@ def rank(
                 score_threshold=threshold,
                 return_window=return_window,
                 max_candidates=max_candidates,
+                evidence=evidence,
+                compress="evidence" if compress else None,
             )
             tables = out is None and (sys.stdout.isatty() if as_json is None else not as_json)
             with opened(out) as stream, reranker:

@@ -83,6 +83,8 @@ def result_of(job: RankJob, found: RankedDocument, *, document: bool) -> dict[st
         result["truncated"] = True
     if found.window is not None:
         result["window"] = list(found.window)
+    if found.evidence is not None:
+        result["evidence"] = found.evidence.to_dict()
     return result
 
 
@@ -179,7 +181,16 @@ def _score(score: float | None) -> Text:
 
 
 def _document(job: RankJob, found: RankedDocument) -> Text:
-    """Return the text of a document, or its best window, with a mark if it was cut."""
+    """Return the text of a document, or its best window, with a mark if it was cut.
+
+    Evidence is bold, with the sentences next to it.
+    """
+    if found.evidence is not None:
+        whole = job.documents[found.index].text
+        (first, last), (start, end) = found.evidence.around, found.evidence.span
+        parts = [shown(whole[slice(*s)]) for s in ((first, start), (start, end), (end, last))]
+        parts[1].stylize("bold")
+        return Text(" ").join(part for part in parts if part)
     if found.window is not None:
         start, end = found.window
         text = shown(job.documents[found.index].text[start:end])

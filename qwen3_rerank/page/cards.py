@@ -167,24 +167,39 @@ def _part(result: RankedDocument, language: Language) -> str:
 
 
 def _text(result: RankedDocument, language: Language) -> str:
-    """Return the text, the best window marked; a long one shows where it begins, and the rest on
-    request.
+    """Return the text, the best window marked and the evidence in bold; a long one shows where
+    that begins, and the rest on request.
     """
     document = result.document
     start, end = result.window or (0, len(document))
-    part = escape(document[start:end])
+    part = _with_evidence(result, start, end)
     marked = part if result.window is None else f"<mark>{part}</mark>"
     text = f"{escape(document[:start])}{marked}{escape(document[end:])}"
     whole = f'<div class="qr-text" dir="auto">{text}</div>'
     if len(document) <= _LONG_CHARACTERS and document.count("\n") < _LONG_LINES:
         return whole
-    shown = "\n".join(document[start:end].lstrip().split("\n")[:_LONG_LINES])[:_LONG_CHARACTERS]
-    begins = f"{'…' if start else ''}{escape(shown)}…"
+    if result.evidence is not None:
+        start, end = result.evidence.around
+        begins = f"{'…' if start else ''}{_with_evidence(result, start, end)}…"
+    else:
+        lines = document[start:end].lstrip().split("\n")[:_LONG_LINES]
+        shown = "\n".join(lines)[:_LONG_CHARACTERS]
+        begins = f"{'…' if start else ''}{escape(shown)}…"
     return (
         f'<details class="qr-long"><summary><span class="qr-text" dir="auto">{begins}'
         f'</span> <span class="qr-more">{escape(say("show_all", language))}</span></summary>'
         f"{whole}</details>"
     )
+
+
+def _with_evidence(result: RankedDocument, start: int, end: int) -> str:
+    """Return these characters of a document, which its evidence is among, with that in bold."""
+    if result.evidence is None:
+        return escape(result.document[start:end])
+    first, last = result.evidence.span
+    pieces = [result.document[slice(*s)] for s in ((start, first), (first, last), (last, end))]
+    before, bold, after = map(escape, pieces)
+    return f"{before}<b>{bold}</b>{after}"
 
 
 def _places(ranked: Sequence[RankedDocument]) -> dict[int, int]:

@@ -54,6 +54,7 @@ def as_json(rankings: Sequence[Ranking]) -> str:
                     "truncated": result.truncated,
                     "window": result.window,
                 }
+                | ({} if result.evidence is None else {"evidence": result.evidence.to_dict()})
                 for result in ranking.ranked
             ],
         }

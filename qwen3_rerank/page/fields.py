@@ -1,4 +1,4 @@
-"""The values that the page's inputs take: plain text, a choice or a number, and nothing else.
+"""The values that the page's inputs take: plain text, a choice, a number or a tick.
 
 Gradio takes some JSON objects for files, whichever input they are given to, and reads or fetches
 what they name. No input of this page is a file, so no object is ever passed on.
@@ -37,11 +37,17 @@ def _check_of(component: Any) -> Check:
         return frozenset(value for _, value in component.choices).__contains__
     if kind is gr.Number:
         return _is_number
+    if kind is gr.Checkbox:
+        return _is_tick
     raise TypeError(f"an input of the page is a {kind.__name__}, whose values are not checked")
 
 
 def _is_text(value: Value) -> bool:
     return value is None or isinstance(value, str)
+
+
+def _is_tick(value: Value) -> bool:
+    return value is None or isinstance(value, bool)
 
 
 def _is_number(value: Value) -> bool:

@@ -84,6 +84,7 @@ class Form:
         with gr.Accordion(say("more", "en"), open=False, elem_id="qr-more") as self.more:
             self.split = gr.Radio(_choices(_SPLITS, "en"), value="lines", **_named("split"))
             self.top_k = gr.Number(0, precision=0, **_named("top_k"))
+            self.evidence = gr.Checkbox(False, **_named("evidence"))
             self.long = gr.Radio(_choices(_WAYS, "en"), value="truncate", **_named("long"))
             self.window_tokens = gr.Number(
                 1024, precision=0, visible=False, **_named("window_tokens")
@@ -100,12 +101,15 @@ class Form:
         """The fields, in the order of the arguments of `ranking.ranked`."""
         return [
             *(self.model, self.query, self.task.instruction, self.documents, self.split),
-            *(self.added, self.top_k, self.long, self.window_tokens),
+            *(self.added, self.top_k, self.long, self.window_tokens, self.evidence),
         ]
 
     def spoken(self, language: Language) -> Updates:
         """Return the updates that make the fields speak a language."""
-        words = ("query", "documents", "file", "model", "split", "top_k", "long", "window_tokens")
+        words = (
+            *("query", "documents", "file", "model", "split", "top_k", "evidence"),
+            *("long", "window_tokens"),
+        )
         updates = {getattr(self, word): _labels(word, language) for word in words}
         updates[self.split] |= {"choices": _choices(_SPLITS, language)}
         updates[self.long] |= {"choices": _choices(_WAYS, language)}

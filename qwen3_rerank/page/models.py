@@ -36,6 +36,7 @@ class Rank(Protocol):
         top_k: int | None = None,
         long_documents: LongDocuments | None = None,
         window_tokens: int | None = None,
+        evidence: bool = False,
     ) -> list[RankedDocument]:
         """Return the documents to keep, best first."""
         ...

@@ -53,6 +53,7 @@ async def ranked(
     top_k: float | None,
     way: LongDocuments,
     window_tokens: float | None,
+    evidence: bool | None,
     language: Language,
 ) -> Ranking:
     """Return the ranking that was asked for.
@@ -79,6 +80,7 @@ async def ranked(
         top_k=int(top_k) if top_k and top_k > 0 else None,
         long_documents=way,
         window_tokens=int(window_tokens) if window_tokens and way == "windows" else None,
+        evidence=bool(evidence),
     )
     seconds = time.perf_counter() - started
     return Ranking(question, task, name, len(texts), seconds, found)

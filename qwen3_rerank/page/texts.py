@@ -41,6 +41,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "paragraphs": ("Blank lines", "空行"),
     "file": ("Add a file: txt, jsonl, csv or xlsx", "添加文件：txt、jsonl、csv 或 xlsx"),
     "top_k": ("How many to keep (0: all)", "保留几篇（0 为全部）"),
+    "evidence": ("Show where the answer is", "标出答案所在的句子"),
     "long": ("Long documents", "长文档"),
     "truncate": ("Cut the end", "截断末尾"),
     "windows": ("Best part counts", "取最佳片段"),

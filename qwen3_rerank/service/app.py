@@ -120,6 +120,7 @@ def _ranks(service: Service) -> Models:
         top_k: int | None = None,
         long_documents: LongDocuments | None = None,
         window_tokens: int | None = None,
+        evidence: bool = False,
     ) -> list[RankedDocument]:
         ranking = service.rank(
             query,
@@ -128,6 +129,7 @@ def _ranks(service: Service) -> Models:
             top_k=top_k,
             long_documents=long_documents,
             window_tokens=window_tokens,
+            evidence=evidence,
         )
         seconds = service.settings.request_timeout
         try:

@@ -19,13 +19,14 @@ from qwen3_rerank.service.keys import Keys
 from qwen3_rerank.service.metrics import Metrics
 from qwen3_rerank.service.settings import ServiceSettings
 from shared_core.errors import RerankError
+from shared_core.evidence import EvidenceSearch
 from shared_core.identity import device_kind
 from shared_core.options import RankingOptions, resolve_instruction
 from shared_core.options.windows import LongDocuments, Windows, windows_of
 from shared_core.prompt import DEFAULT_INSTRUCTION
 from shared_core.prompt.encodable import check_requests
 from shared_core.reranker import Reranker
-from shared_core.results import RankedDocument, ranked_documents
+from shared_core.results import RankedDocument, Ranking, ranked_documents
 from shared_core.scoring import Scored, ScoreRequest
 from shared_core.windows.folding import TooManyWindowsError, WindowPlan
 
@@ -218,6 +219,34 @@ class Service:
             RefusedError: Limits are exceeded, the queue is full, or these texts cannot be scored.
         """
         self._check_limits(requests)
+        return await self._submitted(requests, windows, key)
+
+    async def evidence(
+        self,
+        requests: Sequence[ScoreRequest],
+        rankings: Sequence[Ranking],
+        ranking: RankingOptions,
+        *,
+        key: str | None = None,
+    ) -> tuple[list[Ranking], list[Scored]]:
+        """Return rankings with the evidence of their documents, and the judgements that it took.
+
+        These are bounded as the texts are: each sentence is in six of them at most.
+
+        Raises:
+            RefusedError: The queue is full, or the sentences cannot be scored.
+        """
+        if not ranking.seeks_evidence:
+            return list(rankings), []
+        make = partial(EvidenceSearch, requests, rankings, self.settings.max_length)
+        search = await asyncio.get_running_loop().run_in_executor(self._parser, make)
+        answers = await self._submitted(search.requests, None, key)
+        return search.found(answers, ranking), [scored for answer in answers for scored in answer]
+
+    async def _submitted(
+        self, requests: Sequence[ScoreRequest], windows: Windows | None, key: str | None
+    ) -> list[list[Scored]]:
+        """Return `score` of requests that are within the limits."""
         share = _SHARE_OF_A_KEY if len(self.keys) > 1 else 1.0
         submit = partial(self._scheduler.submit, key=key, share=share)
         try:
@@ -271,14 +300,18 @@ class Service:
         score_threshold: float | None = None,
         long_documents: LongDocuments | None = None,
         window_tokens: int | None = None,
+        evidence: bool = False,
     ) -> list[RankedDocument]:
         """Return what `Reranker.rerank` returns, through the queue. Raises `RefusedError`."""
-        ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold)
+        ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, evidence=evidence)
         given = {"long_documents": long_documents, "window_tokens": window_tokens}
         windows = windows_of(self.settings, given)
         async with self.accept():
-            (scored,) = await self.score([self.request(query, documents, instruction)], windows)
-        return ranked_documents(documents, scored, ranking)
+            requests = [self.request(query, documents, instruction)]
+            (scored,) = await self.score(requests, windows)
+            kept = ranked_documents(documents, scored, ranking)
+            ((found,), _) = await self.evidence(requests, [kept], ranking)
+        return found
 
     def _check_limits(self, requests: Sequence[ScoreRequest]) -> None:
         limits = self.settings

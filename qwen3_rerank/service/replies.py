@@ -56,8 +56,9 @@ def _row(ranked: RankedDocument, is_raw: bool) -> dict[str, Any]:
 
 
 def _notes(result: RankedDocument) -> dict[str, Any]:
-    """Return the fields ``scored`` and ``window``, where there is something to say."""
-    return ({} if result.scored else {"scored": False}) | _window(result)
+    """Return the fields ``scored``, ``window`` and ``evidence``, if there are any."""
+    evidence = {} if result.evidence is None else {"evidence": result.evidence.to_dict()}
+    return ({} if result.scored else {"scored": False}) | _window(result) | evidence
 
 
 def _window(result: RankedDocument | Scored) -> dict[str, Any]:

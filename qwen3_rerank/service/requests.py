@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from shared_core.options import RankingOptions
+from shared_core.options.ranking import Compress
 from shared_core.options.windows import (
     WINDOW_OPTIONS,
     LongDocuments,
@@ -114,7 +115,9 @@ class ScoringRequest(BaseModel):
         return self
 
 
-class _Ranking(ScoringRequest):
+class RankingRequest(ScoringRequest):
+    """What all requests that rank have in common."""
+
     top_n: int | None = Field(default=None, ge=0, description="How many to return; 0 is all.")
     top_k: int | None = Field(default=None, ge=0, description="Another name of it.")
     score_threshold: float | None = Field(
@@ -129,6 +132,12 @@ class _Ranking(ScoringRequest):
     return_window: bool = Field(
         default=False, description="Repeat of a long document its best window alone."
     )
+    evidence: bool = Field(
+        default=False, description="Find the sentences of each document that answer the query."
+    )
+    compress: Compress | None = Field(
+        default=None, description="evidence: repeat of each document its evidence and neighbours."
+    )
 
     @property
     def ranking(self) -> RankingOptions:
@@ -138,15 +147,17 @@ class _Ranking(ScoringRequest):
             score_threshold=self.score_threshold,
             return_window=self.return_window,
             max_candidates=self.max_candidates,
+            evidence=self.evidence,
+            compress=self.compress,
         )
 
     @model_validator(mode="after")
-    def _one_top(self) -> _Ranking:
+    def _one_top(self) -> RankingRequest:
         _agreed([self.top_n or None, self.top_k or None], "top_n and top_k differ: give one")
         return self
 
 
-class RerankRequest(_Ranking):
+class RerankRequest(RankingRequest):
     """One query. With ``texts`` for ``documents``, it is TEI's, and so is the reply."""
 
     query: str
@@ -186,7 +197,7 @@ class RerankRequest(_Ranking):
         return self
 
 
-class BatchRequest(_Ranking):
+class BatchRequest(RankingRequest):
     """Several queries, each with documents of its own."""
 
     queries: Texts = Field(description="The queries.")
@@ -238,7 +249,7 @@ class ScorePairsRequest(ScoringRequest):
         return self
 
 
-class PredictRequest(_Ranking):
+class PredictRequest(RankingRequest):
     """One query, for the shortest of replies."""
 
     query: str

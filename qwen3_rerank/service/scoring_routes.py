@@ -17,6 +17,7 @@ from qwen3_rerank.service.logs import audit_logger, log_fields
 from qwen3_rerank.service.requests import (
     BatchRequest,
     PredictRequest,
+    RankingRequest,
     RerankRequest,
     ScorePairsRequest,
     ScoringRequest,
@@ -56,6 +57,20 @@ class Call:
         answers = await self.service.score(requests, windows, key=self._key)
         self._audit(requests, answers, time.perf_counter() - started)
         return answers
+
+    async def evidence(
+        self,
+        texts: Sequence[tuple[str, Sequence[str]]],
+        rankings: Sequence[Ranking],
+        body: RankingRequest,
+    ) -> tuple[list[Ranking], list[Scored]]:
+        """Return rankings with the evidence that was asked for, and the judgements that it took.
+
+        Raises:
+            RefusedError: The sentences cannot be scored, or not now.
+        """
+        requests = [self.service.request(query, documents, body.task) for query, documents in texts]
+        return await self.service.evidence(requests, rankings, body.ranking, key=self._key)
 
     def _audit(
         self,
@@ -164,7 +179,7 @@ async def predict(body: PredictRequest, call: Call) -> Any:
 
 async def _ranked(
     texts: Sequence[tuple[str, Sequence[str]]],
-    body: RerankRequest | BatchRequest | PredictRequest,
+    body: RankingRequest,
     call: Call,
 ) -> tuple[list[Ranking], list[Scored]]:
     """Return the ranking of each query, and the judgements of all documents that were scored."""
@@ -177,7 +192,9 @@ async def _ranked(
         for (_, documents), scored in zip(chosen, answers, strict=True)
     ]
     everything = [document for scored in answers for document in scored]
-    return candidates.completed(rankings, body.ranking), everything
+    whole = candidates.completed(rankings, body.ranking)
+    found, more = await call.evidence(texts, whole, body)
+    return found, everything + more
 
 
 _ROUTES: list[tuple[str, type[BaseModel], Answer[Any]]] = [

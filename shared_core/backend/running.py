@@ -21,6 +21,7 @@ from shared_core.errors import (
     RerankError,
     ScoringError,
 )
+from shared_core.evidence import EvidenceSearch
 from shared_core.forking import ForkGuard
 from shared_core.options import RankingOptions, RerankerOptions
 from shared_core.options.windows import Windows
@@ -122,7 +123,14 @@ class Runner:
             if len(requests) > 1:
                 return [self.rank([request], ranking, windows)[0] for request in requests]
             return [_passed(requests[0], error, ranking)]
-        return self._ranked(candidates, answers, ranking)
+        rankings = self._ranked(candidates, answers, ranking)
+        if not ranking.seeks_evidence:
+            return rankings
+        search = EvidenceSearch(requests, rankings, self.options.max_length)
+        try:
+            return search.found(self.judge(search.requests), ranking)
+        except RerankError as error:
+            return self._without_evidence(rankings, error)
 
     async def arank(
         self, requests: Sequence[RankRequest], ranking: RankingOptions, windows: Windows | None
@@ -148,10 +156,28 @@ class Runner:
                 return [(await self.arank([one], ranking, windows))[0] for one in requests]
             return [_passed(requests[0], error, ranking)]
         if ranking.mmr is None or not any(answers):
-            return self._ranked(candidates, answers, ranking)
-        # Comparing every two documents takes a while, and need not wait for a forward in progress.
-        job = in_one_step(lambda: self._ranked(candidates, answers, ranking))
-        return await self._splitter.arun(job)
+            rankings = self._ranked(candidates, answers, ranking)
+        else:
+            # Comparing every two takes a while, and need not wait for a forward in progress.
+            job = in_one_step(lambda: self._ranked(candidates, answers, ranking))
+            rankings = await self._splitter.arun(job)
+        if not ranking.seeks_evidence:
+            return rankings
+        most = self.options.max_length
+        search = await self._splitter.arun(
+            in_one_step(lambda: EvidenceSearch(requests, rankings, most))
+        )
+        try:
+            return search.found(await self.ajudge(search.requests), ranking)
+        except RerankError as error:
+            return self._without_evidence(rankings, error)
+
+    def _without_evidence(self, rankings: list[Ranking], error: RerankError) -> list[Ranking]:
+        """Return rankings as they are after a failure that may pass; raise another one."""
+        if not self._passes(error):
+            raise error
+        logger.warning("documents are ranked, and their evidence was not found: %s", error)
+        return rankings
 
     def judge(
         self, requests: Sequence[ScoreRequest], windows: Windows | None = None

@@ -11,6 +11,7 @@ from shared_core.errors import ConfigurationError
 from shared_core.fusion import Fusion, Scores
 from shared_core.options import Instruction, RankingOptions, RerankerOptions
 from shared_core.options.neighbours import did_you_mean
+from shared_core.options.ranking import Compress
 from shared_core.options.windows import WINDOW_OPTIONS, LongDocuments
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
@@ -49,6 +50,8 @@ class RankCallOptions(CallOptions, total=False):
     max_candidates: int | None
     time_budget: float | None
     return_window: bool
+    evidence: bool
+    compress: Compress | None
 
 
 class RerankOptions(RankCallOptions, total=False):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from shared_core.fusion import Fusion
 from shared_core.options.option import About, option
+
+Compress = Literal["evidence"]
+"""What documents are reduced to."""
 
 
 class RankingOptions(BaseModel):
@@ -73,6 +76,23 @@ class RankingOptions(BaseModel):
     def has_threshold(self) -> bool:
         """Whether documents are dropped for their scores, and so those without a score."""
         return self.score_threshold is not None or self.min_probability is not None
+
+    evidence: bool = option(
+        False,
+        "Also find the sentences of each document kept that answer the query, by scoring its "
+        "parts in one further request.",
+        About("Ranking"),
+    )
+    compress: Compress | None = option(
+        None,
+        '"evidence" returns of each document its evidence and the sentences next to it alone.',
+        About("Ranking"),
+    )
+
+    @property
+    def seeks_evidence(self) -> bool:
+        """Whether evidence is wanted, for itself or to compress documents."""
+        return self.evidence or self.compress is not None
 
     @field_validator(
         "top_k",

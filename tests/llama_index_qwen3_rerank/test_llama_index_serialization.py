@@ -61,6 +61,8 @@ OPTIONS: dict[str, Any] = {
     "mmr": 0.75,
     "max_candidates": 7,
     "time_budget": 0.5,
+    "evidence": True,
+    "compress": "evidence",
 }
 SECRETS = {
     "api_key",

@@ -66,6 +66,16 @@ def test_a_table_shows_the_part_and_its_place(tiny: Reranker) -> None:
     assert f"[{start}:{end}]" in " ".join(done.stdout.split())
 
 
+def test_evidence_in_lines_and_in_a_table(tiny: Reranker) -> None:
+    (found,) = tiny.rerank(QUERY, [LONG], evidence=True)
+    assert found.evidence is not None
+    (line,) = lines(run(QUERY, LONG, "--compress"))
+    assert line["evidence"]["text"] == found.evidence.text
+    assert line["document"] == LONG[slice(*found.evidence.around)]
+    table = run(QUERY, LONG, "--evidence", "--table").stdout
+    assert found.evidence.text in " ".join(table.replace("│", " ").split())
+
+
 def test_what_cannot_be_is_said() -> None:
     done = run(QUERY, "x", "--long-documents", "split")
     assert (done.returncode, "long_documents" in done.stderr) == (2, True)

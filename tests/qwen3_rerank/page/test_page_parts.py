@@ -29,7 +29,7 @@ from qwen3_rerank.page.store import Upload
 from qwen3_rerank.page.tasks import EXAMPLES, OWN, TASKS, task_choices, task_of
 from qwen3_rerank.page.texts import _WORDS, FILE_PROBLEMS, LANGUAGES, Language, language_of, say
 from qwen3_rerank.reading.document_files import Split
-from shared_core import RankedDocument, Reranker
+from shared_core import Evidence, RankedDocument, Reranker
 from shared_core.errors import (
     ClosedError,
     DeviceMemoryError,
@@ -137,6 +137,20 @@ def test_the_best_window_is_marked_and_said() -> None:
     assert json.loads(as_json([data]))["results"][0]["window"] == [start, end]
     (row,) = csv.DictReader(io.StringIO(as_csv([data]), newline=""))
     assert row["window"] == f"{start}:{end}"
+
+
+def test_evidence_is_bold_in_the_beginning_and_in_the_whole() -> None:
+    text = f"{'before ' * 100}Left. <i>the</i> answer. Right.{' after' * 100}"
+    start, end = text.index("<i>"), text.index(" Right")
+    evidence = Evidence(start, end, text[start:end], 0.9, (text.index("Left"), end + 7))
+    one = RankedDocument(0, 0.9, 2.0, text, 300, False, evidence=evidence)
+    data = Ranking("q", "i", "tiny", 1, 0.1, [one])
+    made = ranking_html(data, "en")
+    bold = "<b>&lt;i&gt;the&lt;/i&gt; answer.</b>"
+    assert f"…Left. {bold} Right.…" in made
+    assert f"before Left. {bold} Right. after" in made
+    assert text in Read(made).text
+    assert json.loads(as_json([data]))["results"][0]["evidence"]["end"] == end
 
 
 def test_a_comparison_says_how_far_each_document_is_from_its_place_in_the_first() -> None:

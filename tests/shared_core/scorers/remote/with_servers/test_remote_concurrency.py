@@ -158,6 +158,20 @@ async def test_a_server_is_sent_no_more_than_there_is_time_for(
     assert await remote.arerank("q", documents, time_budget=1000) == whole
 
 
+async def test_evidence_is_one_more_request(serve: Serve, connect: Connect, oracle: Oracle) -> None:
+    server = serve(VllmPooling(oracle))
+    remote = connect(server)
+    documents = ["Mars is red. Ice is cold. Venus is hot.", "Tea is hot. Cups vary."]
+    await remote.ascore("q", ["warm"])
+    before = len(server.posts)
+    ranking = await remote.arerank("red planet", documents, evidence=True)
+    assert len(server.posts) == before + 2
+    scores = await remote.ascore(
+        "red planet", [str(d.evidence and d.evidence.text) for d in ranking]
+    )
+    assert [found.evidence and found.evidence.score for found in ranking] == pytest.approx(scores)
+
+
 def test_one_failure_cancels_the_other_requests_of_its_call(
     serve: Serve, connect: Connect, oracle: Oracle
 ) -> None:
