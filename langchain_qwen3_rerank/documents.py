@@ -20,8 +20,11 @@ SCORED_KEY = "rerank_scored"
 PROBABILITY_KEY = "probability"
 NO_ANSWER_KEY = "no_answer"
 EVIDENCE_KEY = "relevance_evidence"
+STAGE_KEY = "rerank_stage"
 
-_OF_A_RANKING = (ERROR_KEY, FUSED_KEY, SCORED_KEY, PROBABILITY_KEY, NO_ANSWER_KEY, EVIDENCE_KEY)
+_OF_A_RANKING = (
+    *(ERROR_KEY, FUSED_KEY, SCORED_KEY, PROBABILITY_KEY, NO_ANSWER_KEY, EVIDENCE_KEY, STAGE_KEY),
+)
 
 logger = logging.getLogger("qwen3_rerank")
 
@@ -100,6 +103,7 @@ def ranked_copies(
     - ``rerank_scored`` is ``False`` for a document that was not scored. It has no
       ``relevance_score``, not even the retriever's, which could be mistaken for ours. If it was
       passed through, ``rerank_error`` says why; it is behind ``max_candidates`` otherwise.
+    - ``rerank_stage`` is the model of a `Cascade` that judged it, 1 or 2.
     - ``relevance_window`` are the characters of the best window, ``[start, end]``, of a document
       that was judged by windows. They are those of its ``page_content``; only if that is no part
       of the text that it was judged by, they are those of that text.
@@ -130,6 +134,8 @@ def ranked_copies(
             metadata[PROBABILITY_KEY] = result.probability
         if ranked.no_answer is not None:
             metadata[NO_ANSWER_KEY] = ranked.no_answer
+        if result.stage is not None:
+            metadata[STAGE_KEY] = result.stage
         shown = ShownParts(document.page_content, texts[result.index], result)
         if shown.window is not None:
             metadata[WINDOW_KEY] = [shown.window.start, shown.window.end]

@@ -16,11 +16,14 @@ RERANK_ERROR = "rerank_error"
 RELEVANCE_WINDOW = "relevance_window"
 FUSED_SCORE = "fused_score"
 RERANK_SCORED = "rerank_scored"
+RERANK_STAGE = "rerank_stage"
 PROBABILITY = "probability"
 NO_ANSWER = "no_answer"
 EVIDENCE = "relevance_evidence"
 
-_OF_A_RANKING = {FUSED_SCORE, RERANK_SCORED, RERANK_ERROR, PROBABILITY, NO_ANSWER, EVIDENCE}
+_OF_A_RANKING = {
+    *(FUSED_SCORE, RERANK_SCORED, RERANK_ERROR, RERANK_STAGE, PROBABILITY, NO_ANSWER, EVIDENCE)
+}
 
 
 def check_nodes(nodes: Sequence[NodeWithScore]) -> None:
@@ -64,7 +67,8 @@ def ranked_nodes(
 
     A node that was not scored keeps the score it came with, and has ``rerank_scored``, ``False``,
     in its metadata; if it was passed through, ``rerank_error`` says why, it is behind
-    ``max_candidates`` otherwise. One that was judged by windows has the best one's characters
+    ``max_candidates`` otherwise. ``rerank_stage`` is the model of a `Cascade` that judged it, 1 or
+    2. One that was judged by windows has the best one's characters
     there, under ``relevance_window``: those of its text without metadata; only where a node of the
     user's own kind shows no such text to the model, those of what it shows. Under
     ``relevance_evidence`` are the characters ``start`` and ``end`` of the evidence, counted
@@ -90,6 +94,8 @@ def ranked_nodes(
             notes[PROBABILITY] = ranked.probability
         if ranking.no_answer is not None:
             notes[NO_ANSWER] = ranking.no_answer
+        if ranked.stage is not None:
+            notes[RERANK_STAGE] = ranked.stage
         if not ranked.scored:
             notes[RERANK_SCORED] = False
         if ranked.error is not None:

@@ -1,6 +1,7 @@
 """Rerank documents with Qwen3-Reranker. Importing this needs pydantic only."""
 
 from shared_core.calibration import Calibration
+from shared_core.cascade import Cascade
 from shared_core.check.report import CheckReport, Finding
 from shared_core.errors import (
     ClosedError,
@@ -48,6 +49,7 @@ __all__ = [
     "AsyncScorer",
     "Batch",
     "Calibration",
+    "Cascade",
     "CheckReport",
     "ClosedError",
     "ClosingScorer",

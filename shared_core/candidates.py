@@ -20,22 +20,23 @@ class Candidates:
         most: The most distinct documents to score of each; ``None`` is all.
 
     Attributes:
+        whole: The requests with all their documents.
         requests: The requests to score.
     """
 
     def __init__(self, requests: Sequence[RankRequest], most: int | None) -> None:
-        self._all = requests
+        self.whole = requests
         chosen = [set(list(dict.fromkeys(request.documents))[:most]) for request in requests]
         self._choose(chosen)
 
     def _choose(self, chosen: Sequence[Collection[str]]) -> None:
         self._places = [
             [at for at, text in enumerate(request.documents) if text in texts]
-            for request, texts in zip(self._all, chosen, strict=True)
+            for request, texts in zip(self.whole, chosen, strict=True)
         ]
         self.requests = [
             _reduced(request, places)
-            for request, places in zip(self._all, self._places, strict=True)
+            for request, places in zip(self.whole, self._places, strict=True)
         ]
 
     def reached(self, found: Sequence[Mapping[str, Scored]]) -> list[list[Scored]]:
@@ -60,7 +61,7 @@ class Candidates:
             options: What was kept in them.
         """
         completed = []
-        for request, places, ranking in zip(self._all, self._places, rankings, strict=True):
+        for request, places, ranking in zip(self.whole, self._places, rankings, strict=True):
             others = sorted(set(range(len(request.documents))).difference(places))
             if options.has_threshold:
                 others = others[: max(0, options.min_docs - len(ranking))]

@@ -29,6 +29,7 @@ def diversified(
     *,
     weight: float,
     top_k: int | None,
+    stages: Sequence[int] | None = None,
 ) -> list[int]:
     """Return the places of an order anew, by maximal marginal relevance; ties keep their order.
 
@@ -38,12 +39,16 @@ def diversified(
         similarity: The similarity of two documents, by their indexes.
         weight: 1 looks at relevance alone, 0 at diversity alone.
         top_k: The most to return; ``None`` returns all.
+        stages: The stage that judged each document, by its index: a later one comes first.
     """
+    stages = stages or [0] * len(relevance)
     left = list(order)
     nearest = dict.fromkeys(left, 0.0)
     chosen: list[int] = []
     while left and (top_k is None or len(chosen) < top_k):
-        best = max(left, key=lambda at: weight * relevance[at] - (1 - weight) * nearest[at])
+        best = max(
+            left, key=lambda at: (stages[at], weight * relevance[at] - (1 - weight) * nearest[at])
+        )
         left.remove(best)
         for place in left:
             found = similarity(place, best)

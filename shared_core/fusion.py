@@ -58,6 +58,24 @@ def fuse(
     ]
 
 
+def fuse_by_stage(
+    margins: Sequence[float],
+    retriever: Sequence[float | None],
+    fusion: Fusion,
+    stages: Sequence[int],
+) -> list[float]:
+    """Return what `fuse` returns for the documents of each stage among themselves."""
+    fused = [0.0] * len(margins)
+    for stage in set(stages):
+        places = [place for place, of in enumerate(stages) if of == stage]
+        values = fuse(
+            [margins[place] for place in places], [retriever[place] for place in places], fusion
+        )
+        for place, value in zip(places, values, strict=True):
+            fused[place] = value
+    return fused
+
+
 def checked_scores(scores: Scores, count: int) -> list[float | None]:
     """Return the scores of a retriever as plain floats.
 

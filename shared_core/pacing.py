@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from time import monotonic
 
+from shared_core.errors import RerankError
 from shared_core.scoring import Scored, ScoreRequest
 
 FIRST = 4
@@ -29,6 +30,7 @@ class Paced:
 
     Attributes:
         found: The judgements so far, by request and text.
+        failed: The errors of requests that failed by themselves, by their number.
     """
 
     def __init__(self, requests: Sequence[ScoreRequest], seconds: float) -> None:
@@ -39,6 +41,7 @@ class Paced:
         self._shortest = math.inf
         self._cost = 0
         self.found: list[dict[str, Scored]] = [{} for _ in requests]
+        self.failed: dict[int, RerankError] = {}
         ranked = [
             (rank, number, text)
             for number, request in enumerate(requests)
@@ -46,14 +49,19 @@ class Paced:
         ]
         self._waiting = [(number, text) for _, number, text in sorted(ranked, key=lambda x: x[:2])]
         self._pack: dict[int, list[str]] = {}
+        # Parts of a pack that failed, each to be tried by itself.
+        self._again: list[tuple[int, list[str]]] = []
 
     def next(self) -> list[ScoreRequest]:
         """Return the requests of the next pack, none if there is nothing left to do or no time."""
         self._pack = {}
         self._begun = monotonic()
-        for number, text in self._waiting[: self._size()]:
-            self._pack.setdefault(number, []).append(text)
-        del self._waiting[: sum(map(len, self._pack.values()))]
+        if self._again:
+            self._pack = dict([self._again.pop()] if self._has_time() else [])
+        else:
+            for number, text in self._waiting[: self._size()]:
+                self._pack.setdefault(number, []).append(text)
+            del self._waiting[: sum(map(len, self._pack.values()))]
         requests = [(self._requests[number], texts) for number, texts in self._pack.items()]
         return [ScoreRequest(whole.query, whole.instruction, texts) for whole, texts in requests]
 
@@ -64,14 +72,31 @@ class Paced:
             self._cost += sum(map(_cost, texts))
         self._shortest = min(self._shortest, monotonic() - self._begun)
 
+    def fail(self, error: RerankError) -> None:
+        """Take in that a pack failed: its requests are tried each by itself, in the same budget.
+
+        One that fails by itself is left out from then on.
+        """
+        if len(self._pack) > 1:
+            self._again = list(reversed(self._pack.items()))
+            return
+        (number,) = self._pack
+        self.failed[number] = error
+        self._waiting = [(other, text) for other, text in self._waiting if other != number]
+
+    def _has_time(self) -> bool:
+        """Return whether there is time for a pack, or none was scored yet."""
+        left = self._seconds - (self._begun - self._started)
+        return not self._cost or left >= self._shortest
+
     def _size(self) -> int:
         """Return how many documents there is time for."""
         if not self._cost:
             return FIRST
+        if not self._has_time():
+            return 0
         spent = self._begun - self._started
         left = self._seconds - spent
-        if left < self._shortest:
-            return 0
         room = min(self._cost * _GROWTH, _SHARE * left * self._cost / max(spent, 1e-9))
         size = 0
         for _, text in self._waiting:

@@ -45,6 +45,7 @@ def rank(
     margins: Sequence[float],
     *,
     fused: Sequence[float] | None = None,
+    stages: Sequence[int] | None = None,
     top_k: int | None = None,
     score_threshold: float | None = None,
     probabilities: Sequence[float] | None = None,
@@ -59,6 +60,7 @@ def rank(
     Args:
         margins: One finite margin per document.
         fused: Values that the order follows instead, where they differ; the threshold does not.
+        stages: The stage that judged each document: a later one comes first, whatever its margin.
         top_k: The most documents to keep; ``None`` keeps all.
         score_threshold: The least P(yes), in [0, 1]; ``None`` keeps all.
         probabilities: A calibrated probability per document.
@@ -69,10 +71,14 @@ def rank(
     [1, 2, 3]
     >>> rank([-1.0, -2.0], score_threshold=0.5), rank([-1.0, -2.0], score_threshold=0.5, min_docs=1)
     ([], [0])
+    >>> rank([3.0, -1.0, -2.0], stages=[1, 2, 2])
+    [1, 2, 0]
     """
     order = sorted(range(len(margins)), key=lambda index: -margins[index])
     if fused is not None:
         order.sort(key=lambda index: -fused[index])
+    if stages is not None:
+        order.sort(key=lambda index: -stages[index])
     passing = set(order)
     if score_threshold is not None:
         passing = {index for index in order if sigmoid(margins[index]) >= score_threshold}

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shared_core.backend.running import Runner
+from shared_core.errors import ConfigurationError
 from shared_core.inputs import (
     checked_pairs,
     checked_requests,
@@ -37,12 +38,19 @@ from shared_core.options.calls import (
     takes,
 )
 from shared_core.options.remote import TemplateOption
-from shared_core.options.windows import LongDocuments, Windows, windows_of
+from shared_core.options.windows import WINDOW_OPTIONS, LongDocuments, Windows, windows_of
 from shared_core.prompt import DEFAULT_INSTRUCTION
 from shared_core.prompt.encodable import check_pairs
 from shared_core.ranking import sigmoid
 from shared_core.results import Judged, Ranking, judged
-from shared_core.scoring import RankRequest, Scored, Scorer, ScoreRequest
+from shared_core.scoring import (
+    RankRequest,
+    Scored,
+    Scorer,
+    ScoreRequest,
+    StagedScorer,
+    refusal_of_stages,
+)
 from shared_core.windows.folding import WindowPlan
 
 if TYPE_CHECKING:
@@ -178,7 +186,7 @@ class Reranker:
         self._options = RerankerOptions(
             **{name: given[name] for name in RerankerOptions.model_fields}
         )
-        self._runner = Runner(self._options, scorer)
+        self._runner = Runner(self._options, _own(scorer))
 
     @classmethod
     def from_options(cls, options: RerankerOptions, *, scorer: Scorer | None = None) -> Self:
@@ -300,6 +308,7 @@ class Reranker:
     ) -> list[float]:
         """Return P(yes) of every document, in input order. Always raises on failure."""
         _, windows = self._checked("score", options)
+        self._refuse_stages()
         request = self._request(query, documents, options)
         return [sigmoid(scored.logit) for scored in self._runner.judge([request], windows)[0]]
 
@@ -309,6 +318,7 @@ class Reranker:
     ) -> list[float]:
         """`score` without blocking the event loop."""
         _, windows = self._checked("ascore", options)
+        self._refuse_stages()
         (answer,) = await self._runner.ajudge([self._request(query, documents, options)], windows)
         return [sigmoid(scored.logit) for scored in answer]
 
@@ -483,6 +493,10 @@ class Reranker:
         refuse_unknown(verb, options)
         return ranking_of(options), windows_of(self._options, options)
 
+    def _refuse_stages(self) -> None:
+        if isinstance(self.custom_scorer, StagedScorer):
+            raise refusal_of_stages("bare scores and single pairs do not say which is better")
+
     def _request(
         self, query: str, documents: Iterable[str], options: Mapping[str, Any]
     ) -> ScoreRequest:
@@ -529,6 +543,7 @@ class Reranker:
         self, pairs: Iterable[tuple[str, str]], options: Mapping[str, Any]
     ) -> tuple[list[ScoreRequest], list[list[int]]]:
         """Return one request per query, and the places of its pairs."""
+        self._refuse_stages()
         checked = checked_pairs(pairs)
         if self.custom_scorer is None:
             check_pairs(checked)
@@ -587,3 +602,31 @@ def _in_places(answers: Sequence[Sequence[Scored]], places: Sequence[list[int]])
         for place, one in zip(group, judged(answer), strict=True)
     }
     return [found[place] for place in range(len(found))]
+
+
+def changed_call_options(reranker: Reranker) -> list[str]:
+    """Return the options that go with every call and are not at their defaults."""
+    default, options = RerankerOptions(), reranker.options
+    names = sorted(WINDOW_OPTIONS | {"instruction"})
+    return [name for name in names if getattr(options, name) != getattr(default, name)]
+
+
+def _own(scorer: Scorer | None) -> Scorer | None:
+    """Return a backend; that of a reranker which was given as one.
+
+    Raises:
+        ConfigurationError: The reranker has none of its own, or options that would be lost.
+    """
+    if not isinstance(scorer, Reranker):
+        return scorer
+    if scorer.custom_scorer is None:
+        raise ConfigurationError(
+            "scorer is a Reranker, whose scores are probabilities and no margins: use it as it is, "
+            "or make another one with its options"
+        )
+    if names := changed_call_options(scorer):
+        raise ConfigurationError(
+            f"the scorer has {', '.join(names)}, which go with every call: give them to the "
+            "Reranker around it"
+        )
+    return scorer.custom_scorer

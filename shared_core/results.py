@@ -8,7 +8,7 @@ from typing import Any
 
 from shared_core.calibration import Calibration
 from shared_core.diversity import by_embeddings, by_words, diversified
-from shared_core.fusion import fuse
+from shared_core.fusion import fuse_by_stage
 from shared_core.options import RankingOptions
 from shared_core.ranking import check_margins, rank, sigmoid
 from shared_core.scoring import Retrieved, Scored
@@ -25,8 +25,9 @@ class Judged(Scored):
         window: Its best window, as the characters ``start … end``; ``None`` where it was judged
             whole. ``score``, ``logit`` and ``n_tokens`` are those of this window.
         total_tokens: Tokens of all prompts that its score took: those of every window, and
-            ``n_tokens`` where it was judged whole.
+            ``n_tokens`` where it was judged whole; with a `Cascade`, those of both models.
         counted: A server's count for the request to it; the same object for all documents of that.
+        stage: The model of a `Cascade` that judged it, 1 or 2; ``None`` without one.
         score: P(yes) in [0, 1], the sigmoid of ``logit``.
     """
 
@@ -44,11 +45,17 @@ def judged(scored: Sequence[Scored]) -> list[Judged]:
             one.n_tokens,
             one.truncated,
             one.window,
-            one.n_tokens if one.window is None else one.total_tokens,
+            _total_tokens(one),
             one.counted,
+            one.stage,
         )
         for one in scored
     ]
+
+
+def _total_tokens(scored: Scored) -> int | None:
+    is_plain = scored.window is None and scored.stage is None
+    return scored.n_tokens if is_plain else scored.total_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,7 @@ class RankedDocument:
             ``calibration``.
         evidence: The sentences that answer the query, with ``evidence``; else ``None``, as for a
             blank document and one that was not scored.
+        stage: The model of a `Cascade` that judged it, 1 or 2; ``None`` without one.
     """
 
     index: int
@@ -116,6 +124,7 @@ class RankedDocument:
     fused_score: float | None = None
     probability: float | None = None
     evidence: Evidence | None = None
+    stage: int | None = None
 
     @property
     def scored(self) -> bool:
@@ -175,12 +184,15 @@ def ranked_documents(
         distinct = dict(zip(documents, margins, strict=True))
         no_answer = calibration.no_answer_of(list(distinct.values()))
         answers = calibration.answers(no_answer)
+    stages = [one.stage or 0 for one in scored]
     fused = None
     if options.fusion is not None:
-        fused = fuse(margins, retrieved.scores or [None] * len(margins), options.fusion)
+        scores = retrieved.scores or [None] * len(margins)
+        fused = fuse_by_stage(margins, scores, options.fusion, stages)
     kept = rank(
         margins,
         fused=fused,
+        stages=stages,
         top_k=options.top_k if options.mmr is None else None,
         score_threshold=options.score_threshold,
         probabilities=probabilities,
@@ -195,6 +207,7 @@ def ranked_documents(
             by_words(documents) if vectors is None else by_embeddings(vectors),
             weight=options.mmr,
             top_k=options.top_k,
+            stages=stages,
         )
     found = [
         _ranked(
@@ -248,7 +261,8 @@ def _ranked(
         n_tokens=scored.n_tokens,
         truncated=scored.truncated,
         window=window,
-        total_tokens=scored.n_tokens if window is None else scored.total_tokens,
+        total_tokens=_total_tokens(scored),
         fused_score=fused,
         probability=probability,
+        stage=scored.stage,
     )

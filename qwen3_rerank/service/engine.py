@@ -27,7 +27,7 @@ from shared_core.prompt import DEFAULT_INSTRUCTION
 from shared_core.prompt.encodable import check_requests
 from shared_core.reranker import Reranker
 from shared_core.results import RankedDocument, Ranking, ranked_documents
-from shared_core.scoring import Scored, ScoreRequest
+from shared_core.scoring import Scored, ScoreRequest, StagedScorer, refusal_of_stages
 from shared_core.windows.folding import TooManyWindowsError, WindowPlan
 
 logger = logging.getLogger("qwen3_rerank.service")
@@ -55,6 +55,8 @@ class Service:
     """
 
     def __init__(self, settings: ServiceSettings, reranker: Reranker | None = None) -> None:
+        if reranker is not None and isinstance(reranker.custom_scorer, StagedScorer):
+            raise refusal_of_stages("the service scores the documents of a request in batches")
         self.settings = settings
         self.keys = Keys(settings.all_keys())
         self.owns_reranker = reranker is None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from time import monotonic
 
 from shared_core.backend.answers import checked_answers, scored_of
 from shared_core.backend.distinct import Distinct
@@ -41,7 +42,10 @@ from shared_core.scoring import (
     Scored,
     Scorer,
     ScoreRequest,
+    StagedScorer,
+    Staging,
     UnloadingScorer,
+    check_staged,
 )
 from shared_core.windows.folding import WindowPlan, plan_windows, planning
 from shared_core.windows.meters import make_meter
@@ -64,6 +68,8 @@ class Runner:
     def __init__(self, options: RerankerOptions, scorer: Scorer | None) -> None:
         self.options = options
         self.custom_scorer = scorer
+        if isinstance(scorer, StagedScorer):
+            check_staged(options)
         self._scorer: Scorer | None = None
         self._cache = ScoreCache(options.cache_size) if options.cache_size else None
         # Making it imports torch, which takes seconds and must not be forked in the middle.
@@ -104,31 +110,34 @@ class Runner:
             RerankError: Scoring failed. With ``on_error="passthrough"`` it does not raise what may
                 pass, and a failing request spoils no other one.
         """
-        candidates = Candidates(requests, ranking.max_candidates)
+        candidates, began = Candidates(requests, ranking.max_candidates), monotonic()
+        failed: Mapping[int, RerankError] = {}
         try:
             if self._needs_load(requests, ranking):
                 self.load()
             self._check_instructions(requests)
-            if ranking.time_budget is None or not any(r.documents for r in requests):
-                answers = self.judge(candidates.requests, windows)
+            budget = self._budget(requests, ranking)
+            if budget is None:
+                answers = self.judge(candidates.requests, windows, ranking.time_budget)
             else:
                 self.load()  # once, and not what the budget is for
-                paced = Paced(candidates.requests, ranking.time_budget)
+                paced = Paced(candidates.requests, budget)
                 while pack := paced.next():
-                    paced.add(self.judge(pack, windows))
-                answers = candidates.reached(paced.found)
+                    with self._sparing(paced):
+                        paced.add(self.judge(pack, windows))
+                answers, failed = candidates.reached(paced.found), paced.failed
         except RerankError as error:
             if not self._passes(error):
                 raise
             if len(requests) > 1:
-                return [self.rank([request], ranking, windows)[0] for request in requests]
+                return [self.rank([one], _rest(ranking, began), windows)[0] for one in requests]
             return [_passed(requests[0], error, ranking)]
-        rankings = self._ranked(candidates, answers, ranking)
+        rankings = self._ranked(candidates, answers, ranking, failed)
         if not ranking.seeks_evidence:
             return rankings
         search = EvidenceSearch(requests, rankings, self.options.max_length)
         try:
-            return search.found(self.judge(search.requests), ranking)
+            return search.found(self.judge(search.requests, by_last=True), ranking)
         except RerankError as error:
             return self._without_evidence(rankings, error)
 
@@ -136,30 +145,35 @@ class Runner:
         self, requests: Sequence[RankRequest], ranking: RankingOptions, windows: Windows | None
     ) -> list[Ranking]:
         """`rank` without blocking the event loop."""
-        candidates = Candidates(requests, ranking.max_candidates)
+        candidates, began = Candidates(requests, ranking.max_candidates), monotonic()
+        failed: Mapping[int, RerankError] = {}
         try:
             if self._needs_load(requests, ranking):
                 await self.aload()
             self._check_instructions(requests)
-            if ranking.time_budget is None or not any(r.documents for r in requests):
-                answers = await self.ajudge(candidates.requests, windows)
+            budget = self._budget(requests, ranking)
+            if budget is None:
+                answers = await self.ajudge(candidates.requests, windows, ranking.time_budget)
             else:
                 await self.aload()
-                paced = Paced(candidates.requests, ranking.time_budget)
+                paced = Paced(candidates.requests, budget)
                 while pack := paced.next():
-                    paced.add(await self.ajudge(pack, windows))
-                answers = candidates.reached(paced.found)
+                    with self._sparing(paced):
+                        paced.add(await self.ajudge(pack, windows))
+                answers, failed = candidates.reached(paced.found), paced.failed
         except RerankError as error:
             if not self._passes(error):
                 raise
             if len(requests) > 1:
-                return [(await self.arank([one], ranking, windows))[0] for one in requests]
+                return [
+                    (await self.arank([one], _rest(ranking, began), windows))[0] for one in requests
+                ]
             return [_passed(requests[0], error, ranking)]
         if ranking.mmr is None or not any(answers):
-            rankings = self._ranked(candidates, answers, ranking)
+            rankings = self._ranked(candidates, answers, ranking, failed)
         else:
             # Comparing every two takes a while, and need not wait for a forward in progress.
-            job = in_one_step(lambda: self._ranked(candidates, answers, ranking))
+            job = in_one_step(lambda: self._ranked(candidates, answers, ranking, failed))
             rankings = await self._splitter.arun(job)
         if not ranking.seeks_evidence:
             return rankings
@@ -168,7 +182,7 @@ class Runner:
             in_one_step(lambda: EvidenceSearch(requests, rankings, most))
         )
         try:
-            return search.found(await self.ajudge(search.requests), ranking)
+            return search.found(await self.ajudge(search.requests, by_last=True), ranking)
         except RerankError as error:
             return self._without_evidence(rankings, error)
 
@@ -180,13 +194,20 @@ class Runner:
         return rankings
 
     def judge(
-        self, requests: Sequence[ScoreRequest], windows: Windows | None = None
+        self,
+        requests: Sequence[ScoreRequest],
+        windows: Windows | None = None,
+        seconds: float | None = None,
+        *,
+        by_last: bool = False,
     ) -> list[list[Scored]]:
         """Return one `Scored` per document of each request, in input order.
 
         Args:
             requests: Queries with their documents.
             windows: The windows to split long documents into; ``None`` leaves them to the backend.
+            seconds: The time that a backend of several stages has.
+            by_last: Have its last stage judge all, so that their margins are comparable.
 
         Raises:
             RerankError: The backend failed; foreign exceptions are translated.
@@ -196,6 +217,10 @@ class Runner:
             return [[] for _ in requests]
         scorer = self.scorer
         self._check_texts(requests)
+        if isinstance(scorer, StagedScorer):
+            with self._asking(scorer):
+                given = scorer.score_staged(requests, self._staging(windows, seconds, by_last))
+                return checked_answers(type(scorer).__name__, given, requests)
         if windows is not None:
             with self._idle.used():
                 plan = plan_windows(requests, windows, make_meter(scorer, self.options))
@@ -217,13 +242,24 @@ class Runner:
         return distinct.joined(answers)
 
     async def ajudge(
-        self, requests: Sequence[ScoreRequest], windows: Windows | None = None
+        self,
+        requests: Sequence[ScoreRequest],
+        windows: Windows | None = None,
+        seconds: float | None = None,
+        *,
+        by_last: bool = False,
     ) -> list[list[Scored]]:
         """`judge` without blocking the loop: awaits an `AsyncScorer`, else uses a worker."""
         self._refuse_if_closed()
         if not any(request.documents for request in requests):
             return [[] for _ in requests]
         scorer = await self._ascorer()
+        if isinstance(scorer, StagedScorer):
+            with self._asking(scorer, asyncio.CancelledError, GeneratorExit):
+                given = await scorer.ascore_staged(
+                    requests, self._staging(windows, seconds, by_last)
+                )
+                return checked_answers(type(scorer).__name__, given, requests)
         if not isinstance(scorer, AsyncScorer):
             return await self._worker.arun(self._judging(requests, windows))
         self._check_texts(requests)
@@ -345,7 +381,11 @@ class Runner:
         await _in_thread(self.close)
 
     def _ranked(
-        self, candidates: Candidates, answers: Sequence[Sequence[Scored]], ranking: RankingOptions
+        self,
+        candidates: Candidates,
+        answers: Sequence[Sequence[Scored]],
+        ranking: RankingOptions,
+        failed: Mapping[int, RerankError],
     ) -> list[Ranking]:
         of = None if self.calibrations is None else self.calibrations.of
         rankings = [
@@ -358,7 +398,10 @@ class Runner:
             )
             for request, scored in zip(candidates.requests, answers, strict=True)
         ]
-        return candidates.completed(rankings, ranking)
+        completed = candidates.completed(rankings, ranking)
+        for number, error in failed.items():
+            completed[number] = _passed(candidates.whole[number], error, ranking)
+        return completed
 
     def _needs_load(self, requests: Sequence[ScoreRequest], ranking: RankingOptions) -> bool:
         """Whether the model has to be there, since its files say which calibration it has.
@@ -392,6 +435,27 @@ class Runner:
         if self.custom_scorer is None:
             check_requests(requests)
 
+    def _budget(self, requests: Sequence[ScoreRequest], ranking: RankingOptions) -> float | None:
+        """Return the seconds to score in, pack by pack; stages keep a budget by themselves."""
+        if isinstance(self.custom_scorer, StagedScorer):
+            self.custom_scorer.check_ranking(ranking)
+            return None
+        return ranking.time_budget if any(request.documents for request in requests) else None
+
+    def _staging(self, windows: Windows | None, seconds: float | None, by_last: bool) -> Staging:
+        passes = self.options.on_error == "passthrough" and not by_last
+        return Staging(windows, seconds, passes, by_last)
+
+    @contextmanager
+    def _sparing(self, paced: Paced) -> Iterator[None]:
+        """Have a failure that may pass spoil its own request alone."""
+        try:
+            yield
+        except RerankError as error:
+            if not self._passes(error):
+                raise
+            paced.fail(error)
+
     def _refuse_if_closed(self) -> None:
         if self.is_closed:
             raise ClosedError("the reranker is closed; make a new one (unload() only frees)")
@@ -424,6 +488,14 @@ class Runner:
         finally:
             if self.is_closed and self.custom_scorer is not None:
                 self.unload()
+
+
+def _rest(ranking: RankingOptions, began: float) -> RankingOptions:
+    """Return the options with what is left of the budget; next to nothing where nothing is."""
+    if ranking.time_budget is None:
+        return ranking
+    left = max(1e-9, ranking.time_budget - (monotonic() - began))
+    return ranking.model_copy(update={"time_budget": left})
 
 
 def _passed(request: ScoreRequest, error: RerankError, ranking: RankingOptions) -> Ranking:

@@ -75,6 +75,20 @@ def test_one_pack_is_always_scored_and_none_after_the_end(slow: Slow) -> None:
     assert scored(ranking) == 4
 
 
+async def test_a_query_that_fails_spoils_no_other_and_gets_no_time_anew(slow: Slow) -> None:
+    reranker = Reranker(scorer=slow, on_error="passthrough")
+    lists = [DOCUMENTS[:50], ["x", *DOCUMENTS[50:99]], DOCUMENTS[100:150]]
+    good, bad, other = reranker.rerank_many(["a", "b", "c"], lists, time_budget=30)
+    assert slow.now - 1000 <= 30
+    assert scored(good) > pacing.FIRST
+    assert scored(other) > pacing.FIRST
+    assert [found.index for found in bad] == list(range(50))
+    assert all("could not convert" in (found.error or "") for found in bad)
+    assert sum(pack.count("x") for pack in slow.packs) == 2  # with others, and by itself
+    again = await reranker.arerank_many(["a", "b", "c"], lists, time_budget=30)
+    assert again == [good, bad, other]
+
+
 def test_longer_documents_are_expected_to_take_longer(slow: Slow) -> None:
     documents = ["1" + " " * 299] * 1 + [f"{n}".ljust(30_000) for n in range(9)]
     Reranker(scorer=slow).rerank("q", documents, time_budget=45_000)
