@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from parity import reference
-from support.checkpoints import write_checkpoint
+from support.checkpoints import model_config, write_checkpoint
 from support.texts import random_text
-from transformers import AutoTokenizer, Qwen3ForCausalLM
+from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
 from shared_core import Reranker
+from shared_core.scorers.local.elementwise import choose_elementwise
 from shared_core.scorers.local.flash import FlashAttention, choose_attention
 
 if not torch.cuda.is_available():
@@ -65,6 +67,15 @@ def test_the_kernel_of_this_torch_agrees_and_is_used(
     dtype: torch.dtype, shape: tuple[int, int, int]
 ) -> None:
     assert isinstance(choose_attention(torch.device("cuda"), dtype, *shape), FlashAttention)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_the_fused_kernels_agree_and_are_used(folder: Path, dtype: torch.dtype) -> None:
+    config = model_config(Qwen3Config.from_pretrained(folder))
+    true = {"hidden_size": 1024, "intermediate_size": 3072, "num_attention_heads": 16}
+    for shape in (config, replace(config, **true, num_key_value_heads=8, head_dim=128)):
+        chosen = choose_elementwise(shape, torch.device("cuda"), dtype)
+        assert type(chosen).__name__ == "FusedElementwise"
 
 
 def test_memory_goes_back(folder: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from shared_core.prompt.encoding import EncodedDocument, EncodedGroup
 from shared_core.scorers.local.packing import Pack, build_pack
@@ -59,3 +62,37 @@ def attention_written_out(pack: Pack, query: Tensor, key: Tensor, value: Tensor)
             )
             out[i] = weights @ value[:, before].double()
     return out.view(t, g * r * d)
+
+
+def kernel(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    query_starts: Tensor,
+    key_starts: Tensor,
+    most_queries: int,
+    most_keys: int,
+    *,
+    aligned_at_start: bool = False,
+) -> Tensor:
+    """The variable-length kernel: each sequence by itself, with a mask written out."""
+    mixed = torch.full_like(query, torch.nan)
+    q_bounds, k_bounds = query_starts.tolist(), key_starts.tolist()
+    assert most_queries == max(b - a for a, b in pairwise(q_bounds))
+    assert most_keys == max(b - a for a, b in pairwise(k_bounds))
+    for i in range(len(q_bounds) - 1):
+        q = query[q_bounds[i] : q_bounds[i + 1]].transpose(0, 1)
+        k = key[k_bounds[i] : k_bounds[i + 1]].transpose(0, 1)
+        v = value[k_bounds[i] : k_bounds[i + 1]].transpose(0, 1)
+        shift = 0 if aligned_at_start else k.shape[1] - q.shape[1]
+        seen = torch.ones(q.shape[1], k.shape[1], dtype=torch.bool).tril(shift)
+        repeats = q.shape[0] // k.shape[0]
+        one = F.scaled_dot_product_attention(
+            q,
+            k.repeat_interleave(repeats, 0),
+            v.repeat_interleave(repeats, 0),
+            attn_mask=seen,
+            scale=1.0,
+        )
+        mixed[q_bounds[i] : q_bounds[i + 1]] = one.transpose(0, 1)
+    return mixed

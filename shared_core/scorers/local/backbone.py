@@ -17,11 +17,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from shared_core.scorers.local.attention import Attention
 from shared_core.scorers.local.checkpoints.config import ModelConfig
 from shared_core.scorers.local.checkpoints.rotary import frequencies
+from shared_core.scorers.local.elementwise import Elementwise, choose_elementwise, rms_norm
 from shared_core.scorers.local.embedding import Embedding
 from shared_core.scorers.local.flash import choose_attention
 from shared_core.scorers.local.packing import Pack
@@ -63,6 +63,7 @@ class Backbone:
         dtype: The dtype of the inputs of matrix products.
         stream: The rotation of the residual stream that the layers were turned for.
         attention: The attention; ``None`` chooses it by device and dtype.
+        elementwise: The work between the products; ``None`` chooses it likewise.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Backbone:
         dtype: torch.dtype,
         stream: Rotation | None = None,
         attention: Attention | None = None,
+        elementwise: Elementwise | None = None,
     ) -> None:
         self.device, self.dtype = norm.device, dtype
         self.n_weights = config.n_layer_weights
@@ -89,6 +91,7 @@ class Backbone:
         self._attention = attention or choose_attention(
             self.device, self.dtype, self._h, self._g, self._d
         )
+        self._elementwise = elementwise or choose_elementwise(config, self.device, dtype)
 
     def last_hidden(self, pack: Pack) -> Tensor:
         """Return the normed last hidden state of each document, Shape (n, w) float32."""
@@ -114,7 +117,7 @@ class Backbone:
         self._feed_forward(layer, residual, mixed)
         if self._stream is not None:
             residual = self._stream.turn_back(residual)
-        return self._normed(residual, self._norm)
+        return rms_norm(residual, self._norm, self._eps)
 
     def _chunks(self, n_rows: int) -> Iterator[slice]:
         step = _CHUNK_ROWS.get(self.device.type, n_rows)
@@ -126,22 +129,24 @@ class Backbone:
         cos, sin = angles.cos() * self._rotary_scaling, angles.sin() * self._rotary_scaling
         return cos[:, None], sin[:, None]
 
-    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Return the root-mean-square norm over the last dimension, float32."""
-        return F.rms_norm(x, weight.shape, weight, self._eps)
-
     def _qkv(
         self, layer: Layer, residual: Tensor, cos: Tensor, sin: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries (g, t, r, d), keys and values (g, t, d) of all tokens."""
         t, g, d = len(residual), self._g, self._d
         r = self._h // g
+        if self._attention.tokens_first and self.device.type not in _CHUNK_ROWS:
+            products = layer.qkv(self._elementwise.normed(residual, layer.input_norm))
+            norms = layer.query_norm, layer.key_norm
+            heads = self._elementwise.heads(products, *norms, cos, sin)
+            q, k, v = (values.to(self.dtype).transpose(0, 1) for values in heads)
+            return q.view(g, r, t, d).transpose(1, 2), k, v
         query, key, value = self._empty(t, r), self._empty(t), self._empty(t)
         for rows in self._chunks(t):
-            x = self._normed(residual[rows], layer.input_norm).to(self.dtype)
-            q, k, v = (heads.view(len(x), -1, d) for heads in layer.qkv(x))
-            q = self._rotated(q, layer.query_norm, cos[rows], sin[rows])
-            k = self._rotated(k, layer.key_norm, cos[rows], sin[rows])
+            products = layer.qkv(self._elementwise.normed(residual[rows], layer.input_norm))
+            q, k, v = self._elementwise.heads(
+                products, layer.query_norm, layer.key_norm, cos[rows], sin[rows]
+            )
             query[:, rows] = q.view(-1, g, r, d).transpose(0, 1)
             key[:, rows] = k.transpose(0, 1)
             value[:, rows] = v.transpose(0, 1)
@@ -153,20 +158,9 @@ class Backbone:
             return self._like.new_empty(t, self._g, *rest, self._d).transpose(0, 1)
         return self._like.new_empty(self._g, t, *rest, self._d)
 
-    def _rotated(self, heads: Tensor, weight: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Return normed heads rotated by their positions' angles, Shape unchanged, float32."""
-        x = self._normed(heads.float(), weight)
-        half = self._d // 2
-        left, right = x[..., :half], x[..., half:]
-        turned = torch.empty_like(x)
-        torch.mul(left, cos, out=turned[..., :half]).addcmul_(right, sin, value=-1)
-        torch.mul(right, cos, out=turned[..., half:]).addcmul_(left, sin)
-        return turned
-
     def _feed_forward(self, layer: Layer, residual: Tensor, mixed: Tensor) -> None:
         """Add the attention's output and then the MLP's to the residual, in place."""
         for rows in self._chunks(len(residual)):
             stream = residual[rows]
-            stream += layer.output(mixed[rows])[0]
-            gate, up = layer.gate_up(self._normed(stream, layer.mlp_norm).to(self.dtype))
-            stream += layer.down(F.silu(gate).mul_(up))[0]
+            x = self._elementwise.added(stream, layer.output(mixed[rows])[0], layer.mlp_norm)
+            stream += layer.down(self._elementwise.gated(*layer.gate_up(x)))[0]

@@ -19,6 +19,7 @@ from shared_core.scorers.local.checkpoints.int8_format import (
     read_signs,
 )
 from shared_core.scorers.local.checkpoints.weights import Weights, read_finite
+from shared_core.scorers.local.elementwise import Elementwise
 from shared_core.scorers.local.embedding import read_embedding
 from shared_core.scorers.local.int8 import Quantised, project_int8, quantised, weight_limit
 from shared_core.scorers.local.memory import give_back
@@ -42,6 +43,7 @@ def build_backbone(
     threads: int = 1,
     quantize: bool = False,
     attention: Attention | None = None,
+    elementwise: Elementwise | None = None,
 ) -> Backbone:
     """Return the model without its head.
 
@@ -53,6 +55,7 @@ def build_backbone(
         threads: Layers that are made at the same time.
         quantize: Compute matrix products in eight bits, on a CPU; see `int8`.
         attention: The attention; ``None`` chooses it by device and dtype.
+        elementwise: The work between the products; ``None`` chooses it likewise.
 
     Raises:
         ModelLoadError: A weight cannot be read, is not finite, or too large for the dtype.
@@ -84,6 +87,7 @@ def build_backbone(
         dtype=dtype,
         stream=parts.stream,
         attention=attention,
+        elementwise=elementwise,
     )
 
 

@@ -26,7 +26,7 @@ from shared_core.scorers.local.checkpoints.adapter_source import adapter_folder,
 from shared_core.scorers.local.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from shared_core.scorers.local.checkpoints.hub import snapshot
 from shared_core.scorers.local.checkpoints.tensors import CONVERTED_HEAD, EMBEDDING, HEAD
-from shared_core.scorers.local.devices import choose_device, dtype_of
+from shared_core.scorers.local.devices import choose_batch_tokens, choose_device, dtype_of
 from shared_core.scorers.local.threads import choose_threads
 
 logger = logging.getLogger("qwen3_rerank")
@@ -44,6 +44,7 @@ class LoadedModel:
         encoder: The encoder of prompts.
         device: The device of the weights.
         dtype: The dtype of the computation.
+        batch_tokens: The tokens of one forward, where no option says them.
     """
 
     backbone: Backbone
@@ -51,6 +52,7 @@ class LoadedModel:
     encoder: PairEncoder
     device: torch.device
     dtype: torch.dtype
+    batch_tokens: int
 
 
 def load_model(options: RerankerOptions) -> LoadedModel:
@@ -78,7 +80,8 @@ def load_model(options: RerankerOptions) -> LoadedModel:
             quantize=options.quantize == "int8",
         )
         margin_weight = read_margin_weight(checkpoint).to(device)
-    return LoadedModel(backbone, margin_weight, checkpoint.encoder, device, dtype)
+    batch_tokens = choose_batch_tokens(device)
+    return LoadedModel(backbone, margin_weight, checkpoint.encoder, device, dtype, batch_tokens)
 
 
 @contextmanager

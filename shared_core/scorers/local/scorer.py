@@ -15,6 +15,7 @@ from shared_core.options import RerankerOptions
 from shared_core.prompt import render_fields
 from shared_core.prompt.encodable import check_encodable
 from shared_core.prompt.encoding import EncodedGroup, PairEncoder
+from shared_core.scorers.local.devices import current
 from shared_core.scorers.local.loading import LoadedModel, load_model
 from shared_core.scorers.local.memory import give_back
 from shared_core.scorers.local.packing import Pack, build_pack, plan_packs
@@ -26,9 +27,6 @@ from shared_core.worker import Job, Worker
 
 logger = logging.getLogger("qwen3_rerank")
 
-# Tokens of one forward. More amortises reading the weights; fewer keeps activations in cache on a
-# CPU and in memory on a GPU.
-_DEFAULT_BATCH_TOKENS = {"cuda": 16384}
 # Documents tokenised in one step of a call.
 _SLICE = 256
 
@@ -194,7 +192,7 @@ class TransformersScorer:
         self, loaded: LoadedModel, groups: Sequence[EncodedGroup], show_progress: bool
     ) -> Job[dict[tuple[int, int], float]]:
         """Return the margin of every (group, document) pair, halving packs that do not fit."""
-        budget = self._max_batch_tokens or _DEFAULT_BATCH_TOKENS.get(loaded.device.type, 4096)
+        budget = self._max_batch_tokens or loaded.batch_tokens
         waiting = plan_packs(groups, budget)[::-1]
         margins: dict[tuple[int, int], float] = {}
         n_packs = len(waiting)
@@ -297,7 +295,8 @@ def _forward(loaded: LoadedModel, pack: Pack) -> list[float]:
     """Return the margins of the pack's documents, in its order."""
 
     def margins() -> list[float]:
-        return (loaded.backbone.last_hidden(pack) @ loaded.margin_weight).tolist()
+        with current(loaded.device):
+            return (loaded.backbone.last_hidden(pack) @ loaded.margin_weight).tolist()
 
     return computed(margins)
 

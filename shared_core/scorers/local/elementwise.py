@@ -1,0 +1,205 @@
+"""The element-wise work between the products: norms, rotations, additions, the gate.
+
+The residual stream, norms and rotations are float32 whatever the products compute in.
+
+Shapes: t tokens, w width of the model, h query heads, g key-value heads, r query heads per
+key-value head, d width of a head, i inner width of the MLP.
+
+Source: transformers ``models/qwen3/modeling_qwen3.py``, which the parity tests compare it with.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  # its usual name
+
+from shared_core.scorers.local.checkpoints.config import ModelConfig
+from shared_core.scorers.local.devices import current
+
+logger = logging.getLogger("qwen3_rerank")
+
+
+@dataclass(frozen=True, slots=True)
+class HeadShape:
+    """The heads of a layer.
+
+    Attributes:
+        n_heads: Query heads, h.
+        n_kv_heads: Key-value heads, g.
+        width: Width of a head, d.
+    """
+
+    n_heads: int
+    n_kv_heads: int
+    width: int
+
+
+class Elementwise(Protocol):
+    """Protocol of the element-wise work. Norm weights are float32."""
+
+    def normed(self, stream: Tensor, weight: Tensor) -> Tensor:
+        """Return the root-mean-square norm of the residual stream, Shape (t, w), products' dtype.
+
+        Args:
+            stream: The residual stream, Shape (t, w) float32.
+            weight: Shape (w,).
+        """
+
+    def heads(
+        self,
+        products: Sequence[Tensor],
+        query_norm: Tensor,
+        key_norm: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return rotated queries (t, h, d) and keys (t, g, d) after their norms, and values.
+
+        Args:
+            products: Queries (t, h·d), keys (t, g·d) and values (t, g·d).
+            query_norm: Shape (d,).
+            key_norm: Shape (d,).
+            cos: Cosine of the rotations, Shape (t, 1, d / 2) float32.
+            sin: Their sine.
+        """
+
+    def added(self, stream: Tensor, output: Tensor, weight: Tensor) -> Tensor:
+        """Add an output, Shape (t, w), to the stream in place; return the norm of the sum."""
+
+    def gated(self, gate: Tensor, up: Tensor) -> Tensor:
+        """Return silu(gate) · up, each Shape (t, i); the gate may be overwritten."""
+
+
+class PlainElementwise:
+    """The element-wise work by torch's own operators, on every device.
+
+    Args:
+        shape: The heads.
+        eps: The norms' ε.
+        dtype: The dtype of the inputs of products.
+    """
+
+    def __init__(self, shape: HeadShape, eps: float, dtype: torch.dtype) -> None:
+        self._shape, self._eps, self._dtype = shape, eps, dtype
+
+    def normed(self, stream: Tensor, weight: Tensor) -> Tensor:
+        """Return the norm of the residual stream; see `Elementwise.normed`."""
+        return rms_norm(stream, weight, self._eps).to(self._dtype)
+
+    def heads(
+        self,
+        products: Sequence[Tensor],
+        query_norm: Tensor,
+        key_norm: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return rotated queries, float32 like the keys, and values; see `Elementwise.heads`."""
+        q, k, v = (heads.view(len(heads), -1, self._shape.width) for heads in products)
+        return self._rotated(q, query_norm, cos, sin), self._rotated(k, key_norm, cos, sin), v
+
+    def added(self, stream: Tensor, output: Tensor, weight: Tensor) -> Tensor:
+        """Add an output to the stream, return the norm; see `Elementwise.added`."""
+        stream += output
+        return self.normed(stream, weight)
+
+    def gated(self, gate: Tensor, up: Tensor) -> Tensor:
+        """Return silu(gate) · up; see `Elementwise.gated`."""
+        return F.silu(gate).mul_(up)
+
+    def _rotated(self, heads: Tensor, weight: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Return normed heads rotated by their positions' angles, Shape unchanged, float32."""
+        x = rms_norm(heads.float(), weight, self._eps)
+        half = self._shape.width // 2
+        left, right = x[..., :half], x[..., half:]
+        turned = torch.empty_like(x)
+        torch.mul(left, cos, out=turned[..., :half]).addcmul_(right, sin, value=-1)
+        torch.mul(right, cos, out=turned[..., half:]).addcmul_(left, sin)
+        return turned
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """Return the root-mean-square norm over the last dimension, float32."""
+    return F.rms_norm(x, weight.shape, weight, eps)
+
+
+def choose_elementwise(
+    config: ModelConfig, device: torch.device, dtype: torch.dtype
+) -> Elementwise:
+    """Return the fastest element-wise work of a device; the kernels are used only if right."""
+    shape = HeadShape(config.num_attention_heads, config.num_key_value_heads, config.head_dim)
+    plain = PlainElementwise(shape, config.rms_norm_eps, dtype)
+    if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
+        return plain
+
+    def fused() -> Elementwise:
+        from shared_core.scorers.local.fused import FusedElementwise  # needs triton
+
+        return FusedElementwise(shape, config.rms_norm_eps, dtype)
+
+    with current(device):
+        return tried(fused, plain, config, device, dtype)
+
+
+def tried(
+    make: Callable[[], Elementwise],
+    plain: Elementwise,
+    config: ModelConfig,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Elementwise:
+    """Return what is made if its results equal those of ``plain``; this depends on the device."""
+    try:
+        fused = make()
+        results = (_trial(one, config, device, dtype) for one in (fused, plain))
+        agrees = all(
+            torch.allclose(ours.float(), theirs.float(), rtol=_TOLERANCE, atol=_TOLERANCE)
+            for ours, theirs in zip(*results, strict=True)
+        )
+    except Exception as error:  # noqa: BLE001  # no Triton, no C compiler, a cache it cannot write
+        logger.info("no fused kernels on %s, so torch's operators: %s", device, error)
+        return plain
+    if agrees:
+        return fused
+    logger.warning(
+        "the fused kernels on %s do not compute what torch %s does, so its operators are used; "
+        "scores are right, only slower",
+        device,
+        torch.__version__,
+    )
+    return plain
+
+
+# Values of the trial are around one, of which bfloat16 keeps two digits and a half.
+_TOLERANCE = 0.03
+_TRIAL_TOKENS = 5
+
+
+def _trial(
+    elementwise: Elementwise, config: ModelConfig, device: torch.device, dtype: torch.dtype
+) -> Iterator[Tensor]:
+    """Yield everything that is computed from random values of the model's shape."""
+    source = torch.Generator().manual_seed(0)
+
+    def random(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.randn(*shape, generator=source).to(device, dtype)
+
+    def parts(*sizes: int) -> Sequence[Tensor]:
+        return torch.split(random(_TRIAL_TOKENS, sum(sizes), dtype=dtype), list(sizes), dim=1)
+
+    width, d = config.hidden_size, config.head_dim
+    stream, weight = random(_TRIAL_TOKENS, width), random(width)
+    yield elementwise.normed(stream, weight)
+    yield elementwise.added(stream, random(_TRIAL_TOKENS, width, dtype=dtype), weight)
+    yield stream
+    angles = random(_TRIAL_TOKENS, 1, d // 2)
+    values = config.num_key_value_heads * d
+    products = parts(config.num_attention_heads * d, values, values)
+    yield from elementwise.heads(products, random(d), random(d), angles.cos(), angles.sin())
+    yield elementwise.gated(*parts(config.intermediate_size, config.intermediate_size))
