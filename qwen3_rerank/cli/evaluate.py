@@ -115,6 +115,14 @@ def evaluate(
             "top_k and threshold."
         ),
     ] = 0.95,
+    evidence: Annotated[
+        bool,
+        _figures(
+            "--evidence",
+            help="Measure how often the evidence in the right documents holds the answer; SQuAD's "
+            "format says where that is.",
+        ),
+    ] = False,
     seed: Annotated[int, _figures(help="The seed of samples, intervals and tests.")] = 0,
     at_once: Annotated[
         int,
@@ -194,6 +202,7 @@ def evaluate(
                 measures=tuple(measure or MEASURES),
                 keep=keep,
                 queries_at_once=at_once,
+                evidence=evidence,
                 out=out,
                 command=typed(),
                 on_progress=bar.show,

@@ -44,6 +44,7 @@ class EvaluationBar(Bar):
 
 def print_report(report: Report, out: Path, console: Console) -> None:
     """Print the figures, the remarks about them, and the suggested settings."""
+    from qwen3_rerank.evaluation.evidence import in_a_sentence
     from qwen3_rerank.evaluation.fusing import best_weight
     from qwen3_rerank.evaluation.measures import shown
 
@@ -81,6 +82,8 @@ def print_report(report: Report, out: Path, console: Console) -> None:
                 highlight=False,
             )
         console.print(f"{system.letter}: {escape(best_weight(system.fusion))}", highlight=False)
+        if system.evidence is not None:
+            console.print(f"{system.letter}: {in_a_sentence(system.evidence)}", highlight=False)
     console.print(f"written: {escape(str(out / 'report.html'))}", highlight=False, soft_wrap=True)
 
 

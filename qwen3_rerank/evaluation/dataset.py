@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from qwen3_rerank.reading.text import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The answers to a query, as parts of one document.
+
+    Attributes:
+        document: The id of the document.
+        spans: The characters ``start … end`` of each, any of which will do.
+    """
+
+    document: str
+    spans: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -20,6 +33,7 @@ class Dataset:
         relevant: Query id → document id → grade; above 0 is relevant. Every query of ``queries``
             has a relevant document here. A document may be one that ``documents`` lacks.
         notes: Remarks about what was left out or looks wrong.
+        answers: Query id → where the answer is in its document, if the data set says so.
     """
 
     name: str
@@ -27,6 +41,7 @@ class Dataset:
     queries: Mapping[str, str]
     relevant: Mapping[str, Mapping[str, int]]
     notes: tuple[str, ...] = ()
+    answers: Mapping[str, Answers] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
         """Return a SHA-256 of all texts and judgements, in hexadecimal."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qwen3_rerank.evaluation.dataset import Dataset
+from qwen3_rerank.evaluation.evidence import EvidenceReport
 from qwen3_rerank.evaluation.first_stage import FirstStage
 from qwen3_rerank.evaluation.fusing import FusionReport
 from qwen3_rerank.evaluation.passages import BestF1, Calibration, Judged
@@ -52,6 +53,7 @@ class SystemReport:
         calibration: How well scores agree with probabilities.
         suggestion: The suggested settings; ``None`` likewise.
         fusion: The system fused with the first stage.
+        evidence: Evidence against known answers; ``None`` if that was not asked for.
     """
 
     letter: str
@@ -70,6 +72,7 @@ class SystemReport:
     calibration: Calibration
     suggestion: Suggestion | None
     fusion: FusionReport
+    evidence: EvidenceReport | None = None
 
 
 @dataclass(frozen=True)

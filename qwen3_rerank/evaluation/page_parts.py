@@ -6,6 +6,8 @@ import html
 import re
 from collections.abc import Sequence
 
+from qwen3_rerank.evaluation.significance import Estimate
+
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
 
 
@@ -69,3 +71,8 @@ def signed(value: float) -> str:
 def interval(low: str, high: str, between: str = "–") -> str:
     """Return an interval in small letters, which may break in the middle."""
     return f"<small>{low}{between}<wbr>{high}</small>"
+
+
+def figure(estimate: Estimate) -> str:
+    """Return a mean with its interval."""
+    return f"{estimate.mean:.3f}{interval(f'{estimate.low:.3f}', f'{estimate.high:.3f}')}"

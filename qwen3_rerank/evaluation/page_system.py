@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qwen3_rerank.evaluation import plots
+from qwen3_rerank.evaluation import page_evidence, plots
 from qwen3_rerank.evaluation.cases import Case, Place, gains, losses
 from qwen3_rerank.evaluation.findings import Findings, SystemReport
 from qwen3_rerank.evaluation.fusing import FusionReport, best_weight
 from qwen3_rerank.evaluation.measures import shown
-from qwen3_rerank.evaluation.page_parts import cell, interval, signed, table, text
-from qwen3_rerank.evaluation.page_tables import figure
+from qwen3_rerank.evaluation.page_parts import cell, figure, interval, signed, table, text
 from qwen3_rerank.evaluation.passages import judged
 from qwen3_rerank.evaluation.significance import Estimate
 from qwen3_rerank.evaluation.suggestion import Cut, Suggestion
@@ -43,6 +42,7 @@ def section(report: Findings, system: SystemReport) -> str:
         f'<div class="plots">\n{figures}\n</div>',
         _suggestion(system.suggestion),
         _fusion(system.fusion, system.figures[report.measures[0]]),
+        "" if system.evidence is None else page_evidence.section(system.evidence),
         _cases(f"Worst losses in {measure}", losses(report, system)),
         _cases(f"Best gains in {measure}", gains(report, system)),
     ]

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from qwen3_rerank.evaluation.findings import Findings
 from qwen3_rerank.evaluation.measures import shown
-from qwen3_rerank.evaluation.page_parts import cell, interval, p_value, signed, table, text
-from qwen3_rerank.evaluation.significance import Estimate
+from qwen3_rerank.evaluation.page_parts import cell, figure, interval, p_value, signed, table, text
 
 
 def figures(report: Findings) -> str:
@@ -97,8 +96,3 @@ def time(report: Findings) -> str:
         + table(head, rows)
         + "</section>"
     )
-
-
-def figure(estimate: Estimate) -> str:
-    """Return a mean with its interval."""
-    return f"{estimate.mean:.3f}{interval(f'{estimate.low:.3f}', f'{estimate.high:.3f}')}"

@@ -124,6 +124,7 @@ def _system(system: SystemReport) -> dict[str, Any]:
         "calibration": asdict(system.calibration),
         "suggestion": None if system.suggestion is None else asdict(system.suggestion),
         "fusion": asdict(system.fusion),
+        "evidence": None if system.evidence is None else asdict(system.evidence),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean, median, quantiles
@@ -12,6 +13,7 @@ from typing import Any
 from qwen3_rerank.evaluation import first_stage as stages
 from qwen3_rerank.evaluation.dataset import Dataset
 from qwen3_rerank.evaluation.environment import environment
+from qwen3_rerank.evaluation.evidence import compare_evidence
 from qwen3_rerank.evaluation.findings import FIRST, Comparison, SystemReport, Timing
 from qwen3_rerank.evaluation.first_stage import FirstStage
 from qwen3_rerank.evaluation.fusing import compare_fusions
@@ -46,6 +48,7 @@ def evaluate(
     measures: Sequence[str] = MEASURES,
     keep: float = KEEP,
     queries_at_once: int = 1,
+    evidence: bool = False,
     out: str | Path | None = None,
     command: str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -64,6 +67,8 @@ def evaluate(
         measures: Names of ir-measures; gains and losses refer to the first.
         keep: The share of answered queries that the suggestion must keep.
         queries_at_once: More than one is faster with short lists, and leaves out latency.
+        evidence: Also measure how often the evidence of the right documents holds the answer, which
+            takes a data set that says where answers are (SQuAD's format).
         out: A folder for the report. Scores go there as they come, so that a run that was stopped
             does what is missing when it is started again. ``None`` writes nothing.
         command: The command line, for the report.
@@ -107,6 +112,13 @@ def evaluate(
             )
             for system in systems
         ]
+        if evidence:
+            parts = [
+                replace(
+                    part, evidence=compare_evidence(system, data, results, seed, queries_at_once)
+                )
+                for system, part in zip(systems, parts, strict=True)
+            ]
         ideal = best_possible(data.relevant, stage.candidates, measures)
         report = Report(
             dataset=data,

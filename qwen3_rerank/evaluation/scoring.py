@@ -87,15 +87,54 @@ def score_all(
         if missing:
             system.reranker.warm_up(instruction=system.instruction)
             _check_same(system, tasks, results)
-        for chunk in _chunks(missing, at_once):
-            results.add(_judged(system, chunk, is_timed=at_once == 1))
-            done += len(chunk)
+        for count in _added(system, missing, results, at_once):
+            done += count
             show(Progress(system.letter, done, known, total))
         found[system.letter] = {task.query: _known(results, task.key) for task in tasks}
         is_last = all(later.reranker is not system.reranker for later in systems[place + 1 :])
         if is_last and len(was_loaded) > 1 and not was_loaded[id(system.reranker)]:
             system.reranker.unload()  # the next model may need the memory
     return found
+
+
+def score_texts(
+    system: System, requests: Mapping[str, ScoreRequest], results: ResultsFile, at_once: int
+) -> dict[str, QueryScores]:
+    """Return query id → scores of other texts than the candidates; known ones are reused.
+
+    Args:
+        system: The system to evaluate.
+        requests: What to score, by the id of the query.
+        results: The file of known scores; new scores are added to it.
+        at_once: Queries in one call.
+
+    Raises:
+        RerankError: Scoring failed; the message names the query. What was scored is kept.
+    """
+    told = identity(system.reranker)
+    tasks = [
+        _Task(
+            key_of(told, request.instruction, request.query, request.documents),
+            query,
+            request.query,
+            request.instruction,
+            request.documents,
+        )
+        for query, request in requests.items()
+    ]
+    missing = [task for task in tasks if results.get(task.key) is None]
+    for _ in _added(system, missing, results, at_once):
+        pass
+    return {task.query: _known(results, task.key) for task in tasks}
+
+
+def _added(
+    system: System, missing: Sequence[_Task], results: ResultsFile, at_once: int
+) -> Iterator[int]:
+    """Score tasks, and yield how many are done whenever some are."""
+    for chunk in _chunks(missing, at_once):
+        results.add(_judged(system, chunk, is_timed=at_once == 1))
+        yield len(chunk)
 
 
 def _tasks(

@@ -7,10 +7,11 @@ CMRC 2018, a list of ``{"context_text", "qas": [{"query_id", "query_text"}]}``.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from qwen3_rerank.evaluation.dataset import Dataset, checked
+from qwen3_rerank.evaluation.dataset import Answers, Dataset, checked
 from qwen3_rerank.reading.text import InputError, check_text, decode, parse_json
 
 _EXPECTED = 'expected {"data": [{"paragraphs": [{"context": "…", "qas": […]}]}]}'
@@ -32,6 +33,7 @@ def read_squad(path: Path) -> Dataset:
     names: dict[str, str] = {}
     queries: dict[str, str] = {}
     relevant: dict[str, dict[str, int]] = {}
+    answers: dict[str, Answers] = {}
     merged = impossible = 0
     for where, context, questions in _paragraphs(value, str(path)):
         merged += context in names
@@ -48,13 +50,34 @@ def read_squad(path: Path) -> Dataset:
                 raise InputError(f"{place}: the id {name!r:.80} is there twice")
             queries[name] = _field(question, ("question", "query_text"), place, (str,))
             relevant[name] = {document: 1}
+            spans = tuple(_answers(question, context))
+            if spans:
+                answers[name] = Answers(document, spans)
     notes = []
     if merged:
         notes.append(f"{merged} paragraphs are there more than once, and are one document each")
     if impossible:
         notes.append(f"left out: {impossible} questions that have no answer (is_impossible)")
     documents = {name: text for text, name in names.items()}
-    return checked(path.name, documents, queries, relevant, notes)
+    return replace(checked(path.name, documents, queries, relevant, notes), answers=answers)
+
+
+def _answers(question: dict[str, Any], context: str) -> Iterator[tuple[int, int]]:
+    """Yield the characters of every answer that is in the paragraph.
+
+    Where they are not what the file says, and in the layout that does not say, the first ones
+    count that are equal.
+    """
+    listed = question.get("answers")
+    for answer in listed if isinstance(listed, list) else ():
+        known = answer if isinstance(answer, dict) else {"text": answer}
+        text, start = known.get("text"), known.get("answer_start")
+        if not isinstance(text, str) or not text:
+            continue
+        if not isinstance(start, int) or not context.startswith(text, max(0, start)):
+            start = context.find(text)
+        if start >= 0:
+            yield start, start + len(text)
 
 
 def _paragraphs(value: Any, name: str) -> Iterator[tuple[str, str, list[Any]]]:

@@ -140,7 +140,8 @@ def test_events_under_way_are_bounded(server: PageServer) -> None:
     """Over all visitors, and for each: the rest is told to come again, in both languages."""
     document = "word " * 9000
     body = ranking(server, query="tea", documents="\n".join([document] * 4))
-    body["data"][-3:-1] = ["windows", 16]
+    place = body["data"].index("truncate")
+    body["data"][place : place + 2] = ["windows", 16]
     codes: list[int] = []
     texts: list[str] = []
 
@@ -206,7 +207,7 @@ def test_what_is_no_event_is_refused(server: PageServer, content: str) -> None:
 @pytest.mark.parametrize("number", [10**400, -(10**400), 10**30, 10**10])
 def test_a_number_beyond_all_use_is_refused(server: PageServer, number: int) -> None:
     body = ranking(server)
-    places = [place for place, value in enumerate(body["data"]) if isinstance(value, int)]
+    places = [place for place, value in enumerate(body["data"]) if type(value) is int]
     assert len(places) == 2  # how many to keep, tokens of a part
     with server.client() as client:
         for place in places:
