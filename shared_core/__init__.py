@@ -9,6 +9,8 @@ from shared_core.errors import (
     DeviceMemoryError,
     ForkedProcessError,
     HubUnreachableError,
+    ImageError,
+    ImageUnreachableError,
     InvalidReplyError,
     MissingDependencyError,
     ModelLoadError,
@@ -22,6 +24,8 @@ from shared_core.errors import (
     UnsupportedByServerError,
     UnsupportedModelError,
 )
+from shared_core.images.content import Content
+from shared_core.images.picture import Picture
 from shared_core.options import DEFAULT_MODEL, RankingOptions, RerankerOptions
 from shared_core.prompt import DEFAULT_INSTRUCTION, render_prompt
 from shared_core.reranker import Reranker
@@ -37,6 +41,7 @@ from shared_core.scoring import (
     Scored,
     Scorer,
     ScoreRequest,
+    SeeingScorer,
     TokenCounter,
     UnloadingScorer,
 )
@@ -54,12 +59,15 @@ __all__ = [
     "ClosedError",
     "ClosingScorer",
     "ConfigurationError",
+    "Content",
     "DeviceMemoryError",
     "Dialect",
     "Evidence",
     "Finding",
     "ForkedProcessError",
     "HubUnreachableError",
+    "ImageError",
+    "ImageUnreachableError",
     "InvalidReplyError",
     "Judged",
     "LoadedScorer",
@@ -68,6 +76,7 @@ __all__ = [
     "MissingDependencyError",
     "ModelLoadError",
     "Parsed",
+    "Picture",
     "QueryTooLongError",
     "RankedDocument",
     "Ranking",
@@ -81,6 +90,7 @@ __all__ = [
     "Scored",
     "Scorer",
     "ScoringError",
+    "SeeingScorer",
     "ServerStatusError",
     "ServerUnreachableError",
     "TextEncodingError",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from shared_core.images.content import Content
 from shared_core.options import RankingOptions
 from shared_core.results import RankedDocument, Ranking
 from shared_core.scoring import RankRequest, Retrieved, Scored
@@ -29,7 +30,7 @@ class Candidates:
         chosen = [set(list(dict.fromkeys(request.documents))[:most]) for request in requests]
         self._choose(chosen)
 
-    def _choose(self, chosen: Sequence[Collection[str]]) -> None:
+    def _choose(self, chosen: Sequence[Collection[str | Content]]) -> None:
         self._places = [
             [at for at, text in enumerate(request.documents) if text in texts]
             for request, texts in zip(self.whole, chosen, strict=True)
@@ -39,7 +40,7 @@ class Candidates:
             for request, places in zip(self.whole, self._places, strict=True)
         ]
 
-    def reached(self, found: Sequence[Mapping[str, Scored]]) -> list[list[Scored]]:
+    def reached(self, found: Sequence[Mapping[str | Content, Scored]]) -> list[list[Scored]]:
         """Leave out the documents that were not reached; return the judgements of the others.
 
         Args:

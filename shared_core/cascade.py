@@ -8,6 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shared_core.errors import ConfigurationError, RerankError, ScoringError
+from shared_core.images.content import Content
 from shared_core.options import Instruction, OnError, RankingOptions
 from shared_core.options.windows import WINDOW_OPTIONS, LongDocuments
 from shared_core.pacing import Paced
@@ -148,6 +149,8 @@ class CascadeScorer:
         TypeError, ValueError: As for `Cascade`.
     """
 
+    takes_images = True  # each model refuses what it cannot see
+
     def __init__(self, first: Reranker, second: Reranker, keep: int) -> None:
         for name, reranker in (("first", first), ("second", second)):
             _check_stage(name, reranker)
@@ -274,7 +277,7 @@ class CascadeScorer:
 
     def _whole(
         self, requests: list[ScoreRequest], staging: Staging
-    ) -> _Steps[Sequence[Mapping[str, Scored]]]:
+    ) -> _Steps[Sequence[Mapping[str | Content, Scored]]]:
         """Return the second's judgements by request and text; none of a request that fails."""
         try:
             answers = yield self.second, requests
@@ -283,7 +286,7 @@ class CascadeScorer:
             if len(requests) == 1:
                 _warn(error)
                 return [{}]
-            found: list[Mapping[str, Scored]] = []
+            found: list[Mapping[str | Content, Scored]] = []
             for request in requests:
                 found += yield from self._whole([request], staging)
             return found
@@ -291,7 +294,7 @@ class CascadeScorer:
 
     def _paced(
         self, requests: list[ScoreRequest], staging: Staging, seconds: float
-    ) -> _Steps[Sequence[Mapping[str, Scored]]]:
+    ) -> _Steps[Sequence[Mapping[str | Content, Scored]]]:
         """Return what there was time for, by request and text."""
         paced = Paced(requests, seconds)
         while seconds > 0 and (pack := paced.next()):
@@ -321,7 +324,7 @@ def _check_stage(name: str, reranker: Reranker) -> None:
 
 
 def _with_documents(
-    requests: Sequence[ScoreRequest], documents: Sequence[Sequence[str]]
+    requests: Sequence[ScoreRequest], documents: Sequence[Sequence[str | Content]]
 ) -> list[ScoreRequest]:
     return [
         ScoreRequest(request.query, request.instruction, texts)
@@ -331,14 +334,14 @@ def _with_documents(
 
 def _by_text(
     requests: Sequence[ScoreRequest], answers: Sequence[Sequence[Judged]]
-) -> list[dict[str, Judged]]:
+) -> list[dict[str | Content, Judged]]:
     return [
         dict(zip(request.documents, answer, strict=True))
         for request, answer in zip(requests, answers, strict=True)
     ]
 
 
-def _best(judged: Mapping[str, Judged], keep: int) -> list[str]:
+def _best(judged: Mapping[str | Content, Judged], keep: int) -> list[str | Content]:
     """Return the texts with the highest margins, best first."""
     texts = list(judged)
     return [texts[place] for place in rank([one.logit for one in judged.values()], top_k=keep)]

@@ -11,6 +11,8 @@
     │   └── HubUnreachableError (ConnectionError) the hub is needed and cannot be reached now
     ├── QueryTooLongError    (ValueError)    instruction and query leave no room for a document
     ├── TextEncodingError    (ValueError)    a text that no tokenizer can encode (lone surrogate)
+    ├── ImageError           (ValueError)    an image that cannot be read, or not by this model
+    │   └── ImageUnreachableError (ConnectionError) one whose URL cannot be fetched now
     ├── DeviceMemoryError    (MemoryError)   one single document does not fit in memory
     ├── ScoringError                         a backend failed, or returned no valid score
     ├── RemoteError                          a server could not be used
@@ -105,6 +107,18 @@ class TextEncodingError(RerankError, ValueError):
     """A text cannot be encoded as UTF-8; the message names the text."""
 
     is_permanent = True
+
+
+class ImageError(RerankError, ValueError):
+    """An image cannot be read, or the model reads text alone; names the document by its place."""
+
+    is_permanent = True
+
+
+class ImageUnreachableError(ImageError, ConnectionError):
+    """The server of an image's URL cannot be reached, or fails, at the moment."""
+
+    is_permanent = False
 
 
 class DeviceMemoryError(RerankError, MemoryError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from shared_core.images.content import has_images, text_of
 from shared_core.options import RankingOptions
 from shared_core.prompt.unwrapping import cut_in_front, unwrapped
 from shared_core.ranking import sigmoid
@@ -72,8 +73,9 @@ class EvidenceSearch:
         self.requests: list[ScoreRequest] = []
         for request, ranking in zip(requests, rankings, strict=True):
             plain, cut = unwrapped(request), cut_in_front(request)
-            texts = zip(request.documents, plain.documents, cut, strict=True)
-            judged = [(whole, start, start + len(text)) for whole, text, start in texts]
+            texts = map(text_of, plain.documents)
+            triples = zip(map(text_of, request.documents), texts, cut, strict=True)
+            judged = [(whole, start, start + len(text)) for whole, text, start in triples]
             parts = [self._split(result, *judged[result.index]) for result in ranking]
             runs = [found.text(run) for found in parts if found for run in found.runs]
             self._parts.append(parts)
@@ -99,8 +101,8 @@ class EvidenceSearch:
         return rankings
 
     def _split(self, result: RankedDocument, document: str, start: int, end: int) -> _Parts | None:
-        """Return the parts of what was judged of a document; ``None`` if nothing was."""
-        if not result.scored:
+        """Return the parts of what was judged of a document; ``None`` of none, and of images."""
+        if not result.scored or has_images(result.document):
             return None
         if result.window is not None:
             start, end = result.window

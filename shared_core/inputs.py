@@ -9,47 +9,51 @@ from typing import TypeVar
 from shared_core.diversity import Embeddings, checked_embeddings
 from shared_core.errors import ConfigurationError
 from shared_core.fusion import Scores, checked_scores
+from shared_core.images.content import Content, has_images, size_of, text_of
 from shared_core.options import Instruction, RankingOptions, resolve_instruction
-from shared_core.scoring import RankRequest, Retrieved, ScoreRequest
+from shared_core.scoring import Pair, RankRequest, Retrieved, ScoreRequest
 
 Given = TypeVar("Given")
 
 
 def make_request(
-    query: str,
-    documents: Iterable[str],
+    query: str | Content,
+    documents: Iterable[str | Content],
     instruction: Instruction | None,
     configured: Instruction | None,
 ) -> ScoreRequest:
-    """Return a request with the unchanged texts and the effective instruction.
+    """Return a request with the unchanged texts and contents, and the effective instruction.
 
     Raises:
-        TypeError: Something is not a string, or ``documents`` is one, a mapping or a set.
+        TypeError: Something is neither, or ``documents`` is one, a mapping or a set.
         ValueError: The query is blank, or it or the instruction resembles the model's prompt.
     """
-    if not isinstance(query, str):
-        raise TypeError(f"query must be a string, got {type(query).__name__}")
-    if not query.strip():
+    if not isinstance(query, (str, Content)):
+        raise TypeError(f"query must be a string or a Content, got {_kind(query)}")
+    if not text_of(query).strip() and not has_images(query):
         raise ValueError(f"query is blank ({query!r}): there is nothing to judge against")
-    if isinstance(documents, (str, bytes)):
-        raise TypeError("documents must be a list of strings, got one string; wrap it in []")
+    if isinstance(documents, (str, bytes, Content)):
+        kind = "Content" if isinstance(documents, Content) else "string"
+        raise TypeError(f"documents must be a list of strings, got one {kind}; wrap it in []")
     if isinstance(documents, (Mapping, AbstractSet)):
         raise TypeError(
-            f"documents must be a list of strings, got a {type(documents).__name__}, whose texts "
+            f"documents must be a list of strings, got a {_kind(documents)}, whose texts "
             "have no place that a score could name; pass list(...) of them"
         )
     documents = list(documents)
     for index, document in enumerate(documents):
-        if not isinstance(document, str):
+        if not isinstance(document, (str, Content)):
             raise TypeError(
-                f"documents must be strings, document {index} is {type(document).__name__}"
+                f"documents must be strings, or Contents of texts and images, document {index} is "
+                f"{_kind(document)}"
             )
-    return ScoreRequest(query, resolve_instruction(instruction, configured, query), documents)
+    text = text_of(query)
+    return ScoreRequest(query, resolve_instruction(instruction, configured, text), documents)
 
 
 def make_requests(
-    queries: Iterable[str],
-    document_lists: Iterable[Iterable[str]],
+    queries: Iterable[str | Content],
+    document_lists: Iterable[Iterable[str | Content]],
     instruction: Instruction | None,
     configured: Instruction | None,
 ) -> list[ScoreRequest]:
@@ -59,8 +63,8 @@ def make_requests(
         TypeError: ``queries`` is one string, or as for `make_request`.
         ValueError: There are not as many lists as queries, or as for `make_request`.
     """
-    if isinstance(queries, str):
-        raise TypeError("queries must be a list of strings, got one string; use rerank")
+    if isinstance(queries, (str, Content)):
+        raise TypeError(f"queries must be a list of strings, got one {_kind(queries)}; use rerank")
     queries, document_lists = list(queries), list(document_lists)
     if len(queries) != len(document_lists):
         raise ValueError(
@@ -140,11 +144,11 @@ def checked_requests(
     return checked
 
 
-def checked_pairs(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+def checked_pairs(pairs: Iterable[Pair]) -> list[Pair]:
     """Return pairs as a list.
 
     Raises:
-        TypeError: Something is no (query, document) pair of strings; names its place.
+        TypeError: Something is no (query, document) pair of strings or contents; names its place.
     """
     checked = []
     for index, pair in enumerate(pairs):
@@ -152,22 +156,24 @@ def checked_pairs(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
             raise TypeError(f"pairs must be (query, document), pair {index} is {_kind(pair)}")
         query, document = pair
         for name, text in (("query", query), ("document", document)):
-            if not isinstance(text, str):
+            if not isinstance(text, (str, Content)):
                 raise TypeError(f"the {name} of pair {index} must be a string, got {_kind(text)}")
         checked.append((query, document))
     return checked
 
 
-def grouped(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, list[int]]]:
+def grouped(pairs: Sequence[Pair]) -> list[tuple[str | Content, list[int]]]:
     """Return each query with the places of its pairs.
 
     A query's documents go together, so that its prefix is computed once; those with the longest
     document come first, so that the most memory is asked for at the start.
     """
-    groups: dict[str, list[int]] = {}
+    groups: dict[str | Content, list[int]] = {}
     for place, (query, _) in enumerate(pairs):
         groups.setdefault(query, []).append(place)
-    return sorted(groups.items(), key=lambda group: -max(len(pairs[one][1]) for one in group[1]))
+    return sorted(
+        groups.items(), key=lambda group: -max(size_of(pairs[one][1]) for one in group[1])
+    )
 
 
 def _kind(value: object) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from time import monotonic
 
 from shared_core.errors import RerankError
+from shared_core.images.content import Content, size_of
 from shared_core.scoring import Scored, ScoreRequest
 
 FIRST = 4
@@ -40,7 +41,7 @@ class Paced:
         # Seconds of a pack. Each has some that do not depend on its size.
         self._shortest = math.inf
         self._cost = 0
-        self.found: list[dict[str, Scored]] = [{} for _ in requests]
+        self.found: list[dict[str | Content, Scored]] = [{} for _ in requests]
         self.failed: dict[int, RerankError] = {}
         ranked = [
             (rank, number, text)
@@ -48,9 +49,9 @@ class Paced:
             for rank, text in enumerate(dict.fromkeys(request.documents))
         ]
         self._waiting = [(number, text) for _, number, text in sorted(ranked, key=lambda x: x[:2])]
-        self._pack: dict[int, list[str]] = {}
+        self._pack: dict[int, list[str | Content]] = {}
         # Parts of a pack that failed, each to be tried by itself.
-        self._again: list[tuple[int, list[str]]] = []
+        self._again: list[tuple[int, list[str | Content]]] = []
 
     def next(self) -> list[ScoreRequest]:
         """Return the requests of the next pack, none if there is nothing left to do or no time."""
@@ -107,5 +108,5 @@ class Paced:
         return size
 
 
-def _cost(text: str) -> int:
-    return _OVERHEAD + len(text)
+def _cost(document: str | Content) -> int:
+    return _OVERHEAD + size_of(document)

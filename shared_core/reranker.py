@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared_core.backend.running import Runner
 from shared_core.errors import ConfigurationError
+from shared_core.images.content import Content
 from shared_core.inputs import (
     checked_pairs,
     checked_requests,
@@ -44,6 +45,7 @@ from shared_core.prompt.encodable import check_pairs
 from shared_core.ranking import sigmoid
 from shared_core.results import Judged, Ranking, judged
 from shared_core.scoring import (
+    Pair,
     RankRequest,
     Scored,
     Scorer,
@@ -216,15 +218,18 @@ class Reranker:
 
     @takes(RerankOptions)
     def rerank(
-        self, query: str, documents: Iterable[str], **options: Unpack[RerankOptions]
+        self,
+        query: str | Content,
+        documents: Iterable[str | Content],
+        **options: Unpack[RerankOptions],
     ) -> Ranking:
         """Return the documents in order of relevance, best first; ties keep the input order.
 
         With a ``calibration``, the ranking says how probable it is that none of them answers.
 
         Args:
-            query: The search query.
-            documents: The texts to order. They are not changed.
+            query: The search query: a text, or a `Content` with images.
+            documents: The texts to order, or `Content` of texts and images. They are not changed.
             top_k: The most documents to return; ``None`` returns all. ``top_n`` is an alias.
             instruction: Overrides the reranker's for this call.
             score_threshold: Drop documents with a score below this, in [0, 1].
@@ -263,7 +268,10 @@ class Reranker:
 
     @takes(RerankOptions)
     async def arerank(
-        self, query: str, documents: Iterable[str], **options: Unpack[RerankOptions]
+        self,
+        query: str | Content,
+        documents: Iterable[str | Content],
+        **options: Unpack[RerankOptions],
     ) -> Ranking:
         """`rerank` without blocking the event loop."""
         ranking, windows = self._checked("arerank", options)
@@ -273,8 +281,8 @@ class Reranker:
     @takes(RerankManyOptions)
     def rerank_many(
         self,
-        queries: Iterable[str],
-        document_lists: Iterable[Iterable[str]],
+        queries: Iterable[str | Content],
+        document_lists: Iterable[Iterable[str | Content]],
         **options: Unpack[RerankManyOptions],
     ) -> list[Ranking]:
         """Return one ranking per query, as `rerank` does; queries share forward passes.
@@ -293,8 +301,8 @@ class Reranker:
     @takes(RerankManyOptions)
     async def arerank_many(
         self,
-        queries: Iterable[str],
-        document_lists: Iterable[Iterable[str]],
+        queries: Iterable[str | Content],
+        document_lists: Iterable[Iterable[str | Content]],
         **options: Unpack[RerankManyOptions],
     ) -> list[Ranking]:
         """`rerank_many` without blocking the event loop."""
@@ -304,7 +312,10 @@ class Reranker:
 
     @takes(CallOptions)
     def score(
-        self, query: str, documents: Iterable[str], **options: Unpack[CallOptions]
+        self,
+        query: str | Content,
+        documents: Iterable[str | Content],
+        **options: Unpack[CallOptions],
     ) -> list[float]:
         """Return P(yes) of every document, in input order. Always raises on failure."""
         _, windows = self._checked("score", options)
@@ -314,7 +325,10 @@ class Reranker:
 
     @takes(CallOptions)
     async def ascore(
-        self, query: str, documents: Iterable[str], **options: Unpack[CallOptions]
+        self,
+        query: str | Content,
+        documents: Iterable[str | Content],
+        **options: Unpack[CallOptions],
     ) -> list[float]:
         """`score` without blocking the event loop."""
         _, windows = self._checked("ascore", options)
@@ -324,13 +338,16 @@ class Reranker:
 
     @takes(CallOptions)
     def judge(
-        self, query: str, documents: Iterable[str], **options: Unpack[CallOptions]
+        self,
+        query: str | Content,
+        documents: Iterable[str | Content],
+        **options: Unpack[CallOptions],
     ) -> list[Judged]:
         """Return one `Judged` per document, in input order. Always raises on failure.
 
         Args:
             query: The search query.
-            documents: The texts to judge. They are not changed.
+            documents: The texts or contents to judge. They are not changed.
             instruction: Overrides the reranker's for this call.
             long_documents, window_tokens, window_overlap: Override the reranker's for this call.
 
@@ -344,7 +361,10 @@ class Reranker:
 
     @takes(CallOptions)
     async def ajudge(
-        self, query: str, documents: Iterable[str], **options: Unpack[CallOptions]
+        self,
+        query: str | Content,
+        documents: Iterable[str | Content],
+        **options: Unpack[CallOptions],
     ) -> list[Judged]:
         """`judge` without blocking the event loop."""
         _, windows = self._checked("ajudge", options)
@@ -375,9 +395,7 @@ class Reranker:
         return list(map(judged, await self._runner.ajudge(checked, windows)))
 
     @takes(CallOptions)
-    def score_pairs(
-        self, pairs: Iterable[tuple[str, str]], **options: Unpack[CallOptions]
-    ) -> list[Judged]:
+    def score_pairs(self, pairs: Iterable[Pair], **options: Unpack[CallOptions]) -> list[Judged]:
         """Return one `Judged` per (query, document) pair, in input order.
 
         Pairs of the same query share its computation, and all pairs share forwards.
@@ -387,16 +405,17 @@ class Reranker:
             **options: As for `judge`, for every pair.
         """
         _, windows = self._checked("score_pairs", options)
-        requests, places = self._of_pairs(pairs, options)
+        requests, places = self._of_pairs(self._runner.read_pairs(checked_pairs(pairs)), options)
         return _in_places(self._runner.judge(requests, windows), places)
 
     @takes(CallOptions)
     async def ascore_pairs(
-        self, pairs: Iterable[tuple[str, str]], **options: Unpack[CallOptions]
+        self, pairs: Iterable[Pair], **options: Unpack[CallOptions]
     ) -> list[Judged]:
         """`score_pairs` without blocking the event loop."""
         _, windows = self._checked("ascore_pairs", options)
-        requests, places = self._of_pairs(pairs, options)
+        read = await self._runner.aread_pairs(checked_pairs(pairs))
+        requests, places = self._of_pairs(read, options)
         return _in_places(await self._runner.ajudge(requests, windows), places)
 
     @takes(SplitOptions)
@@ -498,15 +517,15 @@ class Reranker:
             raise refusal_of_stages("bare scores and single pairs do not say which is better")
 
     def _request(
-        self, query: str, documents: Iterable[str], options: Mapping[str, Any]
+        self, query: str | Content, documents: Iterable[str | Content], options: Mapping[str, Any]
     ) -> ScoreRequest:
         instruction = options.get("instruction")
         return make_request(query, documents, instruction, self._options.instruction)
 
     def _requests(
         self,
-        queries: Iterable[str],
-        document_lists: Iterable[Iterable[str]],
+        queries: Iterable[str | Content],
+        document_lists: Iterable[Iterable[str | Content]],
         options: Mapping[str, Any],
     ) -> list[ScoreRequest]:
         instruction = options.get("instruction")
@@ -514,8 +533,8 @@ class Reranker:
 
     def _rank_request(
         self,
-        query: str,
-        documents: Iterable[str],
+        query: str | Content,
+        documents: Iterable[str | Content],
         ranking: RankingOptions,
         options: RerankOptions,
     ) -> list[RankRequest]:
@@ -530,8 +549,8 @@ class Reranker:
 
     def _rank_requests(
         self,
-        queries: Iterable[str],
-        document_lists: Iterable[Iterable[str]],
+        queries: Iterable[str | Content],
+        document_lists: Iterable[Iterable[str | Content]],
         ranking: RankingOptions,
         options: RerankManyOptions,
     ) -> list[RankRequest]:
@@ -540,11 +559,10 @@ class Reranker:
         return rank_requests(requests, ranking, scores, vectors)
 
     def _of_pairs(
-        self, pairs: Iterable[tuple[str, str]], options: Mapping[str, Any]
+        self, checked: Sequence[Pair], options: Mapping[str, Any]
     ) -> tuple[list[ScoreRequest], list[list[int]]]:
         """Return one request per query, and the places of its pairs."""
         self._refuse_stages()
-        checked = checked_pairs(pairs)
         if self.custom_scorer is None:
             check_pairs(checked)
         groups = grouped(checked)

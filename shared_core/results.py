@@ -9,6 +9,7 @@ from typing import Any
 from shared_core.calibration import Calibration
 from shared_core.diversity import by_embeddings, by_words, diversified
 from shared_core.fusion import fuse_by_stage
+from shared_core.images.content import Content, text_of, words_of
 from shared_core.options import RankingOptions
 from shared_core.ranking import check_margins, rank, sigmoid
 from shared_core.scoring import Retrieved, Scored
@@ -93,8 +94,8 @@ class RankedDocument:
         index: Its position in the input.
         score: P(yes) in [0, 1]; ``None`` if it was not scored.
         logit: The margin ``logit(yes) − logit(no)`` that the order follows; ``None`` likewise.
-        document: The text, as given; with ``return_window``, that of its best window alone; with
-            ``compress``, that of its evidence and the sentences next to it.
+        document: The text or `Content`, as given; with ``return_window``, the text of its best
+            window alone; with ``compress``, that of its evidence and the sentences next to it.
         n_tokens: Tokens of the whole prompt it was judged in; ``None`` where that is unknown.
         truncated: Whether its end was cut to fit ``max_length``; ``None`` where that is unknown.
         error: Why it was passed through unscored (``on_error="passthrough"``), else ``None``.
@@ -115,7 +116,7 @@ class RankedDocument:
     index: int
     score: float | None
     logit: float | None
-    document: str
+    document: str | Content
     n_tokens: int | None = None
     truncated: bool | None = None
     error: str | None = None
@@ -130,6 +131,11 @@ class RankedDocument:
     def scored(self) -> bool:
         """Whether it has a score: not if it was passed through, or was not asked for."""
         return self.score is not None
+
+    @property
+    def text(self) -> str:
+        """The text of ``document``."""
+        return text_of(self.document)
 
 
 class Ranking(list[RankedDocument]):
@@ -158,7 +164,7 @@ class Ranking(list[RankedDocument]):
 
 
 def ranked_documents(
-    documents: Sequence[str],
+    documents: Sequence[str | Content],
     scored: Sequence[Scored],
     options: RankingOptions,
     retrieved: Retrieved = Retrieved(),  # noqa: B008  # it cannot change
@@ -167,7 +173,7 @@ def ranked_documents(
     """Return the documents to keep, best first.
 
     Args:
-        documents: The texts.
+        documents: The texts, or contents.
         scored: The judgements of the documents.
         options: The options of the ranking.
         retrieved: The retriever's scores and embeddings, if any.
@@ -204,7 +210,7 @@ def ranked_documents(
         kept = diversified(
             kept,
             [sigmoid(margin) for margin in margins] if fused is None else _from_0_to_1(fused),
-            by_words(documents) if vectors is None else by_embeddings(vectors),
+            by_words([*map(words_of, documents)]) if vectors is None else by_embeddings(vectors),
             weight=options.mmr,
             top_k=options.top_k,
             stages=stages,
@@ -223,7 +229,9 @@ def ranked_documents(
     return Ranking(found, no_answer, answers)
 
 
-def passed_through(documents: Sequence[str], error: Exception, options: RankingOptions) -> Ranking:
+def passed_through(
+    documents: Sequence[str | Content], error: Exception, options: RankingOptions
+) -> Ranking:
     """Return the first ``top_k`` documents in input order, unscored and saying why.
 
     ``top_k`` still holds, since what comes next has room for that many; the threshold does not,
@@ -244,7 +252,7 @@ def _from_0_to_1(values: Sequence[float]) -> list[float]:
 
 def _ranked(
     index: int,
-    document: str,
+    document: str | Content,
     scored: Scored,
     options: RankingOptions,
     *,
@@ -252,12 +260,13 @@ def _ranked(
     probability: float | None,
 ) -> RankedDocument:
     window = scored.window
-    text = document if window is None or not options.return_window else document[slice(*window)]
+    if window is not None and options.return_window:
+        document = text_of(document)[slice(*window)]
     return RankedDocument(
         index=index,
         score=sigmoid(scored.logit),
         logit=scored.logit,
-        document=text,
+        document=document,
         n_tokens=scored.n_tokens,
         truncated=scored.truncated,
         window=window,

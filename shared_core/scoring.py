@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from shared_core.options import RankingOptions, RerankerOptions
     from shared_core.options.windows import Windows
 
+from shared_core.images.content import Content, only_text
+
+Pair = tuple[str | Content, str | Content]
+"""A query with one document."""
+
 
 class Scorer(Protocol):
     """A backend: one method, which any object of your own may have."""
@@ -28,11 +33,37 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """One query with the documents to judge. Backends are given distinct documents."""
+    """One query with the documents to judge. Backends are given distinct documents.
+
+    Those that do not see (`SeeingScorer`) are given texts alone. Of a `Content`, the others are
+    given the images read and checked, as `Content.pictures`.
+    """
+
+    query: str | Content
+    instruction: str
+    documents: Sequence[str | Content]
+
+
+@dataclass(frozen=True, slots=True)
+class TextRequest(ScoreRequest):
+    """A request of texts alone."""
 
     query: str
-    instruction: str
     documents: Sequence[str]
+
+
+def text_request(request: ScoreRequest, model: str) -> TextRequest:
+    """Return a request for a model that reads text alone.
+
+    Raises:
+        ImageError: There are images.
+    """
+    documents = [
+        only_text(document, f"document {index}", model)
+        for index, document in enumerate(request.documents)
+    ]
+    query = only_text(request.query, "the query", model)
+    return TextRequest(query, request.instruction, documents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +133,25 @@ class TokenMeter(Protocol):
 
     def room(self, instruction: str, query: str) -> int:
         """Return the number of document tokens that fit into a prompt."""
+        ...
+
+
+@runtime_checkable
+class SeeingScorer(Protocol):
+    """A backend that may take images: contents beside texts, in any of its methods."""
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether it does. A server that may or may not says yes, and refuses them itself."""
+
+    def score(
+        self,
+        query: str | Content,
+        documents: Sequence[str | Content],
+        *,
+        instruction: str,
+    ) -> Sequence[float]:
+        """Return what `Scorer.score` returns."""
         ...
 
 

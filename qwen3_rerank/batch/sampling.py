@@ -14,7 +14,7 @@ from shared_core.jobs import encoder_of
 from shared_core.options import resolve_instruction
 from shared_core.prompt.unwrapping import unwrapped
 from shared_core.reranker import Reranker
-from shared_core.scoring import ScoreRequest
+from shared_core.scoring import ScoreRequest, text_request
 
 PAIRS = 512
 _BLOCKS = 16
@@ -95,7 +95,9 @@ def _tokens_per_pair(reranker: Reranker, pairs: Sequence[Pair]) -> float | None:
     for pair in pairs:
         try:
             instruction = resolve_instruction(None, configured, pair.query)
-            request = unwrapped(ScoreRequest(pair.query, instruction, [pair.document]))
+            request = text_request(
+                unwrapped(ScoreRequest(pair.query, instruction, [pair.document])), "the tokenizer"
+            )
             group = encoder.encode(request.instruction, request.query, request.documents)
         except ValueError:  # a query that is too long, say; it will be in the error file
             continue

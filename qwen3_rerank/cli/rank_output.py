@@ -77,7 +77,7 @@ def result_of(job: RankJob, found: RankedDocument, *, document: bool) -> dict[st
         result["scored"] = False
     if document:
         result["document"] = (
-            original.given if found.document == original.text else _cut(original, found)
+            original.given if found.text == original.text else _cut(original, found)
         )
     if found.truncated:
         result["truncated"] = True
@@ -91,13 +91,13 @@ def result_of(job: RankJob, found: RankedDocument, *, document: bool) -> dict[st
 def _cut(original: GivenDocument, found: RankedDocument) -> Any:
     """Return a document as it came with its best window in the place of its text."""
     if not isinstance(original.given, dict):
-        return found.document
+        return found.text
     holds = [
         name
         for name, value in original.given.items()
         if isinstance(value, str) and value.strip() == original.text.strip()
     ]
-    return original.given | dict.fromkeys(holds, found.document)
+    return original.given | dict.fromkeys(holds, found.text)
 
 
 def json_line(value: Any) -> bytes:
@@ -195,7 +195,7 @@ def _document(job: RankJob, found: RankedDocument) -> Text:
         start, end = found.window
         text = shown(job.documents[found.index].text[start:end])
         return text.append(f" [{start}:{end}]", "dim")
-    text = shown(found.document)
+    text = shown(found.text)
     return text.append(" (cut)", "yellow") if found.truncated else text
 
 

@@ -162,7 +162,7 @@ def _move(places: int | None, language: Language) -> str:
 def _part(result: RankedDocument, language: Language) -> str:
     """Return where the best window of a document is."""
     start, end = result.window or (0, 0)
-    values = {"start": start + 1, "end": end, "all": len(result.document)}
+    values = {"start": start + 1, "end": end, "all": len(result.text)}
     return say("window", language, **{name: f"{value:,}" for name, value in values.items()})
 
 
@@ -170,7 +170,7 @@ def _text(result: RankedDocument, language: Language) -> str:
     """Return the text, the best window marked and the evidence in bold; a long one shows where
     that begins, and the rest on request.
     """
-    document = result.document
+    document = result.text
     start, end = result.window or (0, len(document))
     part = _with_evidence(result, start, end)
     marked = part if result.window is None else f"<mark>{part}</mark>"
@@ -195,9 +195,9 @@ def _text(result: RankedDocument, language: Language) -> str:
 def _with_evidence(result: RankedDocument, start: int, end: int) -> str:
     """Return these characters of a document, which its evidence is among, with that in bold."""
     if result.evidence is None:
-        return escape(result.document[start:end])
+        return escape(result.text[start:end])
     first, last = result.evidence.span
-    pieces = [result.document[slice(*s)] for s in ((start, first), (first, last), (last, end))]
+    pieces = [result.text[slice(*s)] for s in ((start, first), (first, last), (last, end))]
     before, bold, after = map(escape, pieces)
     return f"{before}<b>{bold}</b>{after}"
 

@@ -49,7 +49,7 @@ def as_json(rankings: Sequence[Ranking]) -> str:
                 {
                     "index": result.index,
                     "score": result.score,
-                    "document": result.document,
+                    "document": result.text,
                     "n_tokens": result.n_tokens,
                     "truncated": result.truncated,
                     "window": result.window,
@@ -79,7 +79,7 @@ def as_csv(rankings: Sequence[Ranking]) -> str:
         for place, result in enumerate(ranking.ranked, 1):
             writer.writerow(
                 (
-                    *(place, result.index, result.score, _cell(result.document)),
+                    *(place, result.index, result.score, _cell(result.text)),
                     *(result.n_tokens, result.truncated, _span(result)),
                     *map(_cell, (ranking.query, ranking.instruction, ranking.model)),
                 )

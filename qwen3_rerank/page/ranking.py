@@ -97,7 +97,7 @@ async def shown(
         rankings = await coming
     except (PageError, RerankError, ValueError) as error:
         return "", note(problem(error, language), "problem")
-    size = sum(len(result.document) for ranking in rankings for result in ranking.ranked)
+    size = sum(len(result.text) for ranking in rankings for result in ranking.ranked)
     return kept.add(rankings, size), show(rankings, language)
 
 

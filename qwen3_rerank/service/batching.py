@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from qwen3_rerank.service.fair_queue import FairQueue, Job, Submission
 from qwen3_rerank.service.metrics import Metrics
 from shared_core.errors import ClosedError
+from shared_core.images.content import Content, size_of, text_of
 from shared_core.scoring import Scored, ScoreRequest
 
 Score = Callable[[Sequence[ScoreRequest]], Awaitable[Sequence[Sequence[Scored]]]]
@@ -344,8 +345,9 @@ def _job(request: ScoreRequest, answer: asyncio.Future[list[Scored]], now: float
     )
 
 
-def _n_bytes(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))
+def _n_bytes(item: str | Content) -> int:
+    seen = size_of(item) - len(text_of(item))
+    return len(text_of(item).encode("utf-8", "surrogatepass")) + seen
 
 
 def _in_input_order(

@@ -21,6 +21,7 @@ from qwen3_rerank.service.settings import ServiceSettings
 from shared_core.errors import RerankError
 from shared_core.evidence import EvidenceSearch
 from shared_core.identity import device_kind
+from shared_core.images.content import Content, has_images, text_of
 from shared_core.options import RankingOptions, resolve_instruction
 from shared_core.options.windows import LongDocuments, Windows, windows_of
 from shared_core.prompt import DEFAULT_INSTRUCTION
@@ -188,17 +189,20 @@ class Service:
                 self._idle.set()
 
     def request(
-        self, query: str, documents: Sequence[str], instruction: str | None
+        self,
+        query: str | Content,
+        documents: Sequence[str | Content],
+        instruction: str | None,
     ) -> ScoreRequest:
         """Return the texts with the instruction in force.
 
         Raises:
             RefusedError: The query is blank, or resembles the model's prompt.
         """
-        if not query.strip():
+        if not text_of(query).strip() and not has_images(query):
             raise RefusedError(422, "query is blank: there is nothing to judge against")
         try:
-            task = resolve_instruction(instruction, self.settings.instruction, query)
+            task = resolve_instruction(instruction, self.settings.instruction, text_of(query))
         except (ValueError, TypeError) as error:
             raise refusal_of(error) from error
         return ScoreRequest(query, task, documents)
@@ -326,7 +330,10 @@ class Service:
             )
         n_characters = 0
         for request in requests:
-            for name, text in (("query", request.query), ("instruction", request.instruction)):
+            for name, text in (
+                ("query", text_of(request.query)),
+                ("instruction", request.instruction),
+            ):
                 n_characters += len(text)
                 if len(text) > limits.max_query_characters:
                     raise RefusedError(
@@ -334,7 +341,7 @@ class Service:
                         f"the {name} has {len(text)} characters: this service takes "
                         f"{limits.max_query_characters}",
                     )
-            n_characters += sum(map(len, request.documents))
+            n_characters += sum(len(text_of(document)) for document in request.documents)
         if n_characters > limits.max_characters:
             raise RefusedError(
                 422,

@@ -76,8 +76,7 @@ def plain_rows(
 ) -> list[dict[str, Any]]:
     """Return ``[{index, document, score, relevance_score, logit}]``."""
     return [
-        ({"index": result.index, "document": result.document} if echo else {})
-        | _row(result, is_raw)
+        ({"index": result.index, "document": result.text} if echo else {}) | _row(result, is_raw)
         for result in results
     ]
 
@@ -98,7 +97,7 @@ def compatible(
         "object": "list",
         "model": model,
         "results": [
-            _row(result, is_raw) | ({"document": {"text": result.document}} if echo else {})
+            _row(result, is_raw) | ({"document": {"text": result.text}} if echo else {})
             for result in results
         ],
         **_usage(tokens),
@@ -110,7 +109,7 @@ def tei(results: Sequence[RankedDocument], *, echo: bool, is_raw: bool) -> list[
     """Return Text Embeddings Inference's bare list."""
     return [
         {"index": result.index, "score": result.logit if is_raw else result.score}
-        | ({"text": result.document} if echo else {})
+        | ({"text": result.text} if echo else {})
         | _notes(result)
         for result in results
     ]
@@ -140,7 +139,5 @@ def scores(
 
 def predicted(results: Sequence[RankedDocument]) -> dict[str, Any]:
     """Return ``{result: [{document, score}]}``, best first."""
-    rows = [
-        {"document": result.document, "score": result.score} | _notes(result) for result in results
-    ]
+    rows = [{"document": result.text, "score": result.score} | _notes(result) for result in results]
     return {"result": rows}

@@ -23,11 +23,15 @@ from qwen3_rerank.service.requests import (
     ScoringRequest,
 )
 from shared_core.candidates import Candidates
+from shared_core.images.content import Content, text_of
 from shared_core.results import Ranking, ranked_documents
 from shared_core.scoring import RankRequest, Scored, ScoreRequest
 
 Asked = TypeVar("Asked", bound=BaseModel)
 Answer = Callable[[Asked, "Call"], Awaitable[Any]]
+
+QueryTexts = tuple[str | Content, Sequence[str | Content]]
+"""A query with its documents."""
 
 
 class Call:
@@ -39,9 +43,7 @@ class Call:
         self.request_id = str(request.state.request_id)
         self._key = getattr(request.state, "key", None)
 
-    async def score(
-        self, texts: Sequence[tuple[str, Sequence[str]]], body: ScoringRequest
-    ) -> list[list[Scored]]:
+    async def score(self, texts: Sequence[QueryTexts], body: ScoringRequest) -> list[list[Scored]]:
         """Return one `Scored` per document of each query.
 
         Raises:
@@ -60,7 +62,7 @@ class Call:
 
     async def evidence(
         self,
-        texts: Sequence[tuple[str, Sequence[str]]],
+        texts: Sequence[QueryTexts],
         rankings: Sequence[Ranking],
         body: RankingRequest,
     ) -> tuple[list[Ranking], list[Scored]]:
@@ -81,9 +83,9 @@ class Call:
         scored = [document for answer in answers for document in answer]
         shown = [
             {
-                "query": request.query,
+                "query": text_of(request.query),
                 "instruction": request.instruction,
-                "documents": list(request.documents),
+                "documents": [*map(text_of, request.documents)],
             }
             for request in requests
         ]
@@ -143,7 +145,7 @@ async def _compatible(body: RerankRequest, call: Call, *, echo: bool) -> Any:
 
 async def rerank_batch(body: BatchRequest, call: Call) -> Any:
     """`/rerank/batch`: several queries; a list of rows for each."""
-    texts = list(zip(body.queries, body.documents_batch, strict=True))
+    texts: list[QueryTexts] = list(zip(body.queries, body.documents_batch, strict=True))
     rankings, scored = await _ranked(texts, body, call)
     echo = body.return_documents is not False
     rows = [replies.plain_rows(ranking, echo=echo) for ranking in rankings]
@@ -155,7 +157,9 @@ async def score_pairs(body: ScorePairsRequest, call: Call) -> Any:
     by_query: dict[str, list[tuple[int, str]]] = {}
     for index, (query, document) in enumerate(body.pairs):
         by_query.setdefault(query, []).append((index, document))
-    texts = [(query, [text for _, text in listed]) for query, listed in by_query.items()]
+    texts: list[QueryTexts] = [
+        (query, [text for _, text in listed]) for query, listed in by_query.items()
+    ]
     answers = await call.score(texts, body)
     found = {
         index: document
@@ -178,7 +182,7 @@ async def predict(body: PredictRequest, call: Call) -> Any:
 
 
 async def _ranked(
-    texts: Sequence[tuple[str, Sequence[str]]],
+    texts: Sequence[QueryTexts],
     body: RankingRequest,
     call: Call,
 ) -> tuple[list[Ranking], list[Scored]]:

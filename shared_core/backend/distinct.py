@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shared_core.backend.score_cache import ScoreCache
+from shared_core.images.content import Content, key_parts
 from shared_core.prompt.unwrapping import unwrapped
 from shared_core.scoring import Scored, ScoreRequest
 
@@ -23,7 +24,7 @@ class Distinct:
     def __init__(self, requests: Sequence[ScoreRequest], cache: ScoreCache | None) -> None:
         self._requests = [unwrapped(request) for request in requests]
         self._cache = cache
-        self._known: list[dict[str, Scored]] = [{} for _ in requests]
+        self._known: list[dict[str | Content, Scored]] = [{} for _ in requests]
         self._places: list[int] = []
         self.missing: list[ScoreRequest] = []
         for place, request in enumerate(self._requests):
@@ -50,13 +51,13 @@ class Distinct:
             for request, known in zip(self._requests, self._known, strict=True)
         ]
 
-    def _recall(self, cache: ScoreCache, place: int, document: str) -> bool:
+    def _recall(self, cache: ScoreCache, place: int, document: str | Content) -> bool:
         """Take the score of a document from the cache; return whether it was there."""
         scored = cache.get(self._key(place, document))
         if scored is not None:
             self._known[place][document] = scored
         return scored is not None
 
-    def _key(self, place: int, document: str) -> bytes:
+    def _key(self, place: int, document: str | Content) -> bytes:
         request = self._requests[place]
-        return ScoreCache.key(request.instruction, request.query, document)
+        return ScoreCache.key(request.instruction, *key_parts(request.query), *key_parts(document))

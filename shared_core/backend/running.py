@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from time import monotonic
+from typing import TypeVar
 
 from shared_core.backend.answers import checked_answers, scored_of
 from shared_core.backend.distinct import Distinct
 from shared_core.backend.idle import IdleClock
 from shared_core.backend.score_cache import ScoreCache
+from shared_core.backend.seeing import as_given, margins, refuse_images
 from shared_core.calibration import Calibrations
 from shared_core.candidates import Candidates
 from shared_core.errors import (
@@ -24,6 +26,7 @@ from shared_core.errors import (
 )
 from shared_core.evidence import EvidenceSearch
 from shared_core.forking import ForkGuard
+from shared_core.images.reading import are_read, read_requests
 from shared_core.options import RankingOptions, RerankerOptions
 from shared_core.options.windows import Windows
 from shared_core.pacing import Paced
@@ -38,6 +41,7 @@ from shared_core.scoring import (
     LoadingScorer,
     ManyScorer,
     MeteringScorer,
+    Pair,
     RankRequest,
     Scored,
     Scorer,
@@ -52,6 +56,7 @@ from shared_core.windows.meters import make_meter
 from shared_core.worker import Job, Worker, in_one_step
 
 logger = logging.getLogger("qwen3_rerank")
+Request = TypeVar("Request", bound=ScoreRequest)
 
 
 class Runner:
@@ -110,6 +115,8 @@ class Runner:
             RerankError: Scoring failed. With ``on_error="passthrough"`` it does not raise what may
                 pass, and a failing request spoils no other one.
         """
+        if not are_read(requests):
+            return as_given(self.rank(self._read(requests), ranking, windows), requests)
         candidates, began = Candidates(requests, ranking.max_candidates), monotonic()
         failed: Mapping[int, RerankError] = {}
         try:
@@ -145,6 +152,9 @@ class Runner:
         self, requests: Sequence[RankRequest], ranking: RankingOptions, windows: Windows | None
     ) -> list[Ranking]:
         """`rank` without blocking the event loop."""
+        if not are_read(requests):
+            read = await self._aread(requests)
+            return as_given(await self.arank(read, ranking, windows), requests)
         candidates, began = Candidates(requests, ranking.max_candidates), monotonic()
         failed: Mapping[int, RerankError] = {}
         try:
@@ -216,7 +226,8 @@ class Runner:
         if not any(request.documents for request in requests):
             return [[] for _ in requests]
         scorer = self.scorer
-        self._check_texts(requests)
+        requests = self._read(requests)
+        self._check(scorer, requests)
         if isinstance(scorer, StagedScorer):
             with self._asking(scorer):
                 given = scorer.score_staged(requests, self._staging(windows, seconds, by_last))
@@ -235,10 +246,8 @@ class Runner:
         else:
             for request in missing:
                 with self._asking(scorer):
-                    margins = scorer.score(
-                        request.query, request.documents, instruction=request.instruction
-                    )
-                    answers.append(scored_of(name, margins, len(request.documents)))
+                    found = margins(scorer, request)
+                    answers.append(scored_of(name, found, len(request.documents)))
         return distinct.joined(answers)
 
     async def ajudge(
@@ -254,6 +263,7 @@ class Runner:
         if not any(request.documents for request in requests):
             return [[] for _ in requests]
         scorer = await self._ascorer()
+        requests = await self._aread(requests)
         if isinstance(scorer, StagedScorer):
             with self._asking(scorer, asyncio.CancelledError, GeneratorExit):
                 given = await scorer.ascore_staged(
@@ -262,7 +272,7 @@ class Runner:
                 return checked_answers(type(scorer).__name__, given, requests)
         if not isinstance(scorer, AsyncScorer):
             return await self._worker.arun(self._judging(requests, windows))
-        self._check_texts(requests)
+        self._check(scorer, requests)
         if windows is not None:
             with self._idle.used():
                 plan = await self.aplan(requests, windows)
@@ -280,6 +290,7 @@ class Runner:
     ) -> Job[list[list[Scored]]]:
         """Return `judge` as a job, which a backend that takes one query at a time has steps in."""
         scorer = self.scorer
+        self._check(scorer, requests)
         if windows is not None:
             with self._idle.used():
                 plan = yield from planning(requests, windows, make_meter(scorer, self.options))
@@ -306,6 +317,8 @@ class Runner:
             most: The most windows, as `plan_windows` has it.
         """
         scorer = await self._ascorer()
+        requests = await self._aread(requests)
+        refuse_images(scorer, requests, self._name(scorer))
         if isinstance(scorer, MeteringScorer):
             await self.aload()
 
@@ -430,8 +443,34 @@ class Runner:
             return scorer
         return await self._worker.arun(in_one_step(lambda: self.scorer))
 
-    def _check_texts(self, requests: Sequence[ScoreRequest]) -> None:
-        """Raise `TextEncodingError` if one is not Unicode; a scorer of one's own may take it."""
+    def _read(self, requests: Sequence[Request]) -> Sequence[Request]:
+        """Return requests with their images read, unless the backend takes none."""
+        if are_read(requests):
+            return requests
+        refuse_images(self.scorer, requests, self._name(self.scorer))
+        return read_requests(requests)
+
+    async def _aread(self, requests: Sequence[Request]) -> Sequence[Request]:
+        """`_read` without blocking the event loop, nor waiting for a forward in progress."""
+        if are_read(requests):
+            return requests
+        refuse_images(scorer := await self._ascorer(), requests, self._name(scorer))
+        return await self._splitter.arun(in_one_step(lambda: read_requests(requests)))
+
+    def read_pairs(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
+        """Return pairs with their images read. Errors name a pair by its query."""
+        return [(one.query, one.documents[0]) for one in self._read(_singly(pairs))]
+
+    async def aread_pairs(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
+        """`read_pairs` without blocking the event loop."""
+        return [(one.query, one.documents[0]) for one in await self._aread(_singly(pairs))]
+
+    def _check(self, scorer: Scorer, requests: Sequence[ScoreRequest]) -> None:
+        """Raise for what the backend cannot take: images, or texts that are not Unicode.
+
+        Such a text, a scorer of one's own may take.
+        """
+        refuse_images(scorer, requests, self._name(scorer))
         if self.custom_scorer is None:
             check_requests(requests)
 
@@ -455,6 +494,10 @@ class Runner:
             if not self._passes(error):
                 raise
             paced.fail(error)
+
+    def _name(self, scorer: Scorer) -> str:
+        """Return the name of what scores, for errors."""
+        return self.options.model if self.custom_scorer is None else type(scorer).__name__
 
     def _refuse_if_closed(self) -> None:
         if self.is_closed:
@@ -496,6 +539,10 @@ def _rest(ranking: RankingOptions, began: float) -> RankingOptions:
         return ranking
     left = max(1e-9, ranking.time_budget - (monotonic() - began))
     return ranking.model_copy(update={"time_budget": left})
+
+
+def _singly(pairs: Sequence[Pair]) -> list[ScoreRequest]:
+    return [ScoreRequest(query, "", [document]) for query, document in pairs]
 
 
 def _passed(request: ScoreRequest, error: RerankError, ranking: RankingOptions) -> Ranking:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shared_core.errors import TextEncodingError
+from shared_core.images.content import Content, text_of
 from shared_core.scoring import ScoreRequest
 
 
@@ -17,17 +18,17 @@ def check_requests(requests: Sequence[ScoreRequest]) -> None:
     """
     for number, request in enumerate(requests):
         of_query = f" of query {number}" if len(requests) > 1 else ""
-        _check(request.query, f"query {number}" if of_query else "the query")
+        _check(text_of(request.query), f"query {number}" if of_query else "the query")
         _check(request.instruction, f"the instruction{of_query}")
         for index, document in enumerate(request.documents):
-            _check(document, f"document {index}{of_query}")
+            _check(text_of(document), f"document {index}{of_query}")
 
 
-def check_pairs(pairs: Sequence[tuple[str, str]]) -> None:
+def check_pairs(pairs: Sequence[tuple[str | Content, str | Content]]) -> None:
     """Raise `TextEncodingError` if a text of a (query, document) pair has a lone surrogate."""
     for number, (query, document) in enumerate(pairs):
-        _check(query, f"the query of pair {number}")
-        _check(document, f"the document of pair {number}")
+        _check(text_of(query), f"the query of pair {number}")
+        _check(text_of(document), f"the document of pair {number}")
 
 
 def check_encodable(fields: str, documents: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from shared_core.images.content import text_of, with_text
 from shared_core.prompt import HEAD
 from shared_core.scoring import ScoreRequest
 
@@ -111,22 +112,23 @@ def unwrapped(request: ScoreRequest) -> ScoreRequest:
     Raises:
         ValueError: As for `unwrapped_query`.
     """
-    wrapped = unwrapped_query(request.query)
+    wrapped = unwrapped_query(text_of(request.query))
     if wrapped is None:
         return request
+    texts = [(document, text_of(document)) for document in request.documents]
     return replace(
         request,
-        query=wrapped.query,
+        query=with_text(request.query, wrapped.query),
         instruction=wrapped.instruction,
-        documents=[document[slice(*_judged(document))] for document in request.documents],
+        documents=[with_text(document, text[slice(*_judged(text))]) for document, text in texts],
     )
 
 
 def cut_in_front(request: ScoreRequest) -> Sequence[int]:
     """Return the number of characters that `unwrapped` removes from the start of each document."""
-    if unwrapped_query(request.query) is None:
+    if unwrapped_query(text_of(request.query)) is None:
         return [0] * len(request.documents)
-    return [_judged(document)[0] for document in request.documents]
+    return [_judged(text_of(document))[0] for document in request.documents]
 
 
 def _judged(document: str) -> tuple[int, int]:

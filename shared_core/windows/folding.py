@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from shared_core.images.content import Content, pictures_of, text_of
 from shared_core.options.windows import Windows
 from shared_core.prompt.unwrapping import cut_in_front, unwrapped
 from shared_core.scoring import Scored, ScoreRequest, TokenMeter
@@ -66,6 +67,8 @@ def plan_windows(
 ) -> WindowPlan:
     """Return the requests with windows. Slow for long texts: not for an event loop.
 
+    Documents with images stay whole.
+
     Windows are smaller than asked for where instruction and query leave less room than that within
     ``max_length``, so that nothing of a document is cut.
 
@@ -98,18 +101,23 @@ def planning(
     windows_of: dict[tuple[Windows, str], list[Span] | None] = {}
     for wrapped in requests:
         request, cut = unwrapped(wrapped), cut_in_front(wrapped)
-        meter.check(request.instruction, request.query, request.documents)
-        fitting = windows.within(meter.room(request.instruction, request.query))
-        new = [
-            text for text in dict.fromkeys(request.documents) if (fitting, text) not in windows_of
-        ]
+        query = text_of(request.query)
+        meter.check(request.instruction, query, [*map(text_of, request.documents)])
+        room = meter.room(request.instruction, query)
+        seen = sum(picture.n_tokens for picture in pictures_of(request.query))
+        fitting = windows.within(max(room - seen, 1))
+        texts = [document for document in request.documents if isinstance(document, str)]
+        new = [text for text in dict.fromkeys(texts) if (fitting, text) not in windows_of]
         for text, tokens in _counted(new, meter.count, fitting, most):
             windows_of[fitting, text] = _split(text, tokens, fitting, meter)
             n_characters += len(text)
             if n_characters >= _COUNTED_AT_ONCE:
                 n_characters = 0
                 yield
-        found = [windows_of[fitting, document] for document in request.documents]
+        found = [
+            windows_of[fitting, document] if isinstance(document, str) else None
+            for document in request.documents
+        ]
         planned.append(replace(request, documents=_texts(request.documents, found)))
         spans.append(
             [
@@ -172,11 +180,16 @@ def _split(document: str, n_tokens: int, windows: Windows, meter: TokenMeter) ->
     )
 
 
-def _texts(documents: Sequence[str], found: Sequence[list[Span] | None]) -> list[str]:
+def _texts(
+    documents: Sequence[str | Content], found: Sequence[list[Span] | None]
+) -> list[str | Content]:
     """Return the documents in order, long documents replaced by their windows."""
-    texts: list[str] = []
+    texts: list[str | Content] = []
     for document, spans in zip(documents, found, strict=True):
-        texts += [document] if spans is None else [document[start:end] for start, end in spans]
+        if spans is None:
+            texts.append(document)
+        else:
+            texts += [text_of(document)[start:end] for start, end in spans]
     return texts
 
 

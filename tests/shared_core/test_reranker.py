@@ -104,7 +104,7 @@ def test_the_callers_list_is_not_changed(reranker: Reranker) -> None:
 @pytest.mark.parametrize(
     ("query", "documents", "error", "message"),
     [
-        (None, ["a"], TypeError, "query must be a string, got NoneType"),
+        (None, ["a"], TypeError, "query must be a string or a Content, got NoneType"),
         ("", ["a"], ValueError, "query is blank"),
         (" \n", ["a"], ValueError, "query is blank"),
         ("q", "a document", TypeError, "wrap it in"),

@@ -19,6 +19,7 @@ PUBLIC = {
     "shared_core.check",  # reports
     "shared_core.errors",
     "shared_core.evidence",  # the service queues what it scores
+    "shared_core.images",  # contents of texts and images, and reading them within limits
     "shared_core.identity",  # what scores depend on
     "shared_core.jobs",  # the tokenizer without its model, the key without its process
     "shared_core.no_answer",  # the base of the adapters' option

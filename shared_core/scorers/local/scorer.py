@@ -21,7 +21,7 @@ from shared_core.scorers.local.memory import give_back
 from shared_core.scorers.local.packing import Pack, build_pack, plan_packs
 from shared_core.scorers.local.process_settings import computed, own_settings
 from shared_core.scorers.local.threads import choose_threads, computing_with
-from shared_core.scoring import Scored, ScoreRequest
+from shared_core.scoring import Scored, ScoreRequest, TextRequest, text_request
 from shared_core.windows.meters import EncoderMeter
 from shared_core.worker import Job, Worker
 
@@ -130,7 +130,8 @@ class TransformersScorer:
         try:
             groups: list[EncodedGroup] = []
             for request in requests:
-                groups += [(yield from _encoding(loaded.encoder, request))]
+                texts = text_request(request, self._options.model)
+                groups += [(yield from _encoding(loaded.encoder, texts))]
             margins = yield from self._running_packs(loaded, groups, show_progress)
         finally:
             self._calls -= 1
@@ -258,7 +259,7 @@ class TransformersScorer:
         return budget
 
 
-def _encoding(encoder: PairEncoder, request: ScoreRequest) -> Job[EncodedGroup]:
+def _encoding(encoder: PairEncoder, request: TextRequest) -> Job[EncodedGroup]:
     """Return a request's token ids, in steps of a slice of its documents."""
     check_encodable(render_fields(request.instruction, request.query), request.documents)
     group = encoder.encode(request.instruction, request.query, request.documents[:_SLICE])

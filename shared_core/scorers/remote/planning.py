@@ -12,7 +12,7 @@ from shared_core.prompt.encodable import check_encodable
 from shared_core.scorers.remote.dialects.base import Batch, trait
 from shared_core.scorers.remote.setup import Setup
 from shared_core.scorers.remote.wrapping import prompt_pieces, wrapped_pair
-from shared_core.scoring import ScoreRequest
+from shared_core.scoring import ScoreRequest, TextRequest, text_request
 
 _BODY_BYTES = 1024  # of a request besides the texts
 _FIXED_TOKENS = 120  # more than the fixed parts of the prompt have (72)
@@ -54,7 +54,7 @@ class Chunk:
         return Chunk(batch, self.pieces[part])
 
 
-def plan_chunks(setup: Setup, model: str, request: ScoreRequest) -> list[Chunk]:
+def plan_chunks(setup: Setup, model: str, given: ScoreRequest) -> list[Chunk]:
     """Return the requests that score one query's documents.
 
     Raises:
@@ -62,6 +62,7 @@ def plan_chunks(setup: Setup, model: str, request: ScoreRequest) -> list[Chunk]:
         QueryTooLongError: No token would be left for a document.
         TextEncodingError: A text has a lone surrogate; names which.
     """
+    request = text_request(given, model)
     check_encodable(render_fields(request.instruction, request.query), request.documents)
     if setup.template == "server-fixed" and request.instruction != DEFAULT_INSTRUCTION:
         raise UnsupportedByServerError(
@@ -90,7 +91,7 @@ def _refuse_what_may_be_cut(setup: Setup, base: Batch, pieces: Sequence[Piece]) 
             )
 
 
-def _pieces(setup: Setup, model: str, request: ScoreRequest) -> tuple[Batch, list[Piece]]:
+def _pieces(setup: Setup, model: str, request: TextRequest) -> tuple[Batch, list[Piece]]:
     """Return the batch that all requests share, and the documents in the form that is sent."""
     base = Batch(model, yes_id=setup.yes_id, no_id=setup.no_id)
     if setup.sends_ids and setup.encoder is not None:
@@ -126,7 +127,7 @@ def _pieces(setup: Setup, model: str, request: ScoreRequest) -> tuple[Batch, lis
     ]
 
 
-def _server_cut(setup: Setup, request: ScoreRequest) -> int | None:
+def _server_cut(setup: Setup, request: TextRequest) -> int | None:
     """Return the token limit for the server's truncation, if it can cut and one may be too long."""
     if setup.encoder is not None or not setup.facts.is_at_least(0, 20, 2):
         return None

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from shared_core.errors import ConfigurationError, ServerStatusError
 from shared_core.forking import renew_in_children
+from shared_core.images.content import size_of
 from shared_core.options import RerankerOptions
 from shared_core.scorers.remote.dialects.base import trait
 from shared_core.scorers.remote.http import HttpSession, encoded
@@ -172,7 +173,7 @@ class RemoteScorer:
                 for chunk in plan_chunks(setup, self._options.model, request)
             ]
 
-        size = sum(len(text) for request in requests for text in request.documents)
+        size = sum(size_of(document) for request in requests for document in request.documents)
         is_quick = setup.encoder is None and size <= _LONG
         return plan() if is_quick else await self._in_worker(plan)
 

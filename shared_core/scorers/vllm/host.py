@@ -18,7 +18,7 @@ from shared_core.options import RerankerOptions
 from shared_core.prompt import render_fields
 from shared_core.prompt.encodable import check_encodable
 from shared_core.scorers.vllm.engine import LoadedEngine, read_checkpoint, start_engine
-from shared_core.scoring import Scored, ScoreRequest
+from shared_core.scoring import Scored, ScoreRequest, TextRequest, text_request
 
 # isort: split
 from vllm import PoolingParams
@@ -182,7 +182,8 @@ class Host:
                 failed.set()
 
         try:
-            for request, documents in _slices(requests):
+            texts = [text_request(request, "a text model") for request in requests]
+            for request, documents in _slices(texts):
                 group = await self.loop.run_in_executor(
                     self._worker,
                     loaded.encoder.encode,
@@ -235,7 +236,7 @@ class Host:
         return ScoringError(f"vLLM failed: {type(error).__name__}: {error}")
 
 
-def _slices(requests: Sequence[ScoreRequest]) -> Iterator[tuple[ScoreRequest, Sequence[str]]]:
+def _slices(requests: Sequence[TextRequest]) -> Iterator[tuple[TextRequest, Sequence[str]]]:
     """Yield the documents of each request in slices, after all were checked."""
     for request in requests:
         check_encodable(render_fields(request.instruction, request.query), request.documents)

@@ -1,0 +1,55 @@
+"""Contents with images, for backends that may take them and those that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from shared_core.images.content import Content, has_images, only_text, text_of
+from shared_core.results import RankedDocument, Ranking
+from shared_core.scoring import Scorer, ScoreRequest, SeeingScorer
+
+
+def refuse_images(scorer: Scorer, requests: Sequence[ScoreRequest], model: str) -> None:
+    """Raise if there are images, and a backend takes texts alone.
+
+    Args:
+        scorer: The backend.
+        requests: Queries with their documents.
+        model: Its name for the error.
+
+    Raises:
+        ImageError: Names the document by its place, and a model that would do.
+    """
+    if isinstance(scorer, SeeingScorer) and scorer.takes_images:
+        return
+    for number, request in enumerate(requests):
+        of_query = f" of query {number}" if len(requests) > 1 else ""
+        only_text(request.query, f"query {number}" if of_query else "the query", model)
+        for index, document in enumerate(request.documents):
+            only_text(document, f"document {index}{of_query}", model)
+
+
+def margins(scorer: Scorer, request: ScoreRequest) -> object:
+    """Return what a backend answers that takes one query at a time, unchecked."""
+    query, documents, instruction = request.query, request.documents, request.instruction
+    if isinstance(scorer, SeeingScorer) and scorer.takes_images:
+        return scorer.score(query, documents, instruction=instruction)
+    name = type(scorer).__name__
+    texts = [only_text(document, "a document", name) for document in documents]
+    return scorer.score(only_text(query, "the query", name), texts, instruction=instruction)
+
+
+def as_given(rankings: Sequence[Ranking], requests: Sequence[ScoreRequest]) -> list[Ranking]:
+    """Return rankings with the contents as they were before their images were read."""
+    return [
+        ranking.with_documents(
+            _given(ranked, request.documents[ranked.index]) for ranked in ranking
+        )
+        for ranking, request in zip(rankings, requests, strict=True)
+    ]
+
+
+def _given(ranked: RankedDocument, document: str | Content) -> RankedDocument:
+    is_whole = has_images(document) or ranked.document == text_of(document)
+    return replace(ranked, document=document) if is_whole else ranked

@@ -1,0 +1,1 @@
+"""Images: contents of texts and images, and how images are fetched, read and checked."""
