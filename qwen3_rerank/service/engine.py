@@ -18,7 +18,7 @@ from qwen3_rerank.service.failures import RefusedError, refusal_of
 from qwen3_rerank.service.keys import Keys
 from qwen3_rerank.service.metrics import Metrics
 from qwen3_rerank.service.settings import ServiceSettings
-from shared_core.errors import RerankError
+from shared_core.errors import RerankError, ServerStatusError, UnsupportedByServerError
 from shared_core.evidence import EvidenceSearch
 from shared_core.identity import device_kind
 from shared_core.images.content import Content, has_images, text_of
@@ -69,6 +69,7 @@ class Service:
         self.state: State = "loading"
         self.reason = ""
         self.on_failure: Callable[[], None] | None = None
+        self.takes_instruction = True
         self.started = int(time.time())
         self._scheduler = Scheduler(
             partial(self.reranker.ajudge_many, long_documents="truncate"),
@@ -104,6 +105,7 @@ class Service:
         started = time.monotonic()
         try:
             await self.reranker.awarm_up(instruction=DEFAULT_INSTRUCTION)
+            self.takes_instruction = await self._finds_out_about_instructions()
         except RerankError as error:
             self.reason = str(error)
             logger.error("the model cannot be used: %s", error)
@@ -117,6 +119,20 @@ class Service:
             self.state = "ready"
             self.metrics.ready.set(1)
         logger.info("ready after %.1f s: %s", time.monotonic() - started, self.model)
+
+    async def _finds_out_about_instructions(self) -> bool:
+        """Return whether requests may have an instruction: a server behind may take none."""
+        if not self.settings.is_remote:
+            return True
+        try:
+            await self.reranker.ascore("capital of France", ["Paris"], instruction="Find a city")
+        except UnsupportedByServerError:
+            return False
+        except ServerStatusError as error:  # without one, it has just answered
+            return error.status not in (400, 422, 500)
+        except RerankError:
+            return True
+        return True
 
     def _choose_budget(self) -> int:
         """Return the tokens of one forward: the scorer's own default, by device."""
@@ -197,7 +213,8 @@ class Service:
         """Return the texts with the instruction in force.
 
         Raises:
-            RefusedError: The query is blank, or resembles the model's prompt.
+            RefusedError: The query is blank, or resembles the model's prompt; or the server behind
+                takes no instruction.
         """
         if not text_of(query).strip() and not has_images(query):
             raise RefusedError(422, "query is blank: there is nothing to judge against")
@@ -205,6 +222,10 @@ class Service:
             task = resolve_instruction(instruction, self.settings.instruction, text_of(query))
         except (ValueError, TypeError) as error:
             raise refusal_of(error) from error
+        if task != DEFAULT_INSTRUCTION and not self.takes_instruction:
+            raise RefusedError(
+                422, "the server behind this one takes no instruction: leave instruction out"
+            )
         return ScoreRequest(query, task, documents)
 
     async def score(

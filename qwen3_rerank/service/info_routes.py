@@ -25,6 +25,7 @@ def info_routes(service: Service) -> APIRouter:
             "version": service.version,
             "model": service.model,
             "max_documents": settings.max_documents,
+            "takes_instruction": service.takes_instruction,
             "status": service.state,
         }
 

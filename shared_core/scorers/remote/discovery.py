@@ -32,6 +32,7 @@ class Facts:
         max_documents: The most documents of one request.
         routes: Which of vLLM's routes it has.
         prefix: The path before its routes.
+        takes_instruction: Whether it does, as far as it says.
         refusal: The server's error about a missing or wrong key.
     """
 
@@ -43,6 +44,7 @@ class Facts:
     max_documents: int | None = None
     routes: frozenset[str] = frozenset()
     prefix: str = ""
+    takes_instruction: bool = True
     refusal: ServerStatusError | None = None
 
     def is_at_least(self, *version: int) -> bool:
@@ -119,6 +121,7 @@ async def discover(session: HttpSession, root: str, *, is_named: bool = False) -
                 _text(health.get("version")),
                 models=_texts([health.get("model")]),
                 max_documents=_count(health.get("max_documents")),
+                takes_instruction=health.get("takes_instruction") is not False,
             )
     version = _text((await ask.page("/version")).get("version"))
     if owner == "vllm" or (version and owner not in _OWNERS):

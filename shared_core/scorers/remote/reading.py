@@ -29,7 +29,8 @@ def read_scored(reply: Reply, dialect: Dialect, batch: Batch) -> list[Scored]:
         InvalidReplyError: As for `read_margins`.
     """
     rows, margins, tokens = _read(reply, dialect, batch)
-    counted = ServerCount(tokens, len(batch)) if tokens else None
+    is_count = tokens and trait(dialect, "counts_tokens")
+    counted = ServerCount(tokens or 0, len(batch)) if is_count else None
     by_index = {row.index: row for row in rows}
     return [
         Scored(margin, by_index[index].n_tokens, by_index[index].truncated, counted=counted)

@@ -211,7 +211,8 @@ async def _template(options: RerankerOptions, session: HttpSession, setup: Setup
     if documented is not None:
         return documented
     if setup.facts.server == OWN_SERVICE:
-        return "server" if "server" in possible else "server-fixed"
+        takes_one = "server" in possible and setup.facts.takes_instruction
+        return "server" if takes_one else "server-fixed"
     return await find_template(session, setup.url, dialect, options.model)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import pytest
 from support.remote_oracle import Oracle
 from support.rerank_server import Answer, Kind, RerankServer
 from support.served_engines import LlamaCpp
-from support.served_gateways import LiteLLM
+from support.served_gateways import Infinity, LiteLLM, Xinference
 from support.services import Run
 
-from shared_core import Reranker
+from shared_core import Reranker, UnsupportedByServerError
 
 QUERY = "Which planet is red?"
 DOCUMENTS = ["Venus is hot.", "Mars looks red.", "火星是红色的。", "Mars looks red."]
@@ -77,19 +78,42 @@ def test_scores_of_the_cache_are_not_counted_twice(gateway: Any, oracle: Oracle)
     """A count that was of other documents, too, is not given for these."""
     behind = gateway(LlamaCpp(oracle), cache_size=100)
     assert "usage" in behind.post().json()
+    n_sent = len(behind.server.posts)
     assert "usage" not in behind.post(documents=DOCUMENTS[:2]).json()
-    assert len(behind.server.posts) == 2  # one of them to get ready
+    assert len(behind.server.posts) == n_sent
 
 
+@pytest.mark.parametrize(
+    "kind", [LlamaCpp, partial(Xinference, engine="vllm")], ids=["ignores", "fails"]
+)
 def test_an_instruction_that_the_server_cannot_take_is_refused(
-    gateway: Any, oracle: Oracle
+    gateway: Any, oracle: Oracle, kind: Any
 ) -> None:
-    behind = gateway(LlamaCpp(oracle))
+    """Be it that the server would ignore it, or that it answers 500 to it."""
+    behind = gateway(kind(oracle))
+    n_sent = len(behind.server.posts)
     reply = behind.post(instruction="Find poems")
     assert reply.status_code == 422
     assert "takes no instruction" in reply.json()["detail"]
-    assert len(behind.server.posts) == 1  # to get ready
+    assert len(behind.server.posts) == n_sent
     assert behind.post().status_code == 200
+    with Reranker(base_url=behind.url) as client, pytest.raises(UnsupportedByServerError):
+        client.rerank(QUERY, DOCUMENTS, instruction="Find poems")
+    assert behind.client.get("/health").json()["takes_instruction"] is False
+
+
+def test_an_instruction_that_the_server_takes_is_passed_on(
+    gateway: Any, oracle: Oracle, reranker: Reranker
+) -> None:
+    behind = gateway(Xinference(oracle))
+    rows = behind.post(instruction="Find poems").json()["results"]
+    expected = reranker.rerank(QUERY, DOCUMENTS, instruction="Find poems")
+    assert [row["index"] for row in rows] == [one.index for one in expected]
+
+
+def test_characters_are_not_passed_on_as_tokens(gateway: Any, oracle: Oracle) -> None:
+    behind = gateway(Infinity(oracle, templated=True), template="server-fixed")
+    assert "usage" not in behind.post().json()
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,7 @@ class Dialect(Protocol):
         retried: Statuses to repeat a request on, besides those of all servers.
         reserved: Literals that the server would replace inside of a query.
         cuts_silently: Whether the server cuts the end of a whole prompt that is too long.
+        counts_tokens: Whether what it counts are tokens.
         asks: Whether the server is asked about itself even where dialect and template are given:
             it depends on the answer what is sent or where to.
     """
@@ -138,6 +139,7 @@ class Dialect(Protocol):
     retried: ClassVar[frozenset[int]] = frozenset()
     reserved: ClassVar[tuple[str, ...]] = ()
     cuts_silently: ClassVar[bool] = False
+    counts_tokens: ClassVar[bool] = True
     asks: ClassVar[bool] = False
 
     def build(self, batch: Batch) -> dict[str, Any]:

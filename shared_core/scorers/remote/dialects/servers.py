@@ -178,6 +178,7 @@ class Infinity(Dialect):
     name: ClassVar[str] = "infinity"
     path: ClassVar[str] = "/rerank"
     asks: ClassVar[bool] = True
+    counts_tokens: ClassVar[bool] = False  # but characters
     templates: tuple[Template, ...] = ("server-fixed",)
     scale: Scale = "logit"
     max_documents: int = 2048
