@@ -84,6 +84,9 @@ def print_report(report: Report, out: Path, console: Console) -> None:
         console.print(f"{system.letter}: {escape(best_weight(system.fusion))}", highlight=False)
         if system.evidence is not None:
             console.print(f"{system.letter}: {in_a_sentence(system.evidence)}", highlight=False)
+    for cascade in report.cascades:
+        for line in cascade.lines():
+            console.print(line, highlight=False)
     console.print(f"written: {escape(str(out / 'report.html'))}", highlight=False, soft_wrap=True)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from qwen3_rerank.evaluation.cascading import CascadeReport
 from qwen3_rerank.evaluation.dataset import Dataset
 from qwen3_rerank.evaluation.evidence import EvidenceReport
 from qwen3_rerank.evaluation.first_stage import FirstStage
@@ -109,6 +110,7 @@ class Findings:
         right: The number of relevant documents, and of those among the candidates.
         systems: The systems that were compared.
         comparisons: Every two of them, and each with the first stage, by every measure.
+        cascades: Every two of them in turn, that have other models and the same instruction.
         environment: Versions.
         command: The command line; ``None`` from Python.
     """
@@ -124,6 +126,7 @@ class Findings:
     right: tuple[int, int]
     systems: Sequence[SystemReport]
     comparisons: Sequence[Comparison]
+    cascades: Sequence[CascadeReport]
     environment: Mapping[str, str] = field(repr=False)
     command: str | None = None
 

@@ -76,3 +76,10 @@ def interval(low: str, high: str, between: str = "–") -> str:
 def figure(estimate: Estimate) -> str:
     """Return a mean with its interval."""
     return f"{estimate.mean:.3f}{interval(f'{estimate.low:.3f}', f'{estimate.high:.3f}')}"
+
+
+def change_cell(change: Estimate) -> str:
+    """Return the cell of a difference with its interval, coloured by its sign."""
+    kind = "up" if change.mean > 0 else "down" if change.mean < 0 else ""
+    bounds = interval(signed(change.low), signed(change.high), " to ")
+    return cell(signed(change.mean) + bounds, kind)

@@ -9,7 +9,7 @@ from qwen3_rerank.evaluation.cases import Case, Place, gains, losses
 from qwen3_rerank.evaluation.findings import Findings, SystemReport
 from qwen3_rerank.evaluation.fusing import FusionReport, best_weight
 from qwen3_rerank.evaluation.measures import shown
-from qwen3_rerank.evaluation.page_parts import cell, figure, interval, signed, table, text
+from qwen3_rerank.evaluation.page_parts import cell, change_cell, figure, table, text
 from qwen3_rerank.evaluation.passages import judged
 from qwen3_rerank.evaluation.significance import Estimate
 from qwen3_rerank.evaluation.suggestion import Cut, Suggestion
@@ -90,14 +90,11 @@ def _fusion(fusion: FusionReport, alone: Estimate) -> str:
     rows = [[cell("this system alone", "text"), cell(figure(alone)), cell("")]]
     for row in fusion.rows:
         label = f'fusion = "{row.fusion}"' if row.fusion == "rrf" else f"fusion = {row.fusion}"
-        change = row.gain.estimate
-        bounds = interval(signed(change.low), signed(change.high), " to ")
-        kind = "up" if change.mean > 0 else "down" if change.mean < 0 else ""
         rows.append(
             [
                 cell(text(label), "text"),
                 cell(figure(row.figure)),
-                cell(signed(change.mean) + bounds, kind),
+                change_cell(row.gain.estimate),
             ]
         )
     table_of_all = table(["", text(shown(fusion.measure)), "change"], rows)

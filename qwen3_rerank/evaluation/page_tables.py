@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from qwen3_rerank.evaluation import page_cascades
 from qwen3_rerank.evaluation.findings import Findings
 from qwen3_rerank.evaluation.measures import shown
-from qwen3_rerank.evaluation.page_parts import cell, figure, interval, p_value, signed, table, text
+from qwen3_rerank.evaluation.page_parts import cell, change_cell, figure, p_value, table, text
 
 
 def figures(report: Findings) -> str:
@@ -55,17 +56,14 @@ def _compared(report: Findings, measure: str) -> list[list[str]]:
     for comparison in report.comparisons:
         if comparison.measure != measure:
             continue
-        change = comparison.difference.estimate
-        kind = "up" if change.mean > 0 else "down" if change.mean < 0 else ""
         equal = (
             len(report.dataset.queries) - comparison.difference.better - comparison.difference.worse
         )
-        bounds = interval(signed(change.low), signed(change.high), " to ")
         rows.append(
             [
                 cell(f"{comparison.first} → {comparison.second}"),
                 cell(text(shown(comparison.measure))),
-                cell(signed(change.mean) + bounds, kind),
+                change_cell(comparison.difference.estimate),
                 cell(p_value(comparison.p_corrected)),
                 cell(p_value(comparison.difference.p)),
                 cell(f"{comparison.difference.better} / {equal} / {comparison.difference.worse}"),
@@ -88,6 +86,7 @@ def time(report: Findings) -> str:
                 *(cell("–" if count is None else f"{count:,.0f}") for count in tokens),
             ]
         )
+    rows += page_cascades.time_rows(report)
     head = ["", "median", "mean", "95th percentile", "tokens a query", "tokens a document"]
     return (
         '<section id="time"><h2>Time and tokens</h2>\n<p class="soft">Of one query with all its '

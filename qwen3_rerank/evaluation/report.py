@@ -45,6 +45,7 @@ class Report(Findings):
             "before": {name: asdict(estimate) for name, estimate in self.before_figures.items()},
             "systems": [_system(system) for system in self.systems],
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
+            "cascades": [cascade.to_dict() for cascade in self.cascades],
             "environment": dict(self.environment),
             "command": self.command,
         }
@@ -54,6 +55,9 @@ class Report(Findings):
         return {
             system.letter: None if system.timing is None else asdict(system.timing)
             for system in self.systems
+        } | {
+            cascade.name: {row.keep: row.seconds for row in cascade.rows}
+            for cascade in self.cascades
         }
 
     def html(self) -> str:

@@ -27,6 +27,7 @@ class QueryScores:
         tokens: Prompt tokens of all candidates together; ``None`` where the backend cannot tell.
         truncated: The number of candidates that were cut; ``None`` likewise.
         seconds: The time of the call; ``None`` if several queries were scored at once.
+        tokens_each: Prompt tokens of each candidate; ``None`` where ``tokens`` is.
     """
 
     key: str
@@ -35,6 +36,7 @@ class QueryScores:
     tokens: int | None
     truncated: int | None
     seconds: float | None
+    tokens_each: Sequence[int] | None = None
 
 
 class ResultsFile:

@@ -11,6 +11,7 @@ from statistics import fmean, median, quantiles
 from typing import Any
 
 from qwen3_rerank.evaluation import first_stage as stages
+from qwen3_rerank.evaluation.cascading import compare_cascades
 from qwen3_rerank.evaluation.dataset import Dataset
 from qwen3_rerank.evaluation.environment import environment
 from qwen3_rerank.evaluation.evidence import compare_evidence
@@ -26,7 +27,7 @@ from qwen3_rerank.evaluation.results_file import QueryScores, ResultsFile
 from qwen3_rerank.evaluation.scoring import Progress, score_all
 from qwen3_rerank.evaluation.significance import difference, estimate, holm
 from qwen3_rerank.evaluation.suggestion import KEEP, suggest
-from qwen3_rerank.evaluation.systems import System, systems_of
+from qwen3_rerank.evaluation.systems import System, keeps_of, systems_of
 from qwen3_rerank.reading.folders import OutputFolder, held
 from shared_core.identity import device_kind, identity
 from shared_core.options import Instruction
@@ -56,7 +57,8 @@ def evaluate(
     """Rerank the candidates of a first stage, write the report and return it.
 
     Args:
-        reranker: The reranker to evaluate, or several by name, compared on the same candidates.
+        reranker: The reranker to evaluate, or several by name, compared on the same candidates. Of
+            a `Cascade` both models are, each on all candidates, and its ``keep`` beside others.
         dataset: A BEIR folder, a SQuAD-format file, or what `read_dataset` returns.
         first_stage: ``"bm25"``, a TREC run file, or document ids per query id, best first.
         split: Which file of a BEIR folder's ``qrels``.
@@ -132,6 +134,17 @@ def evaluate(
             right=_right(data, stage),
             systems=parts,
             comparisons=_comparisons(before, parts, measures, seed),
+            cascades=compare_cascades(
+                systems,
+                scores,
+                {part.letter: part.values[measures[0]] for part in parts},
+                stage.candidates,
+                data.relevant,
+                measures[0],
+                seed,
+                keeps=keeps_of(reranker),
+                is_timed=queries_at_once == 1,
+            ),
             environment=environment(),
             command=command,
         )

@@ -195,13 +195,15 @@ def _judged(system: System, tasks: Sequence[_Task], *, is_timed: bool) -> list[Q
 def _scores(task: _Task, judged: Sequence[Judged], seconds: float | None) -> QueryScores:
     tokens = [one.total_tokens for one in judged if one.total_tokens is not None]
     cut = [one.truncated for one in judged if one.truncated is not None]
+    knows = len(tokens) == len(judged)
     return QueryScores(
         key=task.key,
         query=task.query,
         logits=[one.logit for one in judged],
-        tokens=sum(tokens) if len(tokens) == len(judged) else None,
+        tokens=sum(tokens) if knows else None,
         truncated=sum(cut) if len(cut) == len(judged) else None,
         seconds=seconds,
+        tokens_each=tokens if knows else None,
     )
 
 
