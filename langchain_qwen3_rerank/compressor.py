@@ -18,9 +18,16 @@ from langchain_qwen3_rerank.documents import (
     ranked_copies,
     retriever_scores,
 )
+from langchain_qwen3_rerank.images import (
+    DocumentImages,
+    Query,
+    document_contents,
+    query_content,
+)
 from langchain_qwen3_rerank.vectors import Embedder, aembedded, embedded
 from shared_core.adapter import AdapterOptions
 from shared_core.fusion import Fusion
+from shared_core.images.content import Content, text_of
 from shared_core.no_answer import OnNoAnswer, ainstead, instead, is_unanswered
 from shared_core.options import Instruction, resolve_instruction
 from shared_core.options.ranking import Compress
@@ -56,6 +63,7 @@ class CallOptions(TypedDict, total=False):
     window_tokens: int
     window_overlap: int | None
     document_text: DocumentText | None
+    document_images: DocumentImages | None
 
 
 class Qwen3Rerank(
@@ -104,6 +112,10 @@ class Qwen3Rerank(
             it for a text.
         document_text: The text that is judged: a function of the document, or metadata
             keys to put before its ``page_content``, as ``key: value`` lines.
+        document_images: Where a document's images are, for a model that sees: the metadata key of a
+            path, a URL, a ``data:`` address, bytes, a Pillow image or a block of LangChain's
+            messages, or of a list of these; or a function of the document that returns such, or
+            message parts, or a `Content`. See docs/images.md.
 
     Raises:
         ValueError: An option is unknown, out of range, or contradicts another.
@@ -124,6 +136,7 @@ class Qwen3Rerank(
     )
 
     document_text: DocumentText | None = None
+    document_images: DocumentImages | None = None
     retriever_score_key: str | None = None
     embeddings: Embedder | None = Field(default=None, exclude=True, repr=False)
 
@@ -135,7 +148,8 @@ class Qwen3Rerank(
                 ``on_no_answer``, ``min_docs``, ``fusion``, ``retriever_score_key``, ``mmr``,
                 ``embeddings``, ``max_candidates``, ``time_budget``, ``long_documents``,
                 ``window_tokens``, ``window_overlap``, ``return_window``, ``evidence``,
-                ``compress`` and ``document_text``; what is left out stays as it is.
+                ``compress``, ``document_text`` and ``document_images``; what is left out stays as
+                it is.
 
         Raises:
             ConfigurationError: An option belongs to the model: that takes a new `Qwen3Rerank`.
@@ -159,7 +173,7 @@ class Qwen3Rerank(
 
         Args:
             documents: The documents to order. They are not changed.
-            query: The search query.
+            query: The search query. At run time, the parts of a message or a `Content` will do.
             callbacks: Receive this call as a run of its own, below the caller's.
 
         Raises:
@@ -183,8 +197,8 @@ class Qwen3Rerank(
         """Return `compress_documents` of ``{"query": …, "documents": …}``.
 
         Args:
-            input: The query and the documents, as ``{"query": RunnablePassthrough(), "documents":
-                retriever} | rerank`` passes them on.
+            input: The query, a text or parts with images, and the documents, as ``{"query":
+                RunnablePassthrough(), "documents": retriever} | rerank`` passes them on.
             config: LangChain's.
             **options: Those of `with_options`, for this call.
 
@@ -214,7 +228,7 @@ class Qwen3Rerank(
         return self.with_options(**options) if options else self
 
     def _compressed(
-        self, documents: Sequence[Document], query: str, config: RunnableConfig | None
+        self, documents: Sequence[Document], query: Query, config: RunnableConfig | None
     ) -> list[Document]:
         if not documents:
             return []
@@ -223,7 +237,7 @@ class Qwen3Rerank(
         return outputs
 
     async def _acompressed(
-        self, documents: Sequence[Document], query: str, config: RunnableConfig | None
+        self, documents: Sequence[Document], query: Query, config: RunnableConfig | None
     ) -> list[Document]:
         if not documents:
             return []
@@ -233,14 +247,15 @@ class Qwen3Rerank(
         return found
 
     def _run(
-        self, documents: Sequence[Document], query: str
+        self, documents: Sequence[Document], query: Query
     ) -> tuple[RunnableLambda[dict[str, Any], dict[str, Any]], dict[str, Any], RunnableConfig]:
         """Return the runnable, its inputs and its config, so that tracers see a run.
 
         A compressor reports nothing by itself; a runnable does, and takes the callbacks of the
         caller in their sync and their async form alike.
         """
-        instruction = resolve_instruction(self.instruction, None, query)
+        content = query_content(query)
+        instruction = resolve_instruction(self.instruction, None, text_of(content))
         options: dict[str, Any] = {
             "instruction": instruction,
             **self.ranking_options,
@@ -249,10 +264,10 @@ class Qwen3Rerank(
         embeddings = None if self.mmr is None else self.embeddings
 
         def rank(inputs: dict[str, Any]) -> dict[str, Any]:
-            documents, texts, scores = self._judged(inputs)
+            documents, texts, contents, scores = self._judged(inputs)
             vectors = embedded(embeddings, texts)
             ranked = self.reranker.rerank(
-                inputs["query"], texts, retriever_scores=scores, embeddings=vectors, **options
+                content, contents, retriever_scores=scores, embeddings=vectors, **options
             )
             outputs = self._outputs(documents, texts, ranked)
             if is_unanswered(ranked, self.on_no_answer):
@@ -261,10 +276,10 @@ class Qwen3Rerank(
             return outputs
 
         async def arank(inputs: dict[str, Any]) -> dict[str, Any]:
-            documents, texts, scores = self._judged(inputs)
+            documents, texts, contents, scores = self._judged(inputs)
             vectors = await aembedded(embeddings, texts)
             ranked = await self.reranker.arerank(
-                inputs["query"], texts, retriever_scores=scores, embeddings=vectors, **options
+                content, contents, retriever_scores=scores, embeddings=vectors, **options
             )
             outputs = self._outputs(documents, texts, ranked)
             if is_unanswered(ranked, self.on_no_answer):
@@ -272,17 +287,20 @@ class Qwen3Rerank(
                 outputs["documents"] = await ainstead(self.on_no_answer, query, found, Document)
             return outputs
 
-        inputs = {"query": query, "documents": list(documents)}
+        inputs = {"query": text_of(content), "documents": list(documents)}
         metadata = {"model": self.model, "n_documents": len(documents), **options}
         name = self.name or type(self).__name__
         return RunnableLambda(rank, afunc=arank, name=name), inputs, {"metadata": metadata}
 
-    def _judged(self, inputs: dict[str, Any]) -> tuple[list[Document], list[str], list[Any] | None]:
-        """Return the documents, their texts, and the retriever's scores if they are wanted."""
+    def _judged(
+        self, inputs: dict[str, Any]
+    ) -> tuple[list[Document], list[str], Sequence[str | Content], list[Any] | None]:
+        """Return the documents, their texts, these with images, and scores if they are wanted."""
         documents = inputs["documents"]
         texts = document_texts(documents, self.document_text)
         wanted = None if self.fusion is None else self.retriever_score_key
-        return documents, texts, retriever_scores(documents, wanted)
+        contents = document_contents(documents, texts, self.document_images)
+        return documents, texts, contents, retriever_scores(documents, wanted)
 
     def _outputs(
         self, documents: Sequence[Document], texts: Sequence[str], ranked: Ranking
@@ -298,7 +316,7 @@ class Qwen3Rerank(
         }
 
 
-def _query_and_documents(given: object) -> tuple[str, Sequence[Document]]:
+def _query_and_documents(given: object) -> tuple[Query, Sequence[Document]]:
     """Return both.
 
     Raises:

@@ -53,6 +53,7 @@ class CallOptions(TypedDict, total=False):
     window_tokens: int
     window_overlap: int | None
     metadata_mode: MetadataMode
+    images: bool
     keep_retrieval_score: bool
     callback_manager: CallbackManager
 
@@ -64,6 +65,7 @@ class RerankerComponent(InstructionPrompts, AdapterOptions, BaseNodePostprocesso
     """
 
     metadata_mode: MetadataMode = MetadataMode.EMBED
+    images: bool = True
     keep_retrieval_score: bool = True
     embed_model: EmbedModel | None = Field(default=None, exclude=True, repr=False)
 

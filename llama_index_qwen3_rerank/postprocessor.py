@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from llama_index_qwen3_rerank.component import RerankerComponent
+from llama_index_qwen3_rerank.images import node_contents, query_content
 from llama_index_qwen3_rerank.nodes import check_nodes, node_texts, ranked_nodes
 from llama_index_qwen3_rerank.tracing import dispatcher, reranking
 from llama_index_qwen3_rerank.vectors import EmbedModel, Vectors, aembedded, embedded, own_vectors
-from shared_core import DEFAULT_INSTRUCTION, Ranking
+from shared_core import DEFAULT_INSTRUCTION, Content, Ranking
 from shared_core.no_answer import ainstead, instead, is_unanswered
 
 
@@ -54,6 +56,9 @@ class Qwen3Rerank(RerankerComponent):
         compress: ``"evidence"`` returns each node as a copy with its evidence and the sentences
             next to it for a text.
         metadata_mode: Which metadata the model reads in front of a node's text.
+        images: Whether the images of nodes (``ImageNode``, ``ImageDocument``, an image resource)
+            and of queries (``QueryBundle(image_path=…)``) are judged beside the text, which takes a
+            model that sees: a text model refuses them. ``False`` judges the text alone.
         keep_retrieval_score: Write the score that a node came with into its metadata, under
             ``retrieval_score``, which neither embedding models nor LLMs get to read; so by default.
         fusion: Also let the retriever decide the order, by the scores that the nodes come with:
@@ -94,10 +99,11 @@ class Qwen3Rerank(RerankerComponent):
         check_nodes(nodes)
         with self._traced(nodes, query) as found:
             texts = node_texts(nodes, self.metadata_mode)
+            asked, contents = self._contents(query, nodes, texts)
             own, model = self._own_and_model(nodes)
             vectors = own or embedded(model, texts)
             options = self._call_options(nodes)
-            ranking = self.reranker.rerank(query.query_str, texts, embeddings=vectors, **options)
+            ranking = self.reranker.rerank(asked, contents, embeddings=vectors, **options)
             ranked = self._ranked(nodes, texts, ranking)
             if is_unanswered(ranking, self.on_no_answer):
                 ranked = instead(self.on_no_answer, query, ranked, NodeWithScore)
@@ -115,16 +121,25 @@ class Qwen3Rerank(RerankerComponent):
         check_nodes(nodes)
         with self._traced(nodes, query) as found:
             texts = node_texts(nodes, self.metadata_mode)
+            asked, contents = self._contents(query, nodes, texts)
             own, model = self._own_and_model(nodes)
             vectors = own or (await aembedded(model, texts) if model else None)
             ranking = await self.reranker.arerank(
-                query.query_str, texts, embeddings=vectors, **self._call_options(nodes)
+                asked, contents, embeddings=vectors, **self._call_options(nodes)
             )
             ranked = self._ranked(nodes, texts, ranking)
             if is_unanswered(ranking, self.on_no_answer):
                 ranked = await ainstead(self.on_no_answer, query, ranked, NodeWithScore)
             found += ranked
         return found
+
+    def _contents(
+        self, query: QueryBundle, nodes: list[NodeWithScore], texts: list[str]
+    ) -> tuple[str | Content, Sequence[str | Content]]:
+        """Return query and nodes as they are judged, with their images unless told otherwise."""
+        if not self.images:
+            return query.query_str, texts
+        return query_content(query), node_contents(nodes, texts)
 
     def _ranked(
         self, nodes: list[NodeWithScore], texts: list[str], ranking: Ranking

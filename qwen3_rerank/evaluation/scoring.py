@@ -14,7 +14,7 @@ from shared_core.errors import RerankError, ScoringError
 from shared_core.identity import agree, farthest_apart, identity, is_known
 from shared_core.options import resolve_instruction
 from shared_core.results import Judged
-from shared_core.scoring import ScoreRequest
+from shared_core.scoring import ScoreRequest, text_request
 
 # So far from one another margins of one model may be: half precision in other packs.
 _ROUNDING = 0.5
@@ -112,6 +112,7 @@ def score_texts(
         RerankError: Scoring failed; the message names the query. What was scored is kept.
     """
     told = identity(system.reranker)
+    texts = {query: text_request(one, "an evaluation") for query, one in requests.items()}
     tasks = [
         _Task(
             key_of(told, request.instruction, request.query, request.documents),
@@ -120,7 +121,7 @@ def score_texts(
             request.instruction,
             request.documents,
         )
-        for query, request in requests.items()
+        for query, request in texts.items()
     ]
     missing = [task for task in tasks if results.get(task.key) is None]
     for _ in _added(system, missing, results, at_once):

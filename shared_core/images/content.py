@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Union
 
@@ -43,7 +43,7 @@ class Content:
         if not isinstance(self.text, str):
             raise TypeError(f"a content's text must be a string, got {type(self.text).__name__}")
         given: Any = self.images
-        if _is_source(given):
+        if is_source(given):
             given = (given,)
         if not isinstance(given, Iterable):
             raise TypeError(
@@ -51,6 +51,21 @@ class Content:
                 f"Pillow images, got {type(given).__name__}"
             )
         object.__setattr__(self, "images", tuple(map(_checked, given)))
+
+    @classmethod
+    def from_parts(cls, parts: Iterable[str | Mapping[str, Any]]) -> Content:
+        """Return the content of a chat message's parts, as OpenAI and LangChain have them.
+
+        Args:
+            parts: Texts, and mappings such as ``{"type": "text", "text": …}``,
+                ``{"type": "image_url", "image_url": {"url": …}}``, ``{"type": "image", …}``.
+
+        Raises:
+            TypeError, ValueError: A part is none that is known; names its place.
+        """
+        from shared_core.images.parts import content_of
+
+        return content_of(parts)
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
@@ -147,7 +162,7 @@ def only_text(item: str | Content, name: str, model: str) -> str:
     return text_of(item)
 
 
-def _is_source(value: Any) -> bool:
+def is_source(value: Any) -> bool:
     """Return whether a value is one image, without importing Pillow."""
     is_plain = isinstance(value, (str, bytes, bytearray, memoryview, os.PathLike, Picture))
     return is_plain or is_pillow_image(value)
@@ -161,7 +176,7 @@ def is_pillow_image(value: Any) -> bool:
 
 
 def _checked(image: Any) -> ImageSource:
-    if not _is_source(image):
+    if not is_source(image):
         raise TypeError(
             "an image must be a path, a URL, a data: address, bytes or a Pillow image, got "
             f"{type(image).__name__}"
