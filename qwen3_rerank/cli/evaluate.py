@@ -32,7 +32,7 @@ HERE = "local"
 DEFAULT = "default"
 
 
-@with_options(RerankerOptions, ALL_GROUPS, without=("headers",))
+@with_options(RerankerOptions, ALL_GROUPS, without=("headers", "calibration"))
 def evaluate(
     dataset: Annotated[
         str,
@@ -112,7 +112,7 @@ def evaluate(
         float,
         _figures(
             help="The share of queries with a relevant candidate that keep one with the suggested "
-            "top_k and threshold."
+            "top_k and threshold, and that are not taken for unanswered with --calibrate."
         ),
     ] = 0.95,
     evidence: Annotated[
@@ -123,6 +123,15 @@ def evaluate(
             "format says where that is.",
         ),
     ] = False,
+    calibrate: Annotated[
+        str | None,
+        _figures(
+            metavar="FILE",
+            help="Also fit probabilities to the scores, and whether any candidate answers, and "
+            "write them to this file, for --calibration and Reranker(calibration=...).",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, _figures(help="The seed of samples, intervals and tests.")] = 0,
     at_once: Annotated[
         int,
@@ -203,6 +212,7 @@ def evaluate(
                 keep=keep,
                 queries_at_once=at_once,
                 evidence=evidence,
+                calibrate=calibrate,
                 out=out,
                 command=typed(),
                 on_progress=bar.show,

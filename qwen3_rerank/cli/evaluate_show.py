@@ -84,6 +84,9 @@ def print_report(report: Report, out: Path, console: Console) -> None:
         console.print(f"{system.letter}: {escape(best_weight(system.fusion))}", highlight=False)
         if system.evidence is not None:
             console.print(f"{system.letter}: {in_a_sentence(system.evidence)}", highlight=False)
+        if system.calibrated is not None:
+            text = f"{system.letter}: {system.calibrated.in_words()}"
+            console.print(escape(text), highlight=False)
     for cascade in report.cascades:
         for line in cascade.lines():
             console.print(line, highlight=False)

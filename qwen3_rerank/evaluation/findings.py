@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from qwen3_rerank.evaluation.calibrated import CalibrationReport
 from qwen3_rerank.evaluation.cascading import CascadeReport
 from qwen3_rerank.evaluation.dataset import Dataset
 from qwen3_rerank.evaluation.evidence import EvidenceReport
@@ -55,6 +56,7 @@ class SystemReport:
         suggestion: The suggested settings; ``None`` likewise.
         fusion: The system fused with the first stage.
         evidence: Evidence against known answers; ``None`` if that was not asked for.
+        calibrated: The calibration that was fitted, if that was asked for.
     """
 
     letter: str
@@ -74,6 +76,7 @@ class SystemReport:
     suggestion: Suggestion | None
     fusion: FusionReport
     evidence: EvidenceReport | None = None
+    calibrated: CalibrationReport | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qwen3_rerank.evaluation import page_evidence, plots
+from qwen3_rerank.evaluation import page_calibrated, page_evidence, plots
 from qwen3_rerank.evaluation.cases import Case, Place, gains, losses
 from qwen3_rerank.evaluation.findings import Findings, SystemReport
 from qwen3_rerank.evaluation.fusing import FusionReport, best_weight
@@ -41,6 +41,7 @@ def section(report: Findings, system: SystemReport) -> str:
         f'<p class="soft">{text(system.instruction)}</p>',
         f'<div class="plots">\n{figures}\n</div>',
         _suggestion(system.suggestion),
+        page_calibrated.calibrated(system.calibrated),
         _fusion(system.fusion, system.figures[report.measures[0]]),
         "" if system.evidence is None else page_evidence.section(system.evidence),
         _cases(f"Worst losses in {measure}", losses(report, system)),

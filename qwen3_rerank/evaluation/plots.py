@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from qwen3_rerank.evaluation.findings import Findings, SystemReport
 from qwen3_rerank.evaluation.measures import shown
-from qwen3_rerank.evaluation.passages import Judged
+from qwen3_rerank.evaluation.passages import Calibration, Judged
 
 # Inches: at the width of a phone the letters are still to be read, at that of two columns not huge.
 _SIZE = (4.6, 3.1)
@@ -132,6 +132,27 @@ def calibration(system: SystemReport) -> str:
         axes.set_xlabel("mean score (numbers: passages)")
         axes.set_ylabel("share that is right")
         axes.set_title(f"expected calibration error {system.calibration.error:.3f}")
+
+    return _svg(draw)
+
+
+def reliability(before: Calibration, after: Calibration) -> str:
+    """Return the plot of the share of right passages by score and by probability."""
+
+    def draw(axes: Any) -> None:
+        axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":", linewidth=1.2)
+        most = max(bucket.count for bucket in (*before.bins, *after.bins))
+        for found, color, label in ((before, _ORANGE, "score"), (after, _BLUE, "probability")):
+            xs = [bucket.mean_score for bucket in found.bins]
+            ys = [bucket.share_right for bucket in found.bins]
+            sizes = [6 + 90 * bucket.count / most for bucket in found.bins]
+            axes.plot(xs, ys, color=color, linewidth=1.2, alpha=0.7)
+            axes.scatter(xs, ys, sizes, color=color, label=f"{label}, error {found.error:.3f}")
+        axes.set_xlim(-0.03, 1.03)
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_xlabel("mean score or probability")
+        axes.set_ylabel("share that is right")
+        axes.legend(loc="upper left", markerscale=0.5)
 
     return _svg(draw)
 

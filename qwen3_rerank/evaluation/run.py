@@ -11,6 +11,7 @@ from statistics import fmean, median, quantiles
 from typing import Any
 
 from qwen3_rerank.evaluation import first_stage as stages
+from qwen3_rerank.evaluation.calibrated import calibration_of, save
 from qwen3_rerank.evaluation.cascading import compare_cascades
 from qwen3_rerank.evaluation.dataset import Dataset
 from qwen3_rerank.evaluation.environment import environment
@@ -50,6 +51,7 @@ def evaluate(
     keep: float = KEEP,
     queries_at_once: int = 1,
     evidence: bool = False,
+    calibrate: str | Path | None = None,
     out: str | Path | None = None,
     command: str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -67,10 +69,12 @@ def evaluate(
         queries: The number of queries, drawn by ``seed``; ``None`` takes all.
         seed: The seed of that draw, of the intervals and the tests.
         measures: Names of ir-measures; gains and losses refer to the first.
-        keep: The share of answered queries that the suggestion must keep.
+        keep: The share of answered queries that the suggestion must keep, and the threshold for no
+            answer.
         queries_at_once: More than one is faster with short lists, and leaves out latency.
         evidence: Also measure how often the evidence of the right documents holds the answer, which
             takes a data set that says where answers are (SQuAD's format).
+        calibrate: A file for the calibration of every system, for ``Reranker(calibration=…)``.
         out: A folder for the report. Scores go there as they come, so that a run that was stopped
             does what is missing when it is started again. ``None`` writes nothing.
         command: The command line, for the report.
@@ -121,6 +125,12 @@ def evaluate(
                 )
                 for system, part in zip(systems, parts, strict=True)
             ]
+        if calibrate is not None:
+            parts = [
+                replace(part, calibrated=calibration_of(system, data, stage, part.order, keep))
+                for system, part in zip(systems, parts, strict=True)
+            ]
+            save(Path(calibrate), [part.calibrated for part in parts if part.calibrated])
         ideal = best_possible(data.relevant, stage.candidates, measures)
         report = Report(
             dataset=data,

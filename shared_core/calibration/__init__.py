@@ -11,3 +11,4 @@ from shared_core.calibration.maps import Calibration as Calibration
 from shared_core.calibration.maps import Isotonic as Isotonic
 from shared_core.calibration.maps import NoAnswer as NoAnswer
 from shared_core.calibration.maps import Platt as Platt
+from shared_core.calibration.maps import features_of as features_of

@@ -13,8 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from shared_core.calibration.fitted_for import FittedFor
 from shared_core.ranking import sigmoid
 
-_LEAST = 1e-9
-
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -72,29 +70,32 @@ class Isotonic(_Fitted):
 class NoAnswer(_Fitted):
     """The probability that no candidate is right, and from which value on to say so.
 
-    It is ``sigmoid(intercept − evidence · e + candidates · log(n))`` of ``n`` candidates, where
-    ``e`` are the log odds that one at least is right if their probabilities are independent.
+    It is ``sigmoid(intercept − best · b + mean · m + candidates · log(n))`` of ``n`` candidates
+    with the best margin ``b`` and the mean margin ``m``. Margins are log odds, and so are those of
+    a Platt calibration but for two constants, which these weights contain.
 
     Attributes:
-        intercept, evidence, candidates: The weights.
+        intercept, best, mean, candidates: The weights.
         keep: The share of answerable queries that the threshold keeps at least.
         threshold: Above it, nothing answers.
         queries: The number of queries that the threshold is from.
     """
 
     intercept: FiniteFloat
-    evidence: Annotated[FiniteFloat, Field(ge=0.0)]
+    best: Annotated[FiniteFloat, Field(ge=0.0)]
+    mean: FiniteFloat
     candidates: FiniteFloat
     keep: Share
     threshold: Share
     queries: Annotated[int, Field(ge=0)]
 
-    def of(self, probabilities: Sequence[float]) -> float:
+    def of(self, margins: Sequence[float]) -> float:
         """Return the probability that none of some candidates is right; 1 if there are none."""
-        if not probabilities:
+        if not margins:
             return 1.0
-        weight = self.candidates * math.log(len(probabilities))
-        return sigmoid(self.intercept - self.evidence * log_odds_of_any(probabilities) + weight)
+        best, mean, count = features_of(margins)
+        weighted = self.mean * mean - self.best * best + self.candidates * count
+        return sigmoid(self.intercept + weighted)
 
 
 class Calibration(_Fitted):
@@ -125,9 +126,7 @@ class Calibration(_Fitted):
         Args:
             margins: Those of all distinct candidates of a query.
         """
-        if self.no_answer is None:
-            return None
-        return self.no_answer.of([self.probability.of(margin) for margin in margins])
+        return None if self.no_answer is None else self.no_answer.of(margins)
 
     def answers(self, no_answer: float | None) -> bool | None:
         """Whether to take it that a candidate answers; ``None`` if that was not fitted."""
@@ -136,11 +135,10 @@ class Calibration(_Fitted):
         return no_answer <= self.no_answer.threshold
 
 
-def log_odds_of_any(probabilities: Sequence[float]) -> float:
-    """Return the log odds that one or more of some independent events happen.
+def features_of(margins: Sequence[float]) -> tuple[float, float, float]:
+    """Return what tells whether one of some candidates is right: best, mean, logarithm of count.
 
-    >>> round(log_odds_of_any([0.5]), 6), round(log_odds_of_any([0.5, 0.5]), 6)
-    (0.0, 1.098612)
+    >>> features_of([1.0, 3.0, -4.0, 0.0])
+    (3.0, 0.0, 1.3862943611198906)
     """
-    none = math.fsum(math.log1p(-min(max(p, _LEAST), 1 - _LEAST)) for p in probabilities)
-    return math.log(-math.expm1(none)) - none
+    return max(margins), math.fsum(margins) / len(margins), math.log(len(margins))

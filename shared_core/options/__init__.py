@@ -106,8 +106,8 @@ class RerankerOptions(WindowOptions, RemoteOptions):
     )
     calibration: str | None = option(
         None,
-        "A file of `qwen3-rerank evaluate --calibrate`, by which scores get a probability beside "
-        "them, and queries one of having no answer.",
+        "A file that evaluate --calibrate wrote: scores get a probability beside them, and queries "
+        "one of having no answer.",
         About("Model"),
         min_length=1,
     )

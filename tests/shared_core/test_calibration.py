@@ -39,8 +39,7 @@ def test_the_score_stays_and_a_probability_is_beside_it(tmp_path: Path) -> None:
 def test_no_answer_is_of_all_distinct_candidates_and_survives_pickling(tmp_path: Path) -> None:
     reranker = calibrated(tmp_path)
     ranking = reranker.rerank("q", DOCUMENTS, top_k=1)
-    none = math.prod(1 - HALF.of(float(text)) for text in set(DOCUMENTS))
-    assert ranking.no_answer == pytest.approx(none)  # with these weights, as if independent
+    assert ranking.no_answer == sigmoid(-6.0)
     assert ranking.answers
     assert pickle.loads(pickle.dumps(ranking)).no_answer == ranking.no_answer  # noqa: S301
     poor = reranker.rerank("q", ["-3.0", "-2.0"])
@@ -182,15 +181,13 @@ def test_maps_are_monotone_and_stay_between_their_ends(
     assert isotonic.of(1e9) == isotonic.probabilities[-1]
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=5), st.floats(0, 1))
-def test_no_answer_falls_with_every_better_candidate(few: list[float], better: float) -> None:
-    weights = NoAnswer(
-        intercept=0.5, evidence=0.8, candidates=0.3, keep=0.9, threshold=0.5, queries=10
-    )
-    raised = [max(few[0], better), *few[1:]]
-    assert weights.of(raised) <= weights.of(few)
-    assert weights.of([]) == 1.0
-    assert weights.of([0.5]) == pytest.approx(sigmoid(0.5))
+def test_no_answer_is_of_the_best_the_mean_and_the_number(tmp_path: Path) -> None:
+    weights = {"intercept": 0.5, "best": 0.8, "mean": 0.2, "candidates": 0.3}
+    no_answer = NoAnswer(**weights, keep=0.9, threshold=0.5, queries=10)
+    assert no_answer.of([]) == 1.0
+    assert no_answer.of([2.0, -1.0]) == pytest.approx(sigmoid(0.5 - 1.6 + 0.1 + 0.3 * math.log(2)))
+    copies = calibrated(tmp_path, no_answer=no_answer).rerank("q", ["2.0", "-1.0", "2.0", "2.0"])
+    assert copies.no_answer == no_answer.of([2.0, -1.0])  # each text counts once
 
 
 def test_calibration_of_says_what_is_fitted(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ ROOT = Path(shared_core.__file__).parents[1]
 PROGRAMS = ("qwen3_rerank", "langchain_qwen3_rerank", "llama_index_qwen3_rerank")
 PUBLIC = {
     "shared_core",
-    "shared_core.candidates",
-    "shared_core.cascade",  # what the service does not score
+    "shared_core.calibration",  # the evaluation fits it
+    "shared_core.candidates",  # what the service does not score
+    "shared_core.cascade",
     "shared_core.adapter",  # what adapters have in common
     "shared_core.check",  # reports
     "shared_core.errors",

@@ -22,10 +22,9 @@ class Margins:
 def calibration_for(
     reranker: Reranker, instruction: str = DEFAULT_INSTRUCTION, **others: Any
 ) -> Calibration:
-    """Return a calibration: half the margin less one; no answer, if none has a margin above 2."""
-    no_answer = NoAnswer(
-        intercept=0.0, evidence=1.0, candidates=0.0, keep=0.95, threshold=0.5, queries=40
-    )
+    """Return a calibration: half the margin less one; no answer, if none has a margin above 0."""
+    weights = {"intercept": 0.0, "best": 1.0, "mean": 0.0, "candidates": 0.0}
+    no_answer = NoAnswer(**weights, keep=0.95, threshold=0.5, queries=40)
     values: dict[str, Any] = {"probability": HALF, "no_answer": no_answer, **others}
     model = fitted_for(reranker.options, reranker.custom_scorer)
     return Calibration(fitted_for=model, instruction=instruction, **values)
