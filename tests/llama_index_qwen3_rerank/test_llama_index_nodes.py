@@ -113,13 +113,14 @@ def test_the_model_reads_what_embedding_models_read_by_default(reranker: Reranke
     assert Qwen3Rerank(reranker=reranker).metadata_mode is MetadataMode.EMBED
 
 
-def test_images_and_index_nodes_are_ranked_by_their_text(postprocessor: Qwen3Rerank) -> None:
+def test_image_and_index_nodes_can_be_ranked_by_their_text(postprocessor: Qwen3Rerank) -> None:
     nodes = [
         NodeWithScore(node=ImageNode(text="a picture of dough", image_path="dough.png")),
         NodeWithScore(node=IndexNode(text="about bread", index_id="bread")),
         NodeWithScore(node=ImageNode(image_path="nothing.png")),
     ]
-    found = postprocessor.postprocess_nodes(nodes, query_str=QUERY)
+    by_text = postprocessor.with_options(images=False)
+    found = by_text.postprocess_nodes(nodes, query_str=QUERY)
     assert {type(node.node) for node in found} == {ImageNode, IndexNode}
     assert len(found) == 3
 

@@ -56,6 +56,7 @@ OPTIONS: dict[str, Any] = {
     "min_probability": 0.125,
     "min_docs": 2,
     "metadata_mode": MetadataMode.LLM,
+    "images": False,
     "keep_retrieval_score": False,
     "fusion": 0.25,
     "mmr": 0.75,
