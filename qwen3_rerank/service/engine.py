@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from typing import Literal, TypeVar
 
 from qwen3_rerank.service.batching import QueueFullError, Scheduler
 from qwen3_rerank.service.body import PARSED_ASIDE_BYTES, Asked, BodyRoom, parse_body
@@ -36,6 +36,7 @@ logger = logging.getLogger("qwen3_rerank.service")
 # Of the queue, so that no key keeps the others out of it.
 _SHARE_OF_A_KEY = 0.75
 
+Result = TypeVar("Result")
 State = Literal["loading", "ready", "failed", "draining", "stopped"]
 
 
@@ -169,7 +170,11 @@ class Service:
         parse = partial(parse_body, model, body, max_documents=self.settings.max_documents)
         if len(body) <= PARSED_ASIDE_BYTES:
             return parse()
-        return await asyncio.get_running_loop().run_in_executor(self._parser, parse)
+        return await self.aside(parse)
+
+    async def aside(self, work: Callable[[], Result]) -> Result:
+        """Return the result of some work in a thread: what takes a while blocks nobody."""
+        return await asyncio.get_running_loop().run_in_executor(self._parser, work)
 
     async def stop(self) -> None:
         """Free all resources."""
@@ -245,8 +250,8 @@ class Service:
         Raises:
             RefusedError: Limits are exceeded, the queue is full, or these texts cannot be scored.
         """
-        self._check_limits(requests)
-        return await self._submitted(requests, windows, key)
+        self.check_limits(requests)
+        return await self.submitted(requests, windows, key)
 
     async def evidence(
         self,
@@ -266,11 +271,11 @@ class Service:
         if not ranking.seeks_evidence:
             return list(rankings), []
         make = partial(EvidenceSearch, requests, rankings, self.settings.max_length)
-        search = await asyncio.get_running_loop().run_in_executor(self._parser, make)
-        answers = await self._submitted(search.requests, None, key)
+        search = await self.aside(make)
+        answers = await self.submitted(search.requests, None, key)
         return search.found(answers, ranking), [scored for answer in answers for scored in answer]
 
-    async def _submitted(
+    async def submitted(
         self, requests: Sequence[ScoreRequest], windows: Windows | None, key: str | None
     ) -> list[list[Scored]]:
         """Return `score` of requests that are within the limits."""
@@ -340,7 +345,8 @@ class Service:
             ((found,), _) = await self.evidence(requests, [kept], ranking)
         return found
 
-    def _check_limits(self, requests: Sequence[ScoreRequest]) -> None:
+    def check_limits(self, requests: Sequence[ScoreRequest]) -> None:
+        """Raise `RefusedError` if a request has more or longer texts than it may have."""
         limits = self.settings
         n_documents = sum(len(request.documents) for request in requests)
         if n_documents > limits.max_documents or len(requests) > limits.max_documents:

@@ -56,9 +56,10 @@ def _row(ranked: RankedDocument, is_raw: bool) -> dict[str, Any]:
 
 
 def _notes(result: RankedDocument) -> dict[str, Any]:
-    """Return the fields ``scored``, ``window`` and ``evidence``, if there are any."""
+    """Return ``scored``, ``fused_score``, ``window`` and ``evidence``, if there are any."""
+    fused = {} if result.fused_score is None else {"fused_score": result.fused_score}
     evidence = {} if result.evidence is None else {"evidence": result.evidence.to_dict()}
-    return ({} if result.scored else {"scored": False}) | _window(result) | evidence
+    return ({} if result.scored else {"scored": False}) | fused | _window(result) | evidence
 
 
 def _window(result: RankedDocument | Scored) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from shared_core.fusion import Fusion
 from shared_core.options import RankingOptions
 from shared_core.options.ranking import Compress
 from shared_core.options.windows import (
@@ -64,6 +65,21 @@ TextLists = Annotated[
 _OF_OTHER_CLIENTS = frozenset(
     ["model", "top_n", "return_documents", "use_activation", "chat_template_kwargs"]
 )
+
+
+def _fusion(value: Any) -> Fusion | None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value is None or value == "rrf" or (is_number and 0 <= value <= 1):
+        return value  # type: ignore[no-any-return]  # it is one of these
+    raise ValueError('expected "rrf" or a number from 0 to 1')
+
+
+RetrieverScores = list[float | None]
+FusionField = Annotated[
+    Fusion | None,
+    PlainValidator(_fusion),
+    WithJsonSchema({"anyOf": [{"const": "rrf"}, {"type": "number", "minimum": 0, "maximum": 1}]}),
+]
 
 
 class ScoringRequest(BaseModel):
@@ -128,6 +144,24 @@ class RankingRequest(ScoringRequest):
         ge=1,
         description="Score the first so many documents alone; the others follow unscored.",
     )
+    time_budget: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds, waiting included; what was not reached follows unscored. Also the "
+        "header X-Time-Budget.",
+    )
+    fusion: FusionField = Field(
+        default=None,
+        description="The retriever decides, too: rrf, or its weight from 0 to 1; by "
+        "retriever_scores, else by the order of the documents.",
+    )
+    mmr: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Prefer documents unlike those before them: the weight of relevance.",
+    )
     return_documents: bool | None = Field(default=None, description="Repeat the texts.")
     return_window: bool = Field(
         default=False, description="Repeat of a long document its best window alone."
@@ -147,6 +181,8 @@ class RankingRequest(ScoringRequest):
             score_threshold=self.score_threshold,
             return_window=self.return_window,
             max_candidates=self.max_candidates,
+            fusion=self.fusion,
+            mmr=self.mmr,
             evidence=self.evidence,
             compress=self.compress,
         )
@@ -157,10 +193,22 @@ class RankingRequest(ScoringRequest):
         return self
 
 
-class RerankRequest(RankingRequest):
+class _OneQuery(RankingRequest):
+    query: str
+    retriever_scores: RetrieverScores | None = Field(
+        default=None,
+        description="For fusion: a number per document, larger is better; null for none.",
+    )
+
+    @property
+    def all_scores(self) -> list[RetrieverScores | None] | None:
+        """The retriever's scores, by query."""
+        return None if self.retriever_scores is None else [self.retriever_scores]
+
+
+class RerankRequest(_OneQuery):
     """One query. With ``texts`` for ``documents``, it is TEI's, and so is the reply."""
 
-    query: str
     documents: Texts | None = None
     texts: Texts | None = None
     raw_scores: bool = Field(default=False, description="Return margins for probabilities.")
@@ -202,6 +250,14 @@ class BatchRequest(RankingRequest):
 
     queries: Texts = Field(description="The queries.")
     documents_batch: TextLists = Field(description="The documents of each.")
+    retriever_scores: list[RetrieverScores | None] | None = Field(
+        default=None, description="For fusion: the retriever's scores of each; null for none."
+    )
+
+    @property
+    def all_scores(self) -> list[RetrieverScores | None] | None:
+        """The retriever's scores, by query."""
+        return self.retriever_scores
 
     @model_validator(mode="after")
     def _as_many(self) -> BatchRequest:
@@ -249,10 +305,9 @@ class ScorePairsRequest(ScoringRequest):
         return self
 
 
-class PredictRequest(RankingRequest):
+class PredictRequest(_OneQuery):
     """One query, for the shortest of replies."""
 
-    query: str
     documents: Texts
 
 

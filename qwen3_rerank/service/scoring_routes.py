@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ValidationError
 
 from qwen3_rerank.service import replies
+from qwen3_rerank.service.budget import BUDGET_HEADER, budget_of
 from qwen3_rerank.service.endpoint import endpoint
 from qwen3_rerank.service.engine import Service
 from qwen3_rerank.service.failures import RefusedError, in_words
@@ -24,8 +25,11 @@ from qwen3_rerank.service.requests import (
 )
 from shared_core.candidates import Candidates
 from shared_core.images.content import Content, text_of
+from shared_core.inputs import rank_requests
+from shared_core.options.windows import Windows
+from shared_core.pacing import Paced
 from shared_core.results import Ranking, ranked_documents
-from shared_core.scoring import RankRequest, Scored, ScoreRequest
+from shared_core.scoring import Scored, ScoreRequest
 
 Asked = TypeVar("Asked", bound=BaseModel)
 Answer = Callable[[Asked, "Call"], Awaitable[Any]]
@@ -41,38 +45,52 @@ class Call:
         self.service = service
         self.path = request.url.path
         self.request_id = str(request.state.request_id)
-        self._key = getattr(request.state, "key", None)
+        self.key: str | None = getattr(request.state, "key", None)
+        self._budget = request.headers.get(BUDGET_HEADER)
 
-    async def score(self, texts: Sequence[QueryTexts], body: ScoringRequest) -> list[list[Scored]]:
+    def requests(self, texts: Sequence[QueryTexts], body: ScoringRequest) -> list[ScoreRequest]:
+        """Return the texts with the instruction in force. Raises `RefusedError`."""
+        return [self.service.request(query, documents, body.task) for query, documents in texts]
+
+    async def score(
+        self, requests: Sequence[ScoreRequest], body: ScoringRequest
+    ) -> list[list[Scored]]:
         """Return one `Scored` per document of each query.
 
         Raises:
             RefusedError: The request cannot be, or not now.
         """
-        task = body.task
-        requests = [self.service.request(query, documents, task) for query, documents in texts]
-        try:
-            windows = body.windows(self.service.settings)
-        except ValidationError as error:
-            raise RefusedError(422, in_words(error)) from None
         started = time.perf_counter()
-        answers = await self.service.score(requests, windows, key=self._key)
+        windows = self._windows(body)
+        answers = await self.service.score(requests, windows, key=self.key)
         self._audit(requests, answers, time.perf_counter() - started)
         return answers
 
-    async def evidence(
-        self,
-        texts: Sequence[QueryTexts],
-        rankings: Sequence[Ranking],
-        body: RankingRequest,
-    ) -> tuple[list[Ranking], list[Scored]]:
-        """Return rankings with the evidence that was asked for, and the judgements that it took.
+    async def score_in_time(
+        self, candidates: Candidates, body: RankingRequest
+    ) -> list[list[Scored]]:
+        """Return `score` of the candidates that there is time for, which all are without a budget.
 
-        Raises:
-            RefusedError: The sentences cannot be scored, or not now.
+        Those that were not reached are no candidates any more.
         """
-        requests = [self.service.request(query, documents, body.task) for query, documents in texts]
-        return await self.service.evidence(requests, rankings, body.ranking, key=self._key)
+        seconds = budget_of(body.time_budget, self._budget)
+        if seconds is None:
+            return await self.score(candidates.requests, body)
+        started = time.perf_counter()
+        self.service.check_limits(candidates.requests)
+        windows = self._windows(body)
+        paced = Paced(candidates.requests, seconds)
+        while pack := paced.next():
+            paced.add(await self.service.submitted(pack, windows, self.key))
+        answers = candidates.reached(paced.found)
+        self._audit(candidates.requests, answers, time.perf_counter() - started)
+        return answers
+
+    def _windows(self, body: ScoringRequest) -> Windows | None:
+        try:
+            return body.windows(self.service.settings)
+        except ValidationError as error:
+            raise RefusedError(422, in_words(error)) from None
 
     def _audit(
         self,
@@ -93,7 +111,7 @@ class Call:
             audit_logger,
             "scored",
             request_id=self.request_id,
-            key=self._key,
+            key=self.key,
             path=self.path,
             queries=len(requests),
             documents=len(scored),
@@ -160,7 +178,7 @@ async def score_pairs(body: ScorePairsRequest, call: Call) -> Any:
     texts: list[QueryTexts] = [
         (query, [text for _, text in listed]) for query, listed in by_query.items()
     ]
-    answers = await call.score(texts, body)
+    answers = await call.score(call.requests(texts, body), body)
     found = {
         index: document
         for listed, scored in zip(by_query.values(), answers, strict=True)
@@ -183,22 +201,29 @@ async def predict(body: PredictRequest, call: Call) -> Any:
 
 async def _ranked(
     texts: Sequence[QueryTexts],
-    body: RankingRequest,
+    body: RerankRequest | BatchRequest | PredictRequest,
     call: Call,
 ) -> tuple[list[Ranking], list[Scored]]:
     """Return the ranking of each query, and the judgements of all documents that were scored."""
-    requests = [RankRequest(query, "", documents) for query, documents in texts]
-    candidates = Candidates(requests, body.max_candidates)
-    chosen = [(request.query, request.documents) for request in candidates.requests]
-    answers = await call.score(chosen, body)
-    rankings = [
-        ranked_documents(documents, scored, body.ranking)
-        for (_, documents), scored in zip(chosen, answers, strict=True)
-    ]
-    everything = [document for scored in answers for document in scored]
-    whole = candidates.completed(rankings, body.ranking)
-    found, more = await call.evidence(texts, whole, body)
-    return found, everything + more
+    ranking, whole = body.ranking, call.requests(texts, body)
+    try:
+        requests = rank_requests(whole, ranking, body.all_scores, None)
+    except (ValueError, TypeError) as error:
+        raise RefusedError(422, str(error)) from None
+    candidates = Candidates(requests, ranking.max_candidates)
+    answers = await call.score_in_time(candidates, body)
+
+    def ordered() -> list[Ranking]:
+        rankings = [
+            ranked_documents(request.documents, scored, ranking, request.retrieved)
+            for request, scored in zip(candidates.requests, answers, strict=True)
+        ]
+        return candidates.completed(rankings, ranking)
+
+    service = call.service
+    rankings = ordered() if ranking.mmr is None else await service.aside(ordered)
+    found, more = await service.evidence(whole, rankings, ranking, key=call.key)
+    return found, [document for scored in answers for document in scored] + more
 
 
 _ROUTES: list[tuple[str, type[BaseModel], Answer[Any]]] = [

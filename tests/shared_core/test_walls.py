@@ -22,6 +22,8 @@ PUBLIC = {
     "shared_core.errors",
     "shared_core.evidence",  # the service queues what it scores
     "shared_core.images",  # contents of texts and images, and reading them within limits
+    "shared_core.inputs",  # the service checks what retrievers know
+    "shared_core.pacing",  # and keeps a budget of time
     "shared_core.identity",  # what scores depend on
     "shared_core.jobs",  # the tokenizer without its model, the key without its process
     "shared_core.no_answer",  # the base of the adapters' option
