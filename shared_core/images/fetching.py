@@ -25,6 +25,7 @@ _MOST_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PASSING = (408, 425, 429)  # besides 5xx: statuses that a later call may not meet
 _CONNECT_SECONDS = 5.0
+_IPV6_UNICAST = ipaddress.IPv6Network("2000::/3")  # all of it that the internet routes
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -75,7 +76,8 @@ def is_public(address: Address) -> bool:
     inside = _inside(address)
     if inside is not None:
         return is_public(inside)
-    return address.is_global and not address.is_multicast and not address.is_reserved
+    is_unicast = isinstance(address, ipaddress.IPv4Address) or address in _IPV6_UNICAST
+    return is_unicast and address.is_global and not address.is_multicast and not address.is_reserved
 
 
 def _inside(address: Address) -> ipaddress.IPv4Address | None:
