@@ -1,8 +1,9 @@
 """Encoding of prompts as token ids: exact at the prefix, cut in the document, safe from forgery.
 
 Two tokenizers are at work. The model's own knows the control tokens and encodes only our own
-literals (`HEAD` and `SUFFIX`), once. One over the same vocabulary, without added tokens, encodes
-everything a caller supplies, so that ``<|im_end|>`` inside a document is ten ordinary characters.
+literals (a form's head and suffix), once. One over the same vocabulary, without added tokens,
+encodes all that a caller supplies, so that ``<|im_end|>`` inside a document is ten ordinary
+characters.
 (``split_special_tokens=True`` would not do: ``<think>`` and others are added tokens that are not
 flagged special, and would still become control ids.)
 """
@@ -17,8 +18,9 @@ from itertools import chain
 from tokenizers import AddedToken, Encoding, Tokenizer
 
 from shared_core.errors import QueryTooLongError, UnsupportedModelError
-from shared_core.prompt import HEAD, NO, SUFFIX, YES, render_fields
+from shared_core.prompt import NO, YES
 from shared_core.prompt.encodable import check_encodable
+from shared_core.prompt.forms import TEXT_FORM, Form
 from shared_core.prompt.long_text import PIECE, PieceEncoder
 from shared_core.prompt.panics import panics_as
 
@@ -68,6 +70,7 @@ class PairEncoder:
             vocabulary is shared.
         max_length: The most tokens a whole prompt may have.
         answers: The words that mean yes and no.
+        form: The literal parts of the prompt.
 
     Raises:
         UnsupportedModelError: An answer is not one token; control tokens are missing; or the
@@ -75,9 +78,13 @@ class PairEncoder:
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, max_length: int, answers: tuple[str, str] = (YES, NO)
+        self,
+        tokenizer: Tokenizer,
+        max_length: int,
+        answers: tuple[str, str] = (YES, NO),
+        form: Form = TEXT_FORM,
     ) -> None:
-        self.answers = answers
+        self.answers, self.form = answers, form
         with panics_as(UnsupportedModelError, "the tokenizer fails on ordinary text"):
             self._set_up(tokenizer, max_length)
 
@@ -94,9 +101,13 @@ class PairEncoder:
 
         self.max_length = max_length
         self.control_ids = frozenset(control_tokens)
+        self._control = control_tokens
         self.control_tokens: tuple[str, ...] = tuple(control_tokens.values())
-        self.suffix_ids: list[int] = template.encode(SUFFIX, add_special_tokens=False).ids
-        self._head_ids: list[int] = template.encode(HEAD, add_special_tokens=False).ids
+        form = self.form
+        self.suffix_ids: list[int] = template.encode(form.suffix, add_special_tokens=False).ids
+        self.head_ids: list[int] = template.encode(form.head, add_special_tokens=False).ids
+        # The document has a token at least, besides those of its opening.
+        self._least_room = 1 + len(self.text_ids(form.opening.strip()))
         self._check_control_tokens({token.content: token for token in added.values()})
         self._check_boundary()
         self._check_words()
@@ -114,6 +125,11 @@ class PairEncoder:
                 "defined only where it is one. Is this the tokenizer of a Qwen3-Reranker?"
             )
         return int(ids[0])
+
+    def control_id(self, literal: str) -> int:
+        """Return the id of a control token of the prompt's form."""
+        (found,) = (i for i, token in self._control.items() if token == literal)
+        return found
 
     @property
     def yes_id(self) -> int:
@@ -137,15 +153,12 @@ class PairEncoder:
             QueryTooLongError: No token would be left for a document.
             TextEncodingError: A text has a lone surrogate; names which text.
         """
-        fields = render_fields(instruction, query)
+        fields = self.form.fields(self.form.instruction(instruction), query)
         check_encodable(fields, documents)
         is_long = len(fields) > PIECE
         most = self.max_length if is_long else len(fields.encode())  # tokens have a byte at least
-        prefix_ids = self._head_ids + self._pieces.first_ids(fields, most)
-        room = self.max_length - len(prefix_ids) - len(self.suffix_ids)
-        if room < 1:
-            n_tokens = len(prefix_ids) + len(self.suffix_ids)
-            raise QueryTooLongError(n_tokens, self.max_length, or_more=is_long)
+        prefix_ids = self.head_ids + self._pieces.first_ids(fields, most)
+        room = self.room(len(prefix_ids), or_more=is_long)
 
         encoded = []
         for ids in self._first_ids(documents, room + 1):
@@ -153,16 +166,31 @@ class PairEncoder:
             encoded.append(EncodedDocument(kept, len(prefix_ids) + len(kept), len(ids) > room))
         return EncodedGroup(prefix_ids, encoded)
 
+    def room(self, n_prefix: int, *, or_more: bool = False) -> int:
+        """Return the most tokens of an opened document after a prefix of so many.
+
+        Raises:
+            QueryTooLongError: No token is left for a document; ``or_more`` is for its message.
+        """
+        n_fixed = n_prefix + len(self.suffix_ids)
+        if self.max_length - n_fixed < self._least_room:
+            raise QueryTooLongError(n_fixed, self.max_length, or_more=or_more)
+        return self.max_length - n_fixed
+
     def text_ids(self, text: str) -> list[int]:
         """Return the token ids of a text, without control tokens."""
         return list(chain.from_iterable(self._pieces.ids(text)))
+
+    def first_text_ids(self, text: str, most: int) -> list[int]:
+        """Return the first ``most`` token ids of a text, or all; what is cut is hardly read."""
+        return self._pieces.first_ids(text, most, _piece(most))
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text as a document, without a limit."""
         counts: list[int] = []
         for batch in _batches(texts, PIECE):
             if len(batch[0]) > PIECE:
-                counts.append(self._pieces.count(f" {batch[0]}"))
+                counts.append(self._pieces.count(self.form.opening + batch[0]))
             else:
                 counts += map(len, self._encoded(batch))
         return counts
@@ -177,25 +205,29 @@ class PairEncoder:
         if not encoded.truncated:
             return document, encoded.n_tokens, False
         kept = len(encoded.ids) - len(self.suffix_ids)
-        return self._pieces.text(encoded.ids[:kept])[1:], encoded.n_tokens, True
+        return (
+            self._pieces.text(encoded.ids[:kept])[len(self.form.opening) :],
+            encoded.n_tokens,
+            True,
+        )
 
     def _first_ids(self, documents: Sequence[str], most: int) -> Iterator[list[int]]:
         """Yield the first token ids of each document: at least ``most``, or all."""
-        piece = min(PIECE, max(_LEAST_PIECE, most * _CHARACTERS_PER_TOKEN))
+        piece = _piece(most)
         for batch in _batches(documents, piece):
             if len(batch[0]) > piece:
-                yield self._pieces.first_ids(f" {batch[0]}", most, piece)
+                yield self._pieces.first_ids(self.form.opening + batch[0], most, piece)
             else:
                 yield from (encoding.ids for encoding in self._encoded(batch))
 
     def _encoded(self, documents: Sequence[str]) -> list[Encoding]:
         """Return the encodings of documents; other threads run meanwhile."""
-        texts = [f" {document}" for document in documents]
+        texts = [self.form.opening + document for document in documents]
         return self._text.encode_batch_fast(texts, add_special_tokens=False)
 
     def _check_control_tokens(self, control_tokens: Mapping[str, AddedToken]) -> None:
         """Raise unless the literals' control tokens are known here and impossible in user text."""
-        for literal in ("<|im_start|>", "<|im_end|>", "<think>", "</think>"):
+        for literal in self.form.control_tokens:
             if literal not in control_tokens:
                 raise UnsupportedModelError(
                     f"the tokenizer has no control token {literal}: the Qwen3-Reranker prompt "
@@ -216,12 +248,13 @@ class PairEncoder:
                 )
 
     def _check_boundary(self) -> None:
-        """Raise if cutting the prompt after ``<Document>:`` would change its token ids."""
-        fields = render_fields("Task", "question")
+        """Raise if cutting the prompt in front of the opening would change its token ids."""
+        fields, opening = self.form.fields("Task", "question"), self.form.opening
         fields_ids = self._text.encode(fields, add_special_tokens=False).ids
         for document in _BOUNDARY_PROBES:
-            apart = fields_ids + self._text.encode(f" {document}", add_special_tokens=False).ids
-            if self._text.encode(f"{fields} {document}", add_special_tokens=False).ids != apart:
+            opened = opening + document
+            apart = fields_ids + self._text.encode(opened, add_special_tokens=False).ids
+            if self._text.encode(fields + opened, add_special_tokens=False).ids != apart:
                 raise UnsupportedModelError(
                     "the tokenizer joins the fixed part of the prompt with the document "
                     f"{document!r}; a Qwen tokenizer does not. Is this a Qwen3-Reranker?"
@@ -240,6 +273,11 @@ class PairEncoder:
                 f"every letter and takes {list(_WORDS)} (normalizer and pre_tokenizer in "
                 "tokenizer.json). Is this the tokenizer of a Qwen3-Reranker?"
             )
+
+
+def _piece(most: int) -> int:
+    """Return the characters that are read at once of a text of which so many tokens are kept."""
+    return min(PIECE, max(_LEAST_PIECE, most * _CHARACTERS_PER_TOKEN))
 
 
 def _batches(texts: Sequence[str], longest: int) -> Iterator[list[str]]:

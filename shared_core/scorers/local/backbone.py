@@ -7,7 +7,8 @@ and the softmax are float32 whatever the weights are.
 Shapes: t tokens, n documents, w width of the model, g key-value heads, r query heads per key-value
 head, d width of a head.
 
-Source: transformers ``models/qwen3/modeling_qwen3.py``, which the parity tests compare it with.
+Sources: transformers ``models/qwen3/modeling_qwen3.py``, and where images are inserted
+``models/qwen3_vl/modeling_qwen3_vl.py``, which the parity tests compare it with.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from shared_core.scorers.local.attention import Attention
 from shared_core.scorers.local.checkpoints.config import ModelConfig
-from shared_core.scorers.local.checkpoints.rotary import frequencies
+from shared_core.scorers.local.checkpoints.rotary import frequencies, position_parts
 from shared_core.scorers.local.elementwise import Elementwise, choose_elementwise, rms_norm
 from shared_core.scorers.local.embedding import Embedding
 from shared_core.scorers.local.flash import choose_attention
@@ -87,6 +88,7 @@ class Backbone:
         self._g = config.num_key_value_heads
         per_position, self._rotary_scaling = frequencies(config)
         self._per_position = per_position.to(self.device)
+        self._position_parts = position_parts(config).to(self.device)
         self._like = torch.empty(0, dtype=dtype, device=self.device)
         self._attention = attention or choose_attention(
             self.device, self.dtype, self._h, self._g, self._d
@@ -96,18 +98,26 @@ class Backbone:
     def last_hidden(self, pack: Pack) -> Tensor:
         """Return the normed last hidden state of each document, Shape (n, w) float32."""
         t, device = len(pack.ids), self.device
-        ids = torch.tensor(pack.ids, device=device)
-        positions = torch.tensor(pack.position_ids, device=device)
         last = torch.tensor([span.stop - 1 for span in pack.document_spans], device=device)
-        cos, sin = self._angles(positions)
         plan = self._attention.plan(pack.spans, t)
-        residual = self._embedding(ids)
-        if self._stream is not None:
-            residual = self._stream.turn(residual)
-        for layer in self._layers[:-1]:
+        ids = torch.tensor(pack.ids, device=device)
+        inserted = pack.inserted
+        additions: Sequence[Tensor] = ()
+        if inserted is None:
+            cos, sin = self._angles(torch.tensor(pack.position_ids, device=device)[:, None])
+            residual = self._embedding(ids)
+        else:
+            cos, sin = self._angles(inserted.positions[:, self._position_parts])
+            residual = self._embedding(ids.index_fill(0, inserted.places, 0))
+            residual[inserted.places] = inserted.embeddings.float()
+            additions = inserted.additions
+        residual = self._turned(residual)
+        for number, layer in enumerate(self._layers[:-1]):
             query, key, value = self._qkv(layer, residual, cos, sin)
             mixed = self._attention(query, key, value, plan)
             self._feed_forward(layer, residual, mixed)
+            if inserted is not None and number < len(additions):
+                residual[inserted.places] += self._turned(additions[number].float())
 
         layer = self._layers[-1]
         query, key, value = self._qkv(layer, residual, cos, sin)
@@ -119,13 +129,21 @@ class Backbone:
             residual = self._stream.turn_back(residual)
         return rms_norm(residual, self._norm, self._eps)
 
+    def _turned(self, x: Tensor) -> Tensor:
+        """Return rows as the layers were turned for them, Shape (…, w) float32."""
+        return x if self._stream is None else self._stream.turn(x)
+
     def _chunks(self, n_rows: int) -> Iterator[slice]:
         step = _CHUNK_ROWS.get(self.device.type, n_rows)
         return (slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step))
 
     def _angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return cosine and sine of the rotations, each Shape (t, 1, d / 2) float32."""
-        angles = positions[:, None].float() * self._per_position
+        """Return cosine and sine of the rotations, each Shape (t, 1, d / 2) float32.
+
+        Args:
+            positions: One for all angles of a token, or one for each: Shape (t, 1) or (t, d / 2).
+        """
+        angles = positions.float() * self._per_position
         cos, sin = angles.cos() * self._rotary_scaling, angles.sin() * self._rotary_scaling
         return cos[:, None], sin[:, None]
 

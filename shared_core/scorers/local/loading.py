@@ -8,9 +8,10 @@ row is that difference already (vllm ``examples/pooling/score/convert_model_to_s
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from shared_core.options import DEFAULT_MODEL, TINY, RerankerOptions
 from shared_core.prompt.encoding import PairEncoder
 from shared_core.scorers.local.backbone import Backbone
 from shared_core.scorers.local.building import build_backbone
+from shared_core.scorers.local.calls import Call, TextCall
 from shared_core.scorers.local.checkpoints.adapter_source import adapter_folder, told_apart
 from shared_core.scorers.local.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from shared_core.scorers.local.checkpoints.hub import snapshot
@@ -45,6 +47,8 @@ class LoadedModel:
         device: The device of the weights.
         dtype: The dtype of the computation.
         batch_tokens: The tokens of one forward, where no option says them.
+        begin: Returns the state of a new call.
+        reads_images: Whether images can be scored with it.
     """
 
     backbone: Backbone
@@ -53,6 +57,8 @@ class LoadedModel:
     device: torch.device
     dtype: torch.dtype
     batch_tokens: int
+    begin: Callable[[], Call]
+    reads_images: bool
 
 
 def load_model(options: RerankerOptions) -> LoadedModel:
@@ -80,8 +86,30 @@ def load_model(options: RerankerOptions) -> LoadedModel:
             quantize=options.quantize == "int8",
         )
         margin_weight = read_margin_weight(checkpoint).to(device)
+        begin = _beginning(checkpoint, options.model, device, dtype)
     batch_tokens = choose_batch_tokens(device)
-    return LoadedModel(backbone, margin_weight, checkpoint.encoder, device, dtype, batch_tokens)
+    return LoadedModel(
+        backbone,
+        margin_weight,
+        checkpoint.encoder,
+        device,
+        dtype,
+        batch_tokens,
+        begin,
+        reads_images=checkpoint.vision is not None,
+    )
+
+
+def _beginning(
+    checkpoint: Checkpoint, name: str, device: torch.device, dtype: torch.dtype
+) -> Callable[[], Call]:
+    """Return what makes the state of a new call, with the vision tower where there is one."""
+    if checkpoint.vision is None:
+        return partial(TextCall, checkpoint.encoder, name)
+    from shared_core.scorers.local.vision.model import read_vision
+
+    first_id = checkpoint.config.vocab_size
+    return read_vision(checkpoint.vision, checkpoint.encoder, first_id, device, dtype).begin
 
 
 @contextmanager

@@ -14,8 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from shared_core.prompt.encoding import EncodedGroup
+
+if TYPE_CHECKING:
+    from shared_core.scorers.local.inserted import Inserted
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +62,12 @@ class Pack:
 
     Attributes:
         ids: Token ids, one flat sequence.
-        position_ids: The position of each token in its own prompt; same length.
+        position_ids: The position of each token in its own prompt; same length. Where images are
+            inserted, their positions count instead.
         spans: All spans in order of position; together they cover the pack.
         documents: The (group, document) pair each document span answers for, in order.
         document_spans: The span of each of them.
+        inserted: The images among the tokens, whose ids are not looked up then; ``None`` without.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -69,6 +75,7 @@ class Pack:
     spans: list[Span] = field(default_factory=list)
     documents: list[tuple[int, int]] = field(default_factory=list)
     document_spans: list[Span] = field(default_factory=list)
+    inserted: Inserted | None = None
 
     def _add(self, ids: Sequence[int], before: Span | None) -> Span:
         first_position = 0 if before is None else before.end_position

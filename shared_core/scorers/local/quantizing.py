@@ -55,6 +55,11 @@ def quantize_checkpoint(
     with opened(locate_model(options)) as checkpoint:
         if checkpoint.is_int8:
             raise UnsupportedModelError(f"{options.model!r} is in eight bits already")
+        if checkpoint.vision is not None:
+            raise UnsupportedModelError(
+                f"{options.model!r} reads images, which a checkpoint in eight bits cannot: give "
+                'quantize="int8" when it is loaded'
+            )
         part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
         part.mkdir(parents=True)
         try:

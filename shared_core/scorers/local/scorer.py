@@ -11,17 +11,19 @@ from tqdm.auto import tqdm
 
 from shared_core.errors import ClosedError, DeviceMemoryError, ForkedProcessError, ScoringError
 from shared_core.forking import ForkGuard, renew_in_children
+from shared_core.images.content import Content, text_of
 from shared_core.options import RerankerOptions
 from shared_core.prompt import render_fields
 from shared_core.prompt.encodable import check_encodable
-from shared_core.prompt.encoding import EncodedGroup, PairEncoder
+from shared_core.prompt.encoding import EncodedGroup
+from shared_core.scorers.local.calls import Call
 from shared_core.scorers.local.devices import current
 from shared_core.scorers.local.loading import LoadedModel, load_model
 from shared_core.scorers.local.memory import give_back
 from shared_core.scorers.local.packing import Pack, build_pack, plan_packs
 from shared_core.scorers.local.process_settings import computed, own_settings
 from shared_core.scorers.local.threads import choose_threads, computing_with
-from shared_core.scoring import Scored, ScoreRequest, TextRequest, text_request
+from shared_core.scoring import Scored, ScoreRequest
 from shared_core.windows.meters import EncoderMeter
 from shared_core.worker import Job, Worker
 
@@ -62,6 +64,11 @@ class TransformersScorer:
         """Whether the weights are in memory."""
         return self._loaded is not None
 
+    @property
+    def takes_images(self) -> bool:
+        """Whether the model reads images. One that is not loaded may, and refuses them itself."""
+        return self._loaded is None or self._loaded.reads_images
+
     def load(self) -> LoadedModel:
         """Return the model, loaded once for all threads."""
         loaded = self._loaded
@@ -92,7 +99,9 @@ class TransformersScorer:
         self._worker.close()
         self._free()
 
-    def score(self, query: str, documents: Sequence[str], *, instruction: str) -> list[float]:
+    def score(
+        self, query: str | Content, documents: Sequence[str | Content], *, instruction: str
+    ) -> list[float]:
         """Return the margin of each document, in input order. See `score_many`."""
         (scored,) = self.score_many([ScoreRequest(query, instruction, documents)])
         return [result.logit for result in scored]
@@ -109,6 +118,7 @@ class TransformersScorer:
         Raises:
             ModelLoadError: The first call could not load the model.
             QueryTooLongError, TextEncodingError: A text cannot be put into the prompt.
+            ImageError: Images do not fit into it, or the model reads text alone.
             DeviceMemoryError: A single document does not fit in memory.
             ScoringError: The forward failed.
             ForkedProcessError: The parent of this process had the model, and it cannot be used.
@@ -128,11 +138,11 @@ class TransformersScorer:
         loaded = yield from self._loading()
         self._calls += 1
         try:
+            call = loaded.begin()
             groups: list[EncodedGroup] = []
             for request in requests:
-                texts = text_request(request, self._options.model)
-                groups += [(yield from _encoding(loaded.encoder, texts))]
-            margins = yield from self._running_packs(loaded, groups, show_progress)
+                groups += [(yield from _encoding(call, request))]
+            margins = yield from self._running_packs(loaded, call, groups, show_progress)
         finally:
             self._calls -= 1
         return [
@@ -190,7 +200,11 @@ class TransformersScorer:
             give_back()
 
     def _running_packs(
-        self, loaded: LoadedModel, groups: Sequence[EncodedGroup], show_progress: bool
+        self,
+        loaded: LoadedModel,
+        call: Call,
+        groups: Sequence[EncodedGroup],
+        show_progress: bool,
     ) -> Job[dict[tuple[int, int], float]]:
         """Return the margin of every (group, document) pair, halving packs that do not fit."""
         budget = self._max_batch_tokens or loaded.batch_tokens
@@ -206,7 +220,7 @@ class TransformersScorer:
                 pack = build_pack(groups, documents)
                 scores = None
                 if len(documents) == 1 or len(pack.ids) <= budget:
-                    scores = self._try_forward(loaded, pack)
+                    scores = self._try_forward(loaded, call, pack)
                     if scores is None:
                         budget = self._halve_budget(loaded, len(pack.ids))
                 if scores is None:
@@ -217,23 +231,24 @@ class TransformersScorer:
                         progress.total = n_packs
                     continue
                 margins.update(zip(documents, scores, strict=True))
+                call.scored(groups, documents)
                 if progress is not None:
                     progress.update()
                 if waiting:
                     yield
         return margins
 
-    def _try_forward(self, loaded: LoadedModel, pack: Pack) -> list[float] | None:
+    def _try_forward(self, loaded: LoadedModel, call: Call, pack: Pack) -> list[float] | None:
         """Return the margins of the pack's documents, or ``None`` if memory ran out.
 
         Raises:
             DeviceMemoryError: Memory ran out on a single document.
             ScoringError: The forward failed otherwise.
         """
+        on_cpu = loaded.device.type == "cpu"
         try:
-            if loaded.device.type != "cpu":
-                return _forward(loaded, pack)
-            with computing_with(self._threads):
+            with computing_with(self._threads) if on_cpu else nullcontext():
+                pack.inserted = call.inserted(pack, loaded.device)
                 return _forward(loaded, pack)
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
@@ -259,15 +274,16 @@ class TransformersScorer:
         return budget
 
 
-def _encoding(encoder: PairEncoder, request: TextRequest) -> Job[EncodedGroup]:
+def _encoding(call: Call, request: ScoreRequest) -> Job[EncodedGroup]:
     """Return a request's token ids, in steps of a slice of its documents."""
-    check_encodable(render_fields(request.instruction, request.query), request.documents)
-    group = encoder.encode(request.instruction, request.query, request.documents[:_SLICE])
+    fields = render_fields(request.instruction, text_of(request.query))
+    check_encodable(fields, list(map(text_of, request.documents)))
+    group = call.encode(request.instruction, request.query, request.documents[:_SLICE])
     for start in range(_SLICE, len(request.documents), _SLICE):
         yield
         documents = request.documents[start : start + _SLICE]
         group.documents.extend(
-            encoder.encode(request.instruction, request.query, documents).documents
+            call.encode(request.instruction, request.query, documents, start).documents
         )
     return group
 

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 
 from shared_core import QueryTooLongError
 from shared_core.prompt.encoding import PairEncoder, _without_added_tokens
+from shared_core.prompt.forms import TEXT_FORM
 from shared_core.prompt.long_text import PieceEncoder
 
 SMALL = 2048  # characters of a piece, so that short texts have many
@@ -169,6 +170,7 @@ def test_no_more_is_read_than_the_limit_needs(kind: str, small_tokenizer: Any) -
 def test_the_number_of_tokens_is_exact_however_long(tokenizer: Tokenizer) -> None:
     encoder = PairEncoder.__new__(PairEncoder)
     encoder._text, encoder._pieces = tokenizer, PieceEncoder(tokenizer)
+    encoder.form = TEXT_FORM
     source = random.Random(2)
     texts = [
         "".join(source.choices(KINDS[kind], k=n))

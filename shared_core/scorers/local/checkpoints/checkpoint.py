@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from shared_core.errors import ConfigurationError, UnsupportedModelError
 from shared_core.prompt import NO, YES
 from shared_core.prompt.encoding import PairEncoder
+from shared_core.prompt.forms import VISION_FORM
 from shared_core.scorers.local.checkpoints.config import ModelConfig, load_config
 from shared_core.scorers.local.checkpoints.files import (
     checkpoint_folder,
@@ -26,6 +27,12 @@ from shared_core.scorers.local.checkpoints.logit_score import read_answer_ids
 from shared_core.scorers.local.checkpoints.lora import Adapter, Merged
 from shared_core.scorers.local.checkpoints.tensors import check_tensors
 from shared_core.scorers.local.checkpoints.tokenizer import read_tokenizer
+from shared_core.scorers.local.checkpoints.vision_config import is_vision, load_vision_config
+from shared_core.scorers.local.checkpoints.vision_weights import (
+    LanguageWeights,
+    VisionPart,
+    check_visual,
+)
 from shared_core.scorers.local.checkpoints.weights import FileWeights, Weights
 
 logger = logging.getLogger("qwen3_rerank")
@@ -52,6 +59,7 @@ class Checkpoint:
         encoder: Makes prompts with it.
         answer_ids: The tokens whose logits make the margin: yes and no, or yes alone; of a
             converted head none.
+        vision: What it reads images with; ``None`` if it does not.
     """
 
     folder: Path
@@ -61,6 +69,7 @@ class Checkpoint:
     tokenizer: Tokenizer
     encoder: PairEncoder
     answer_ids: tuple[int, ...]
+    vision: VisionPart | None = None
 
     @property
     def is_int8(self) -> bool:
@@ -97,6 +106,14 @@ def open_checkpoint(
     """
     folder = checkpoint_folder(source, hub_options)
     config, stated = load_config(folder, name, has_adapter=adapter is not None)
+    if is_vision(stated):
+        if reads_quantised or adapter is not None:
+            raise UnsupportedModelError(
+                f'{name!r} reads images, and is computed here by backend="transformers" alone, '
+                "without an adapter: use that backend, merge the adapter, or serve it with vLLM "
+                "and give base_url"
+            )
+        return _open_vision(folder, config, stated, name, max_length, answers)
     if is_int8(stated) and reads_quantised:
         raise UnsupportedModelError(
             f"{name!r} was written by qwen3-rerank quantize, for CPUs: use "
@@ -142,6 +159,30 @@ def open_checkpoint(
         reads_quantised=reads_quantised and is_quantised,
     )
     return Checkpoint(folder, config, weights, stated, tokenizer, encoder, answer_ids)
+
+
+def _open_vision(
+    folder: Path,
+    config: ModelConfig,
+    stated: dict[str, Any],
+    name: str,
+    max_length: int,
+    answers: tuple[str, str],
+) -> Checkpoint:
+    """Return the checkpoint of a model that reads images, too. See `open_checkpoint`."""
+    refuse_quantised(folder, stated, name)
+    vision = load_vision_config(stated, folder, name)
+    tokenizer = read_tokenizer(folder, name)
+    length = bounded_length(config, max_length)
+    encoder = PairEncoder(tokenizer, length, answers, VISION_FORM)
+    check_vocabulary(tokenizer, config, folder, name)
+    weights = FileWeights(folder, name)
+    check_visual(weights, vision, name)
+    language = LanguageWeights(weights)
+    answer_ids = encoder.answer_ids
+    check_tensors(language, config, name, answer_ids=answer_ids)
+    part = VisionPart(vision, weights)
+    return Checkpoint(folder, config, language, stated, tokenizer, encoder, answer_ids, part)
 
 
 def _answer_ids(

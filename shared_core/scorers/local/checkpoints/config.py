@@ -13,6 +13,13 @@ from typing import Any
 from shared_core.errors import ModelLoadError, UnsupportedModelError
 from shared_core.options import DEFAULT_MODEL
 from shared_core.scorers.local.checkpoints.files import CONFIG, INT8, is_int8, read_config
+from shared_core.scorers.local.checkpoints.vision_config import (
+    VISION_CAUSAL,
+    VISION_TYPE,
+    check_position_parts,
+    is_vision,
+    text_config,
+)
 
 CAUSAL, CONVERTED = "Qwen3ForCausalLM", "Qwen3ForSequenceClassification"
 
@@ -84,35 +91,33 @@ def load_config(
     stated = read_config(folder, name, has_adapter=has_adapter)
     if is_int8(stated) and stated.get("model_type") == INT8:
         stated |= {"model_type": "qwen3", "architectures": [CAUSAL]}  # as the source's
-    if str(stated.get("model_type")).startswith(("qwen3_vl", "qwen2_vl", "qwen2_5_vl")):
+    if stated.get("model_type") not in ("qwen3", VISION_TYPE):
         raise UnsupportedModelError(
-            f"{name!r} is a {stated['model_type']!r} model, which judges images, too (as "
-            "Qwen3-VL-Reranker does): its prompt and its layers are others. Serve it with vLLM for "
-            f"images; for text, use e.g. model={DEFAULT_MODEL!r}."
+            f"{name!r} is a {stated.get('model_type')!r} model, not 'qwen3' or {VISION_TYPE!r}: "
+            "the yes/no prompt and its score are defined for Qwen3-Reranker and Qwen3-VL-Reranker "
+            f"alone. Use e.g. model={DEFAULT_MODEL!r}, or sentence-transformers for other "
+            "rerankers."
         )
-    if stated.get("model_type") != "qwen3":
+    text = text_config(stated)
+    sizes = _sizes(text, name)
+    _check_attention(text, sizes["num_hidden_layers"], name)
+    base = 500000.0 if is_vision(stated) else 10000.0
+    rope = _rope(text, sizes["max_position_embeddings"], base, name)
+    if text.get("hidden_act", "silu") != "silu":
         raise UnsupportedModelError(
-            f"{name!r} is a {stated.get('model_type')!r} model, not 'qwen3': the yes/no prompt "
-            "and its score are defined for Qwen3-Reranker alone. Use e.g. "
-            f"model={DEFAULT_MODEL!r}, or sentence-transformers for other rerankers."
-        )
-    sizes = _sizes(stated, name)
-    _check_attention(stated, sizes["num_hidden_layers"], name)
-    rope = _rope(stated, sizes["max_position_embeddings"], name)
-    if stated.get("hidden_act", "silu") != "silu":
-        raise UnsupportedModelError(
-            f"{name!r} has hidden_act={stated['hidden_act']!r} in its {CONFIG}; rerankers have "
-            "'silu'"
+            f"{name!r} has hidden_act={text['hidden_act']!r} in its {CONFIG}; rerankers have 'silu'"
         )
     config = ModelConfig(
         **sizes,
-        rms_norm_eps=_number(stated, "rms_norm_eps", 1e-6, name),
+        rms_norm_eps=_number(text, "rms_norm_eps", 1e-6, name),
         rope_parameters=rope,
-        attention_bias=bool(stated.get("attention_bias", False)),
-        tie_word_embeddings=bool(stated.get("tie_word_embeddings", False)),
+        attention_bias=bool(text.get("attention_bias", False)),
+        tie_word_embeddings=bool(text.get("tie_word_embeddings", False)),
         is_causal=_is_causal(stated, name),
-        eos_token_id=stated.get("eos_token_id"),
+        eos_token_id=text.get("eos_token_id"),
     )
+    if is_vision(stated):
+        check_position_parts(rope, sizes["head_dim"], name)
     return config, stated
 
 
@@ -151,6 +156,13 @@ def _number(stated: Mapping[str, Any], key: str, default: float | None, name: st
 
 
 def _is_causal(stated: Mapping[str, Any], name: str) -> bool:
+    if is_vision(stated):
+        architectures = stated.get("architectures") or [VISION_CAUSAL]
+        if VISION_CAUSAL not in architectures:
+            raise UnsupportedModelError(
+                f"{name!r} declares the architectures {architectures}; expected {VISION_CAUSAL}"
+            )
+        return True
     architectures = stated.get("architectures") or [CAUSAL]
     if CONVERTED in architectures:
         labels = stated.get("id2label")
@@ -187,7 +199,7 @@ def _check_attention(stated: Mapping[str, Any], n_layers: int, name: str) -> Non
         )
 
 
-def _rope(stated: Mapping[str, Any], n_positions: int, name: str) -> dict[str, Any]:
+def _rope(stated: Mapping[str, Any], n_positions: int, base: float, name: str) -> dict[str, Any]:
     """Return the rotary parameters; transformers before 5 keeps the base beside them."""
     # transformers has read the one key before version 5 and the other since.
     parts = [
@@ -210,7 +222,7 @@ def _rope(stated: Mapping[str, Any], n_positions: int, name: str) -> dict[str, A
     if len(bases) > 1:
         raise UnsupportedModelError(
             f"{name!r} has contradictory rotary positions: rope_theta is "
-            f"{' and '.join(f'{base:g}' for base in sorted(bases))} in its {CONFIG}"
+            f"{' and '.join(f'{found:g}' for found in sorted(bases))} in its {CONFIG}"
         )
     kinds = [{k: v for k, v in part.items() if k not in ("type", "rope_theta")} for part in parts]
     if any(kind.setdefault("rope_type", rope_type) and kind != kinds[0] for kind in kinds):
@@ -224,7 +236,7 @@ def _rope(stated: Mapping[str, Any], n_positions: int, name: str) -> dict[str, A
             f"{name!r} rotates only a part of each head (partial_rotary_factor={shares.pop()}); "
             "Qwen3 rotates all of it"
         )
-    rope["rope_theta"] = bases.pop() if bases else 10000.0
+    rope["rope_theta"] = bases.pop() if bases else base
     original = stated.get("original_max_position_embeddings", n_positions)
     rope.setdefault("original_max_position_embeddings", original)
     for key in _ROPE_NEEDS[rope_type]:

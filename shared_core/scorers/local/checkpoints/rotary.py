@@ -28,6 +28,19 @@ def frequencies(config: ModelConfig) -> tuple[Tensor, float]:
     return 1.0 / powers, 1.0
 
 
+def position_parts(config: ModelConfig) -> Tensor:
+    """Return which of a token's positions (time, row, column) each angle is of, Shape (d / 2,).
+
+    The three are interleaved; what is over is time's. All of them are, where there are no images.
+    Source: transformers ``modeling_qwen3_vl.py``, ``recomposition_frequencies``.
+    """
+    parts = torch.zeros(config.head_dim // 2, dtype=torch.int64)
+    for part, size in enumerate(config.rope_parameters.get("mrope_section") or ()):
+        if part:
+            parts[part : 3 * size : 3] = part
+    return parts
+
+
 def _llama3(per_position: Tensor, rope: dict[str, Any]) -> Tensor:
     """Return frequencies of which the low ones are divided, with a smooth passage between."""
     factor, low, high = rope["factor"], rope["low_freq_factor"], rope["high_freq_factor"]

@@ -8,14 +8,14 @@ a quantised layer, more layers.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from shared_core.errors import UnsupportedModelError
 from shared_core.scorers.local.checkpoints.config import ModelConfig
 from shared_core.scorers.local.checkpoints.rotary import frequencies
-from shared_core.scorers.local.checkpoints.weights import Weights, shown
+from shared_core.scorers.local.checkpoints.weights import Header, Weights, shown
 
 EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
@@ -105,6 +105,22 @@ def check_tensors(
         ],
         name,
     )
+    check_shapes(found, expected, name)
+    if config.is_causal and not reads_quantised:
+        head = HEAD if HEAD in expected else EMBEDDING
+        rows = weights.rows(head, answer_ids)
+        if len(rows) == 2 and torch.equal(rows[0], rows[1]):
+            raise UnsupportedModelError(
+                f'{name!r} has the same numbers for "yes" as for "no" in {head}, so every score '
+                "would be 0.5: its head was not saved, or never loaded by what saved it. Download "
+                "it again."
+            )
+
+
+def check_shapes(
+    found: Mapping[str, Header], expected: Mapping[str, tuple[int, ...]], name: str
+) -> None:
+    """Raise if a tensor has another shape than expected, or numbers that mean nothing alone."""
     for tensor, shape in expected.items():
         header = found[tensor]
         if header.dtype not in FLOATS:
@@ -116,15 +132,6 @@ def check_tensors(
             raise UnsupportedModelError(
                 f"{name!r} has {tensor} of shape {header.shape}, its config.json says {shape}: "
                 "they are of different models"
-            )
-    if config.is_causal and not reads_quantised:
-        head = HEAD if HEAD in expected else EMBEDDING
-        rows = weights.rows(head, answer_ids)
-        if len(rows) == 2 and torch.equal(rows[0], rows[1]):
-            raise UnsupportedModelError(
-                f'{name!r} has the same numbers for "yes" as for "no" in {head}, so every score '
-                "would be 0.5: its head was not saved, or never loaded by what saved it. Download "
-                "it again."
             )
 
 

@@ -1,0 +1,1 @@
+"""Models that judge images, too: Qwen3-VL-Reranker."""
