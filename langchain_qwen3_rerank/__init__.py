@@ -14,14 +14,17 @@ if find_spec("langchain_core") is None:
 if TYPE_CHECKING:
     from langchain_qwen3_rerank.compressor import Qwen3Rerank
     from langchain_qwen3_rerank.cross_encoder import Qwen3CrossEncoder
+    from langchain_qwen3_rerank.relevance import Qwen3Relevance, Relevance
     from langchain_qwen3_rerank.retriever import Qwen3RerankRetriever
 else:
     # As langchain_core's own packages do it: what takes time are the base classes. And LangChain
     # before 1.3 has the cross encoder's elsewhere.
     _HOMES = {
         "Qwen3CrossEncoder": "cross_encoder",
+        "Qwen3Relevance": "relevance",
         "Qwen3Rerank": "compressor",
         "Qwen3RerankRetriever": "retriever",
+        "Relevance": "relevance",
     }
 
     def __getattr__(name: str) -> Any:
@@ -35,4 +38,10 @@ else:
         return sorted({*globals(), *__all__})
 
 
-__all__ = ["Qwen3CrossEncoder", "Qwen3Rerank", "Qwen3RerankRetriever"]
+__all__ = [
+    "Qwen3CrossEncoder",
+    "Qwen3Relevance",
+    "Qwen3Rerank",
+    "Qwen3RerankRetriever",
+    "Relevance",
+]

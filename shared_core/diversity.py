@@ -57,6 +57,22 @@ def diversified(
     return chosen
 
 
+def distinct(count: int, similarity: Similarity, *, least: float) -> list[int]:
+    """Return the places of documents that are not nearly the same as a kept one before them.
+
+    Args:
+        count: The number of documents.
+        similarity: The similarity of two documents, by their places.
+        least: The least of two that are nearly the same.
+    """
+    kept: list[int] = []
+    for place in range(count):
+        # Rounding leaves equal vectors a little below 1.
+        if all(similarity(other, place) < least - 1e-9 for other in kept):
+            kept.append(place)
+    return kept
+
+
 def by_words(texts: Sequence[str]) -> Similarity:
     """Return the cosine of two texts' sets of `terms`, which knows scripts without spaces.
 

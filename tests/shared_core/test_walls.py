@@ -19,6 +19,7 @@ PUBLIC = {
     "shared_core.cascade",
     "shared_core.adapter",  # what adapters have in common
     "shared_core.check",  # reports
+    "shared_core.diversity",  # near-duplicates
     "shared_core.errors",
     "shared_core.evidence",  # the service queues what it scores
     "shared_core.images",  # contents of texts and images, and reading them within limits
