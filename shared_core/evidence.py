@@ -18,6 +18,10 @@ from shared_core.windows.units import units
 MOST_UNITS = 3
 """The most sentences of a piece of evidence."""
 
+LENGTH_COST = 0.3
+"""What a further sentence has to add to the margin. Without, evidence is a tenth longer, and holds
+the answer as often for its length (XQuAD, CMRC 2018 with the bundled model)."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
@@ -47,7 +51,8 @@ class EvidenceSearch:
     """The search for evidence in the documents that rankings have kept.
 
     All runs of one to three sentences are scored, by the same prompt as the documents, in one
-    request per query. The evidence is the run with the highest margin, of equal ones the shortest.
+    request per query. The evidence is the run with the highest margin, less `LENGTH_COST` for every
+    sentence but one.
     A document of a single sentence is its own evidence, and one that was judged by windows has it
     in the best of them.
 
@@ -142,8 +147,8 @@ def _with_evidence(
         return result
     best, margin = (0, 1), result.logit
     if scored:
-        place = max(range(len(scored)), key=lambda at: scored[at].logit)
-        best, margin = parts.runs[place], scored[place].logit
+        rated = zip(parts.runs, (one.logit for one in scored), strict=True)
+        best, margin = max(rated, key=lambda r: r[1] - LENGTH_COST * (r[0][1] - r[0][0]))
     around = parts.span((max(0, best[0] - 1), min(len(parts.spans), best[1] + 1)))
     start, end = parts.span(best)
     evidence = Evidence(start, end, parts.document[start:end], sigmoid(margin), around)

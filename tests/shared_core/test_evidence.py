@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from shared_core import Reranker, RerankError
+from shared_core.ranking import sigmoid
 from shared_core.scoring import Scored, ScoreRequest
 
 TEA = (
@@ -126,11 +127,14 @@ async def test_with_a_model_it_is_the_best_run_of_sentences(reranker: Reranker) 
         for length in range(3)
         for first, last in zip(sentences, sentences[length:], strict=False)
     ]
-    scores = reranker.score(QUERY, runs)
+    margins = [judged.logit for judged in reranker.judge(QUERY, runs)]
+    lengths = [1] * 5 + [2] * 4 + [3] * 3
+    rated = [margin - 0.3 * length for margin, length in zip(margins, lengths, strict=True)]
+    best = rated.index(max(rated))
     (found,) = await reranker.arerank(QUERY, [TEA], evidence=True)
     assert found.evidence is not None
-    assert found.evidence.text == runs[scores.index(max(scores))]
-    assert found.evidence.score == pytest.approx(max(scores), abs=1e-5)
+    assert found.evidence.text == runs[best]
+    assert found.evidence.score == pytest.approx(sigmoid(margins[best]), abs=1e-5)
 
 
 def test_in_a_long_document_it_is_in_the_best_window(reranker: Reranker) -> None:
