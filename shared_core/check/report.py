@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+_COMPARISONS = frozenset(["order", "golden", "exactness", "comparison"])
 Status = Literal["ok", "info", "warning", "wrong", "failed", "unreachable"]
 
 
@@ -48,9 +49,17 @@ class CheckReport:
 
     @property
     def exit_code(self) -> int:
-        """The exit code: 0 for correct scores, 1 for wrong scores, 2 for no scores."""
+        """The exit code: 0 for correct scores, 1 for wrong scores, 2 for no scores.
+
+        It is 0 only where scores were compared with others or with a known order.
+        """
         statuses = {finding.status for finding in self.findings}
-        return 2 if statuses & {"failed", "unreachable"} else 1 if "wrong" in statuses else 0
+        if statuses & {"failed", "unreachable"}:
+            return 2
+        if "wrong" in statuses:
+            return 1
+        compared = {finding.name for finding in self.findings if finding.status == "ok"}
+        return 0 if compared & _COMPARISONS else 2
 
     def __getitem__(self, name: str) -> Finding:
         """Return a finding by its name.

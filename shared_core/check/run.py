@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from shared_core.check.report import CheckReport, Finding, Status
+from shared_core.check.report import CheckReport, Finding, Status, worst
 from shared_core.check.scores import check_scores, measure_latency
 from shared_core.errors import MissingDependencyError, RemoteError, RerankError, ScoringError
 from shared_core.scoring import PlacedScorer
@@ -40,13 +40,15 @@ def check(reranker: Reranker) -> CheckReport:
             model = served or model
         else:
             findings += _of_model(reranker)
-        if not any(one.status == "unreachable" or one.name == "template" for one in findings):
+        if worst(findings) not in ("failed", "unreachable"):
             findings += check_scores(logits, model)
             latency = measure_latency(logits)
     except MissingDependencyError:
         raise
     except RerankError as error:
-        findings.append(Finding("scores", _status_of(error), str(error)))
+        # What was found wrong before may be why nothing is scored any more.
+        if worst(findings) != "wrong" or isinstance(error, RemoteError):
+            findings.append(Finding("scores", _status_of(error), str(error)))
     return CheckReport(target, tuple(findings), latency)
 
 
@@ -59,16 +61,19 @@ def _status_of(error: RerankError) -> Status:
 
 def _of_server(reranker: Reranker) -> tuple[list[Finding], str | None]:
     """Return findings about a server, and the name of its only model, if that is another one."""
+    from shared_core.check.comparisons import compare_prompts
     from shared_core.check.server import compare_with_exact_route, inspect_server
 
     scorer = cast("RemoteScorer", reranker.scorer)  # since the options are remote
     inspection = scorer.run(inspect_server(reranker.options, scorer))
     if inspection.setup is None:
         return inspection.findings, None
+    findings = inspection.findings
+    findings += scorer.run(compare_prompts(reranker.options, scorer, inspection.setup))
     exactness = compare_with_exact_route(reranker.options, scorer, inspection.setup)
     served = inspection.setup.facts.models
     only = served[0] if len(served) == 1 and reranker.options.model not in served else None
-    return inspection.findings + scorer.run(exactness), only
+    return findings + scorer.run(exactness), only
 
 
 def _of_model(reranker: Reranker) -> list[Finding]:

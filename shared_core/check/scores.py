@@ -13,11 +13,11 @@ from shared_core.check.golden import (
     GOLDEN_TOLERANCE,
     HONEST,
     OTHER_INSTRUCTION,
-    PAIRS,
     golden_logits,
 )
 from shared_core.check.report import Finding
-from shared_core.errors import ConfigurationError
+from shared_core.errors import ConfigurationError, ServerStatusError
+from shared_core.known_pairs import PAIRS
 from shared_core.prompt import DEFAULT_INSTRUCTION
 from shared_core.ranking import sigmoid
 
@@ -75,6 +75,14 @@ def _values(logits: Sequence[float]) -> Finding:
             "A GGUF file without the classifier's weights does this: use one of "
             "ggml-org/Qwen3-Reranker-*-GGUF, or convert with a current convert_hf_to_gguf.py.",
         )
+    if 0 <= min(logits) < max(logits) <= 1:
+        return Finding(
+            "values",
+            "wrong",
+            f"all logits are from {min(logits):.3g} to {max(logits):.3g}: probabilities, taken for "
+            "logits",
+            "The server ignores that it is asked for logits: is the dialect right?",
+        )
     return Finding("values", "ok", detail)
 
 
@@ -131,7 +139,7 @@ def _golden(seen: Sequence[float], golden: Sequence[float]) -> Finding:
 def _instruction(logits: Logits, canary: Sequence[float]) -> Finding:
     try:
         other = logits(CANARY_QUERY, CANARY_DOCUMENTS, OTHER_INSTRUCTION)
-    except ConfigurationError as error:
+    except (ConfigurationError, ServerStatusError) as error:
         return Finding("instruction", "warning", f"cannot be set: {error}")
     moved = max(abs(a - b) for a, b in zip(canary, other, strict=True))
     if moved > _SAME:

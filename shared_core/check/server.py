@@ -12,10 +12,11 @@ from shared_core.options import RerankerOptions
 from shared_core.prompt import DEFAULT_INSTRUCTION, render_prompt
 from shared_core.scorers.remote.dialects import vllm
 from shared_core.scorers.remote.dialects.base import Batch, Dialect, trait
+from shared_core.scorers.remote.discovery import OWN_SERVICE
 from shared_core.scorers.remote.http import HttpSession
 from shared_core.scorers.remote.margins import margins_of
 from shared_core.scorers.remote.planning import plan_chunks
-from shared_core.scorers.remote.probe import DOCUMENT, QUERY, count_tokens
+from shared_core.scorers.remote.reading import read_margins
 from shared_core.scorers.remote.scorer import RemoteScorer
 from shared_core.scorers.remote.setup import Setup
 from shared_core.scorers.remote.urls import join, server_root
@@ -24,6 +25,7 @@ from shared_core.scoring import ScoreRequest
 _PROMPT_TOKENS = (60, 130)  # what a short pair has inside of the prompt, by any tokenizer
 _BARE_TOKENS = 40
 _CLOSE = 1e-3  # logits
+_QUERY, _DOCUMENT = "capital of France", "Paris"
 
 POOLING = (
     "vllm serve Qwen/Qwen3-Reranker-0.6B --runner pooling --hf-overrides "
@@ -51,7 +53,7 @@ async def inspect_server(options: RerankerOptions, scorer: RemoteScorer) -> Insp
     except RemoteError as error:
         return Inspection([_unreachable(error)], None)
     except RerankError as error:
-        return Inspection([Finding("template", "wrong", str(error))], None)
+        return Inspection([Finding("template", "failed", str(error))], None)
     findings = _identity(options, setup)
     findings.append(await _prompt_tokens(scorer.session, setup, options.model))
     if setup.facts.server == "vllm" and "/v1/rerank" in setup.facts.routes:
@@ -120,7 +122,8 @@ def _identity(options: RerankerOptions, setup: Setup) -> list[Finding]:
     status: Status = "ok" if facts.server else "info"
     software = " ".join(filter(None, (facts.server, facts.version))) or "does not say what it is"
     served = ", ".join(facts.models[:5]) or "not listed"
-    ids = "token ids" if setup.sends_ids else "text, control tokens in it broken"
+    is_ours = facts.server == OWN_SERVICE
+    ids = "token ids" if setup.sends_ids else "text" if is_ours else "text, control tokens broken"
     findings = [
         Finding("server", status, software),
         Finding("model", "ok" if options.model in facts.models else "info", f"serves {served}"),
@@ -138,15 +141,15 @@ def _identity(options: RerankerOptions, setup: Setup) -> list[Finding]:
 
 async def _prompt_tokens(session: HttpSession, setup: Setup, model: str) -> Finding:
     """Check by the server's token count that the prompt is applied exactly once."""
-    request = ScoreRequest(QUERY, DEFAULT_INSTRUCTION, [DOCUMENT])
+    request = ScoreRequest(_QUERY, DEFAULT_INSTRUCTION, [_DOCUMENT])
     (chunk,) = plan_chunks(setup, model, request)
-    counted = await count_tokens(session, setup.url, setup.dialect, chunk.batch)
+    counted = await _count_tokens(session, setup.url, setup.dialect, chunk.batch)
     if counted is None:
         return Finding("prompt", "info", "the server does not count tokens")
     low, high = _PROMPT_TOKENS
     expected = f"between {low} and {high}"
     if setup.encoder is not None:
-        (document,) = setup.encoder.encode(DEFAULT_INSTRUCTION, QUERY, [DOCUMENT]).documents
+        (document,) = setup.encoder.encode(DEFAULT_INSTRUCTION, _QUERY, [_DOCUMENT]).documents
         low = high = document.n_tokens
         expected = str(low)
     detail = f"{counted} tokens for a pair that has {expected} with the prompt"
@@ -158,14 +161,14 @@ async def _prompt_tokens(session: HttpSession, setup: Setup, model: str) -> Find
             "prompt",
             "wrong",
             f"{detail}: it is applied twice",
-            'The server writes the prompt already: use template="server".',
+            f'The server writes the prompt already: use template="{server_state(setup)}".',
         )
     if counted <= _BARE_TOKENS:
         return Finding(
             "prompt",
             "wrong",
             f"{detail}: it is not applied",
-            f'Let the client write it (template="auto"), or start vLLM with: {POOLING}',
+            _remedy(setup),
         )
     # <think>, a blank line, </think> and another one are four tokens.
     lacks_thinking = setup.encoder is not None and low - counted == 4
@@ -173,15 +176,33 @@ async def _prompt_tokens(session: HttpSession, setup: Setup, model: str) -> Find
         "prompt",
         "warning" if setup.template == "server-fixed" else "wrong",
         f"{detail}: {'the empty think block is missing' if lacks_thinking else 'not the same'}",
-        "Start the server with the template of `qwen3-rerank template`.",
+        _remedy(setup),
     )
+
+
+def _remedy(setup: Setup) -> str:
+    remedy = f"Start it with: {POOLING}" if setup.facts.server == "vllm" else None
+    return remedy or str(trait(setup.dialect, "remedy"))
+
+
+def server_state(setup: Setup) -> str:
+    """Return the template state of a server that writes the prompt."""
+    return "server" if "server" in trait(setup.dialect, "templates") else "server-fixed"
+
+
+async def _count_tokens(
+    session: HttpSession, url: str, dialect: Dialect, batch: Batch
+) -> int | None:
+    """Return the prompt tokens that a server counts for a batch; ``None`` if it does not."""
+    reply = await session.post(url, dialect.build(batch), trait(dialect, "retried"))
+    return read_margins(reply, dialect, batch)[1]
 
 
 async def _rerank_route(options: RerankerOptions, session: HttpSession, setup: Setup) -> Finding:
     """Check the scores that clients with plain texts get from ``/v1/rerank``."""
     dialect = vllm.VllmRerank(raw=setup.facts.is_at_least(0, 13))
     url = join(server_root(options.base_url or ""), dialect.path)
-    counted = await count_tokens(session, url, dialect, Batch(options.model, QUERY, [DOCUMENT]))
+    counted = await _count_tokens(session, url, dialect, Batch(options.model, _QUERY, [_DOCUMENT]))
     if counted is None or counted <= _BARE_TOKENS:
         return Finding(
             "plain /v1/rerank",
@@ -190,8 +211,8 @@ async def _rerank_route(options: RerankerOptions, session: HttpSession, setup: S
             "an order close to random",
             f"Not needed for this client. For others, start it with: {POOLING}",
         )
-    instructed = await count_tokens(
-        session, url, dialect, Batch(options.model, QUERY, [DOCUMENT], OTHER_INSTRUCTION * 3)
+    instructed = await _count_tokens(
+        session, url, dialect, Batch(options.model, _QUERY, [_DOCUMENT], OTHER_INSTRUCTION * 3)
     )
     honoured = instructed is not None and instructed > counted + 15
     plain = Batch(options.model, CANARY_QUERY, CANARY_DOCUMENTS)

@@ -62,7 +62,7 @@ def unwrapped_query(query: str) -> Wrapped | None:
     match = _WRAPPED.fullmatch(query)
     if match is None:
         raise ValueError(
-            f"the query resembles the model's own prompt and is not its published wrapping: at "
+            f"the query {RESEMBLES} and is not its published wrapping: at "
             f"character {sign.start()} it has {sign.group().strip()[:40]!r}. {_REMEDY}"
         )
     wrapped = Wrapped(match["instruction"], match["query"])
@@ -79,6 +79,9 @@ def unwrapped_query(query: str) -> Wrapped | None:
         )
     return wrapped
 
+
+RESEMBLES = "resembles the model's own prompt"
+"""What the refusal of a query says, by which a client knows this project's service."""
 
 _REMEDY = (
     "Send the question alone as the query and the task as the instruction: the prompt is put "

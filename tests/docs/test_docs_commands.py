@@ -155,5 +155,6 @@ def test_exit_codes_of_a_report() -> None:
         "wrong": 1,
         **dict.fromkeys(("failed", "unreachable"), 2),
     }.items():
-        findings = (Finding("first", "ok", ""), Finding("second", status, ""))  # type: ignore[arg-type]
+        findings = (Finding("order", "ok", ""), Finding("second", status, ""))  # type: ignore[arg-type]
         assert CheckReport("", findings, {}).exit_code == code
+    assert CheckReport("", (Finding("server", "ok", ""),), {}).exit_code == 2  # nothing compared

@@ -141,9 +141,17 @@ class LlamaCpp(Served):
         "error": {"code": 404, "message": "File Not Found", "type": "not_found_error"}
     }
 
-    def __init__(self, oracle: Oracle, *, key: str | None = None, reranking: bool = True) -> None:
+    def __init__(
+        self,
+        oracle: Oracle,
+        *,
+        key: str | None = None,
+        reranking: bool = True,
+        templated: bool = True,
+    ) -> None:
         super().__init__(oracle, key=key)
         self.reranking = reranking
+        self.templated = templated  # else the GGUF file lacks the template, and texts are joined
 
     def pages(self) -> dict[str, Any]:
         return {
@@ -165,6 +173,7 @@ class LlamaCpp(Served):
             raise self._refused(400, problem, "invalid_request_error")
         content = reference.format_instruction(None, "{query}", "{document}")
         template = reference.PREFIX + content + reference.SUFFIX
+        template = template if self.templated else "{query}{document}"
         prompts = [
             self.oracle.ids(
                 template.replace("{query}", body["query"]).replace("{document}", document)

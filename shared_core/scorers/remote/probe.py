@@ -1,75 +1,126 @@
-"""Detection of the template state by the prompt tokens that a server counts.
+"""Detection of the template state, by comparing scores.
 
-A short query and document are about ten tokens by themselves, and some seventy more inside of the
-prompt. Nothing else on the wire tells: a 200 proves nothing, since most servers ignore what they
-do not know.
+A server's word is not enough: most ignore fields that they do not know, and gateways make token
+counts up. See `comparing` for why equal scores prove it.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from shared_core.errors import ConfigurationError
-from shared_core.scorers.remote.dialects.base import Batch, Dialect, Template, trait
+from shared_core.errors import ConfigurationError, ServerStatusError
+from shared_core.scorers.remote.comparing import (
+    INSTRUCTION,
+    LEAST_TOKENS,
+    Comparison,
+    gap,
+)
+from shared_core.scorers.remote.dialects.base import Dialect, Template, trait
 from shared_core.scorers.remote.http import HttpSession
-from shared_core.scorers.remote.reading import read_margins
-from shared_core.scorers.remote.wrapping import wrapped_pair
-
-QUERY, DOCUMENT = "capital of France", "Paris"
-INSTRUCTION = "Given a question, find the passage that answers it. " + "Read with great care. " * 8
-
-_BARE = 40  # tokens: more than any tokenizer makes of the two texts
-_TEMPLATED = 60  # tokens: fewer than any makes of the prompt
+from shared_core.scoring import Scored
 
 
-async def find_template(session: HttpSession, url: str, dialect: Dialect, model: str) -> Template:
-    """Return a server's template state, by two or three requests of one pair.
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """A server's template state.
+
+    Attributes:
+        template: The author of the prompt.
+        counts: Whether the server counts the tokens of whole prompts.
+    """
+
+    template: Template
+    counts: bool
+
+
+async def find_template(session: HttpSession, url: str, dialect: Dialect, model: str) -> Probed:
+    """Return a server's template state, by at most ten requests of two to four short pairs.
 
     Raises:
         ConfigurationError: The template cannot be determined, or none would be right.
         RemoteError: A request failed, or was answered with something else than scores.
     """
     name = getattr(dialect, "name", type(dialect).__name__)
-    choice = f"one of {', '.join(trait(dialect, 'templates'))}"
-    plain = Batch(model, QUERY, [DOCUMENT])
-    counted = await count_tokens(session, url, dialect, plain)
-    if counted is None:
+    possible = trait(dialect, "templates")
+    comparison = Comparison(session, url, dialect, model)
+    margins, tokens = await comparison.plain()
+    is_counted = tokens is not None and tokens >= LEAST_TOKENS
+    there = await comparison.written_there()
+    if there is None:  # it has only its count to show, or that it is ours
+        writes = is_counted or comparison.is_ours
+    else:
+        writes = comparison.is_noise(there) and (tokens is None or is_counted)
+    if writes and (is_counted or comparison.is_ours):
+        return await _served(comparison, dialect, margins, tokens)
+    joined = await comparison.joined_there() if "client" in possible else None
+    problem = joined.problem(comparison, there) if joined is not None else None
+    if joined is not None and problem is None and not writes:
+        return Probed("client", joined.is_counted)
+    if writes and (joined is None or not comparison.is_noise(joined.gap, beside=there)):
+        return await _served(comparison, dialect, margins, tokens)
+    place = f"{url} ({name})"
+    if writes or (there is None and tokens is None):
         raise ConfigurationError(
-            f"{url} ({name}) does not count tokens, so that it cannot be told whether it writes "
-            f"the Qwen3-Reranker prompt: give template=, {choice}"
+            f"{place} shows neither by token counts nor by scores whether it writes the "
+            f"Qwen3-Reranker prompt: give template=, one of {', '.join(possible)}"
         )
-    if counted >= _TEMPLATED:
-        if "server" not in trait(dialect, "templates"):
-            return "server-fixed"
-        instructed = await count_tokens(
-            session, url, dialect, replace(plain, instruction=INSTRUCTION)
-        )
-        # The probe's instruction is some forty tokens longer than the default one.
-        return "server" if instructed is not None and instructed >= counted + 15 else "server-fixed"
-    if counted > _BARE:
+    if comparison.spread == 0:
         raise ConfigurationError(
-            f"{url} ({name}) counts {counted} tokens for a pair that has about 10 without and 80 "
-            f"with the prompt: give template=, {choice}"
+            f"{place} gives all texts the same score: it does not see them, or has no head"
         )
-    if "client" in trait(dialect, "templates"):
-        query, document = wrapped_pair("Answer", QUERY, DOCUMENT)
-        wrapped = await count_tokens(session, url, dialect, Batch(model, query, [document]))
-        if wrapped is not None and wrapped >= _TEMPLATED:
-            return "client"
+    counted = "counts no tokens" if tokens is None else f"counts {tokens} tokens for a pair"
+    refused = "a query with a label of the prompt is refused"
+    seen = refused if there is None else f"two pairs that would be one are {there:.2g} logits apart"
+    cannot = f"; nor can the prompt be written here: {problem}" if problem else ""
     raise ConfigurationError(
-        f"{url} ({name}) does not write the Qwen3-Reranker prompt (it counts {counted} tokens for "
-        "a pair), and cannot be sent a written one: its scores would be close to random. Start it "
-        "with the template of `qwen3-rerank template`; docs/servers.md has the command. If it "
-        'serves another kind of reranker, say so with template="server-fixed"'
+        f"{place} does not write the Qwen3-Reranker prompt (it {counted}, and {seen}){cannot}. "
+        f"{_advice(dialect)}"
     )
 
 
-async def count_tokens(
-    session: HttpSession, url: str, dialect: Dialect, batch: Batch
-) -> int | None:
-    """Return the prompt tokens that a server counts for a batch; ``None`` if it does not."""
-    reply = await session.post(url, dialect.build(batch), trait(dialect, "retried"))
-    _, counted = read_margins(reply, dialect, batch)
-    header = reply.headers.get("x-compute-tokens", "")
-    return int(header) if counted is None and re.fullmatch("[0-9]{1,9}", header) else counted
+async def _served(
+    comparison: Comparison, dialect: Dialect, margins: list[float], tokens: int | None
+) -> Probed:
+    """Return the state of a server that writes the prompt."""
+    honours = "server" in trait(dialect, "templates") and await _honours(
+        comparison, margins, tokens
+    )
+    is_counted = tokens is not None and tokens >= LEAST_TOKENS
+    return Probed("server" if honours else "server-fixed", is_counted)
+
+
+def check_counted(url: str, dialect: Dialect, answers: Sequence[Scored]) -> None:
+    """Raise if a server counted fewer tokens for a request than its prompts have.
+
+    Raises:
+        ConfigurationError: So it has judged something else.
+    """
+    counted = answers[0].counted if answers else None
+    if counted is not None and counted.tokens < LEAST_TOKENS * counted.n_documents:
+        raise ConfigurationError(
+            f"{url} counts {counted.tokens} tokens for {counted.n_documents} documents, and a "
+            f"Qwen3-Reranker prompt has more than {LEAST_TOKENS} for each: it does not write the "
+            f"prompt, so that its scores mean nothing. {_advice(dialect)}"
+        )
+
+
+def _advice(dialect: Dialect) -> str:
+    """Return what to do where a server does not score the published prompt."""
+    return (
+        f"{trait(dialect, 'remedy')} If it serves another kind of reranker, say so with "
+        'template="server-fixed"'
+    )
+
+
+async def _honours(comparison: Comparison, margins: list[float], tokens: int | None) -> bool:
+    """Return whether another instruction makes a difference."""
+    try:
+        instructed, longer = await comparison.plain(INSTRUCTION)
+    except ServerStatusError as error:
+        if error.status not in (400, 422, 500, 501):
+            raise
+        return False
+    if tokens is not None and longer is not None and tokens >= LEAST_TOKENS:
+        return longer >= tokens + 15  # it is some forty tokens longer than the default one
+    return not comparison.is_noise(gap(margins, instructed))

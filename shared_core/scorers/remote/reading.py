@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from shared_core.errors import InvalidReplyError, RerankError
@@ -38,6 +39,12 @@ def read_scored(reply: Reply, dialect: Dialect, batch: Batch) -> list[Scored]:
     ]
 
 
+def _in_header(reply: Reply) -> int | None:
+    """Return the tokens that TEI counts in a header."""
+    header = reply.headers.get("x-compute-tokens", "")
+    return int(header) or None if re.fullmatch("[0-9]{1,9}", header) else None
+
+
 def _read(
     reply: Reply, dialect: Dialect, batch: Batch
 ) -> tuple[Sequence[Row], list[float], int | None]:
@@ -46,7 +53,7 @@ def _read(
         parsed: Parsed = dialect.parse(decoded, batch)
         scale = parsed.scale or trait(dialect, "scale")
         margins = margins_of(parsed.rows, len(batch), scale)
-        return parsed.rows, margins, parsed.tokens
+        return parsed.rows, margins, _in_header(reply) if parsed.tokens is None else parsed.tokens
     except RerankError as error:
         problem, cause = str(error), error.__cause__
     except Exception as error:  # noqa: BLE001  # whatever a user's own dialect may raise

@@ -20,6 +20,7 @@ from shared_core.scorers.remote.dialects.base import trait
 from shared_core.scorers.remote.http import HttpSession, encoded
 from shared_core.scorers.remote.loops import LoopThread
 from shared_core.scorers.remote.planning import Chunk, Piece, plan_chunks
+from shared_core.scorers.remote.probe import check_counted
 from shared_core.scorers.remote.reading import read_scored
 from shared_core.scorers.remote.setup import Setup, make_session, prepare
 from shared_core.scoring import Scored, ScoreRequest, TokenMeter
@@ -207,6 +208,8 @@ class RemoteScorer:
         answers = await self._unhurried(
             lambda: read_scored(reply, dialect, chunk.batch), len(reply.body)
         )
+        if setup.counts_prompt:
+            check_counted(setup.url, dialect, answers)
         return {
             piece.index: _completed(scored, piece)
             for piece, scored in zip(chunk.pieces, answers, strict=True)

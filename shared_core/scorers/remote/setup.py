@@ -22,7 +22,7 @@ from shared_core.scorers.remote.dialects import vendor_at, vllm
 from shared_core.scorers.remote.dialects.base import Dialect, Template, trait
 from shared_core.scorers.remote.discovery import OWN_SERVICE, Facts, discover
 from shared_core.scorers.remote.http import HttpSession
-from shared_core.scorers.remote.probe import find_template
+from shared_core.scorers.remote.probe import Probed, find_template
 from shared_core.scorers.remote.tokenizing import (
     other_tokenizer,
     served_ids,
@@ -48,6 +48,7 @@ class Setup:
         neutralise: Makes texts safe that the server tokenises.
         max_length: The most tokens of one prompt.
         yes_id, no_id: Token ids of the two answers.
+        counts_prompt: Whether fewer tokens than a prompt has mean that there is none.
     """
 
     dialect: Dialect
@@ -59,6 +60,7 @@ class Setup:
     max_length: int
     yes_id: int = 9693
     no_id: int = 2152
+    counts_prompt: bool = False
 
     def neutralise_query(self, query: str) -> str:
         """Make a query safe, in which some servers replace more than in documents."""
@@ -148,7 +150,8 @@ async def prepare(options: RerankerOptions, session: HttpSession, in_worker: InW
         yes_id,
         no_id,
     )
-    return replace(setup, template=await _template(options, session, setup))
+    found = await _template(options, session, setup)
+    return replace(setup, template=found.template, counts_prompt=found.counts)
 
 
 def _encoder(options: RerankerOptions, max_length: int) -> PairEncoder | None:
@@ -196,7 +199,7 @@ async def _answer_ids(
     return found[0][0], found[1][0]
 
 
-async def _template(options: RerankerOptions, session: HttpSession, setup: Setup) -> Template:
+async def _template(options: RerankerOptions, session: HttpSession, setup: Setup) -> Probed:
     """Return the template state: from the options, the dialect, or a probe."""
     dialect = setup.dialect
     possible = trait(dialect, "templates")
@@ -206,13 +209,13 @@ async def _template(options: RerankerOptions, session: HttpSession, setup: Setup
                 f"template={options.template!r} is not possible with {_name(dialect)}: expected "
                 f"one of {', '.join(possible)}"
             )
-        return options.template
+        return Probed(options.template, counts=False)
     documented: Template | None = trait(dialect, "documented")
     if documented is not None:
-        return documented
+        return Probed(documented, counts=trait(dialect, "counts_prompt"))
     if setup.facts.server == OWN_SERVICE:
         takes_one = "server" in possible and setup.facts.takes_instruction
-        return "server" if takes_one else "server-fixed"
+        return Probed("server" if takes_one else "server-fixed", counts=True)
     return await find_template(session, setup.url, dialect, options.model)
 
 

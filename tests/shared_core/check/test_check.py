@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from shared_core import Reranker
-from shared_core.check.golden import CANARY_DOCUMENTS, GOLDEN, PAIRS
+from shared_core.check.golden import CANARY_DOCUMENTS, GOLDEN
 from shared_core.errors import ServerUnreachableError
+from shared_core.known_pairs import PAIRS
 
 Score = Callable[[str, str, str], float]
 

@@ -119,6 +119,10 @@ class Dialect(Protocol):
         key_variables: Environment variables that hold its key, after ``QWEN3_RERANK_API_KEY``.
         retried: Statuses to repeat a request on, besides those of all servers.
         reserved: Literals that the server would replace inside of a query.
+        counts_prompt: Whether the server is known to count the tokens of whole prompts, so that
+            fewer than a prompt has mean that there is none.
+        judges_otherwise: Whether its models are rerankers of other kinds, with other prompts.
+        remedy: What to do where the server turns out not to score the published prompt.
         cuts_silently: Whether the server cuts the end of a whole prompt that is too long.
         counts_tokens: Whether what it counts are tokens.
         asks: Whether the server is asked about itself even where dialect and template are given:
@@ -138,6 +142,11 @@ class Dialect(Protocol):
     key_variables: ClassVar[tuple[str, ...]] = ()
     retried: ClassVar[frozenset[int]] = frozenset()
     reserved: ClassVar[tuple[str, ...]] = ()
+    counts_prompt: ClassVar[bool] = False
+    judges_otherwise: ClassVar[bool] = False
+    remedy: ClassVar[str] = (
+        "Start it with the template of `qwen3-rerank template`; docs/servers.md has the command."
+    )
     cuts_silently: ClassVar[bool] = False
     counts_tokens: ClassVar[bool] = True
     asks: ClassVar[bool] = False

@@ -43,6 +43,7 @@ class DashScope(Dialect):
     """Alibaba Cloud Model Studio, native form. ``qwen3-rerank`` is a model of its own."""
 
     name: ClassVar[str] = "dashscope"
+    judges_otherwise: ClassVar[bool] = True
     path: ClassVar[str] = "/api/v1/services/rerank/text-rerank/text-rerank"
     base_url: ClassVar[str | None] = "https://dashscope.aliyuncs.com"
     key_variables: ClassVar[tuple[str, ...]] = ("DASHSCOPE_API_KEY",)
@@ -67,6 +68,7 @@ class DashScopeCompatible(Compatible):
     """Alibaba Cloud Model Studio, Cohere-like form, with the models of `DashScope`."""
 
     name: ClassVar[str] = "dashscope-compatible"
+    judges_otherwise: ClassVar[bool] = True
     path: ClassVar[str] = "/compatible-api/v1/reranks"
     base_url: ClassVar[str | None] = DashScope.base_url
     key_variables: ClassVar[tuple[str, ...]] = DashScope.key_variables
@@ -167,6 +169,7 @@ class Jina(Compatible):
     """Jina's own rerankers."""
 
     name: ClassVar[str] = "jina"
+    judges_otherwise: ClassVar[bool] = True
     base_url: ClassVar[str | None] = "https://api.jina.ai"
     key_variables: ClassVar[tuple[str, ...]] = ("JINA_API_KEY",)
     templates: tuple[Template, ...] = ("server-fixed",)
@@ -177,6 +180,7 @@ class Cohere(Compatible):
     """Cohere's own rerankers, API version 2."""
 
     name: ClassVar[str] = "cohere"
+    judges_otherwise: ClassVar[bool] = True
     path: ClassVar[str] = "/v2/rerank"
     base_url: ClassVar[str | None] = "https://api.cohere.com"
     key_variables: ClassVar[tuple[str, ...]] = ("CO_API_KEY", "COHERE_API_KEY")
@@ -194,6 +198,7 @@ class Voyage(Dialect):
     """Voyage's own rerankers."""
 
     name: ClassVar[str] = "voyage"
+    judges_otherwise: ClassVar[bool] = True
     base_url: ClassVar[str | None] = "https://api.voyageai.com"
     key_variables: ClassVar[tuple[str, ...]] = ("VOYAGE_API_KEY",)
     templates: tuple[Template, ...] = ("server-fixed",)
@@ -219,6 +224,7 @@ class Nim(Dialect):
     """NVIDIA's rerankers in a NIM container: passages in, logits out."""
 
     name: ClassVar[str] = "nim"
+    judges_otherwise: ClassVar[bool] = True
     path: ClassVar[str] = "/v1/ranking"
     key_variables: ClassVar[tuple[str, ...]] = ("NVIDIA_API_KEY", "NGC_API_KEY")
     templates: tuple[Template, ...] = ("server-fixed",)

@@ -117,6 +117,11 @@ class LlamaCpp(Dialect):
     name: ClassVar[str] = "llamacpp"
     templates: tuple[Template, ...] = ("server-fixed",)
     documented: Template | None = "server-fixed"
+    counts_prompt: ClassVar[bool] = True
+    remedy: ClassVar[str] = (
+        "The GGUF file lacks the rerank head and its template: take one of ggml-org/Qwen3-Reranker-"
+        "*-GGUF, or convert the model again with a current convert_hf_to_gguf.py."
+    )
     # It fills its template in by replacing {query} first, and then this, in the query too.
     reserved: ClassVar[tuple[str, ...]] = ("{document}",)
 
@@ -142,6 +147,7 @@ class LlamaCppCompletion(Dialect):
     name: ClassVar[str] = "llamacpp-completion"
     path: ClassVar[str] = "/completion"
     asks: ClassVar[bool] = True
+    counts_prompt: ClassVar[bool] = True
     templates: tuple[Template, ...] = ("prompt",)
     documented: Template | None = "prompt"
     scale: Scale = "logit"
@@ -182,6 +188,10 @@ class Infinity(Dialect):
     templates: tuple[Template, ...] = ("server-fixed",)
     scale: Scale = "logit"
     max_documents: int = 2048
+    remedy: ClassVar[str] = (
+        "Infinity writes no prompt and strips texts, so that nobody can: use another server "
+        "(docs/servers.md)."
+    )
 
     def build(self, batch: Batch) -> dict[str, Any]:
         return {
@@ -200,6 +210,11 @@ class Xinference(Compatible):
     """Xinference: it writes the prompt; only its transformers engine takes an instruction."""
 
     name: ClassVar[str] = "xinference"
+    counts_prompt: ClassVar[bool] = True
+    remedy: ClassVar[str] = (
+        "Xinference chooses the prompt by the registered name: register the model under one that "
+        "contains qwen3. With its llama.cpp engine, the GGUF file must have the rerank head."
+    )
     templates: tuple[Template, ...] = ("server", "server-fixed")
     documented: Template | None = "server"
 
@@ -215,6 +230,8 @@ class LocalAI(Compatible):
     """LocalAI: its backend decides; usually llama.cpp's template."""
 
     name: ClassVar[str] = "localai"
+    counts_prompt: ClassVar[bool] = True
+    remedy: ClassVar[str] = LlamaCpp.remedy
     templates: tuple[Template, ...] = ("server-fixed",)
     documented: Template | None = "server-fixed"
     reserved: ClassVar[tuple[str, ...]] = LlamaCpp.reserved
@@ -229,6 +246,10 @@ class LiteLLM(Compatible):
     """LiteLLM's proxy: the server behind it decides, so the template is probed."""
 
     name: ClassVar[str] = "litellm"
+    remedy: ClassVar[str] = (
+        "It is decided by the server behind the proxy: ask that one with `qwen3-rerank check`, and "
+        "mend it by docs/servers.md."
+    )
     templates: tuple[Template, ...] = ("server", "server-fixed", "client")
 
     def build(self, batch: Batch) -> dict[str, Any]:

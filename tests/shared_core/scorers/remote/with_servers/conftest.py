@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.checkpoints import write_checkpoint
 from support.remote_cases import Case, Connect, Line, Lines, Serve
 from support.remote_oracle import Oracle
 from support.rerank_server import RerankServer
@@ -22,6 +23,18 @@ def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.upper().endswith(("_API_KEY", "_TOKEN", "_PROXY")):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Any) -> Path:
+    """A random checkpoint that happens to judge the known pairs rightly, as trained ones do."""
+    return write_checkpoint(tmp_path_factory.mktemp("servers"), small_tokenizer, seed=11)
+
+
+@pytest.fixture(scope="session")
+def reranker(checkpoint: Path) -> Reranker:
+    """The local one over that checkpoint."""
+    return Reranker(str(checkpoint), dtype="float32", device="cpu")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ from support.remote_oracle import Oracle, sigmoid
 from support.rerank_server import Answer, Seen
 
 from shared_core import (
-    ConfigurationError,
     InvalidReplyError,
     RemoteError,
     Reranker,
@@ -64,10 +63,13 @@ def test_its_server_is_asked_nothing_else(serve: Serve, connect: Connect, oracle
     assert [(seen.method, seen.path) for seen in server.seen] == [("POST", "/api/judge")]
 
 
-def test_its_template_is_not_guessed(serve: Serve, connect: Connect, oracle: Oracle) -> None:
+def test_its_template_is_found_out(
+    serve: Serve, connect: Connect, oracle: Oracle, reranker: Reranker
+) -> None:
+    """It counts no tokens, but scores show it."""
     remote = connect(serve(AcmeServer(oracle)), dialect=Acme())
-    with pytest.raises(ConfigurationError, match=r"\(acme\) does not count tokens.*server-fixed"):
-        remote.score("q", DOCUMENTS)
+    expected = pytest.approx(reranker.score("q", DOCUMENTS), abs=1e-6)
+    assert remote.score("q", DOCUMENTS) == expected
 
 
 class AcmePrompts(Acme):

@@ -1,4 +1,4 @@
-"""Who writes the prompt is found out by counting tokens, and never guessed."""
+"""Who writes the prompt is found out by comparing scores, and never guessed."""
 
 from __future__ import annotations
 
@@ -52,50 +52,167 @@ def test_a_server_that_joins_bare_texts_is_refused_if_it_cannot_be_sent_a_prompt
         remote.score("q", DOCUMENTS)
 
 
-@pytest.mark.parametrize("count", [lambda n: None, lambda n: -1, lambda n: "many", lambda n: True])
-def test_a_server_that_does_not_count_has_to_be_told_about(
-    count: Callable[[int], Any], serve: Serve, connect: Connect, oracle: Oracle
-) -> None:
-    server = serve(LiteLLM(oracle))
+SAME: dict[str, Callable[[int], Any]] = {
+    "none": lambda n: None,
+    "zero": lambda n: 0,
+    "negative": lambda n: -1,
+    "text": lambda n: "many",
+    "true": lambda n: True,
+    "as few as LiteLLM makes up": lambda n: 29,
+    "too few": lambda n: min(n, 20),
+    "too many": lambda n: 4 * n + 300,
+}
+
+
+@pytest.mark.parametrize("count", SAME.values(), ids=SAME)
+@pytest.mark.parametrize("behind", ["server", "server-fixed", "client"])
+def test_counts_that_are_made_up_make_no_score_wrong(
+    behind: Any, count: Callable[[int], Any], serve: Serve, connect: Connect, oracle: Oracle,
+    reranker: Reranker,
+) -> None:  # fmt: skip
+    """Where score and count disagree, a server is refused; elsewhere its scores show all."""
+    server = serve(LiteLLM(oracle, behind=behind))
     server.fault = counting(count)
-    with pytest.raises(ConfigurationError, match=r"does not count tokens.*give template=, one of"):
-        connect(server).score("q", DOCUMENTS)
-    assert len(connect(server, template="server").score("q", DOCUMENTS)) == 2
+    remote = connect(server)
+    if count(200) in (20, 29) and behind != "client":  # it says that there is no prompt
+        with pytest.raises(ConfigurationError, match="does not write the Qwen3-Reranker prompt"):
+            remote.score("q", DOCUMENTS)
+        return
+    expected = pytest.approx(reranker.score("q", DOCUMENTS), abs=1e-6)
+    assert remote.score("q", DOCUMENTS) == expected
 
 
-@pytest.mark.parametrize("count", [41, 59])
-def test_a_count_that_means_neither_is_not_guessed_about(
-    count: int, serve: Serve, connect: Connect, oracle: Oracle
-) -> None:
-    for kind in (LiteLLM(oracle), Tei(oracle)):
-        server = serve(kind)
-        # The wrapped pair is counted rightly, so that it alone would look well.
-        server.fault = counting(
-            lambda n, kind=kind: count if n < 40 or isinstance(kind, LiteLLM) else n
-        )
-        with pytest.raises(ConfigurationError, match=f"counts {count} tokens for a pair that has"):
-            connect(server).score("q", DOCUMENTS)
-
-
+@pytest.mark.parametrize("templated", [True, False])
 @pytest.mark.parametrize("header", ["x" * 9, "1e3", "", "9" * 5000, "٣٣"])
 def test_a_header_that_is_no_count_is_none(
-    header: str, serve: Serve, connect: Connect, oracle: Oracle
-) -> None:
-    server = serve(Tei(oracle))
+    header: str, templated: bool, serve: Serve, connect: Connect, oracle: Oracle,
+    reranker: Reranker,
+) -> None:  # fmt: skip
+    server = serve(Tei(oracle, templated=templated))
     server.fault = lambda seen, answer: answer.but(
         headers={"x-compute-tokens": header.encode().decode("latin-1")}
     )
-    with pytest.raises(ConfigurationError, match="does not count tokens"):
-        connect(server).score("q", DOCUMENTS)
+    expected = pytest.approx(reranker.score("q", DOCUMENTS), abs=1e-6)
+    assert connect(server).score("q", DOCUMENTS) == expected
 
 
-def test_a_server_that_strips_or_cuts_what_is_wrapped_is_not_taken_for_one_that_keeps_it(
+def as_litellm_does_for_tei(seen: Seen, answer: Answer) -> Answer:
+    """Counts of its own tokenizer, for the texts and for the reply; and no tokens are billed."""
+    counted = {"input_tokens": 75, "output_tokens": 39}
+    meta = {"billed_units": {"search_units": 1}, "tokens": counted}
+    return answer.but(body=answer.body | {"meta": meta})
+
+
+@pytest.mark.parametrize("behind", ["server-fixed", "client"])
+def test_a_gateways_own_counts_are_none(
+    behind: Any, serve: Serve, connect: Connect, oracle: Oracle, reranker: Reranker
+) -> None:
+    server = serve(LiteLLM(oracle, behind=behind))
+    server.fault = as_litellm_does_for_tei
+    remote = connect(server)
+    expected = pytest.approx(reranker.score("q", DOCUMENTS), abs=1e-6)
+    assert remote.score("q", DOCUMENTS) == expected
+    assert remote.check()["prompt"].detail == "the server does not count tokens"
+
+
+class Changing(LiteLLM):
+    """A proxy that does something to texts before it joins or wraps them."""
+
+    def __init__(self, oracle: Oracle, change: Callable[[str], str], **options: Any) -> None:
+        super().__init__(oracle, **options)
+        self.change = change
+
+    def rerank(self, body: dict[str, Any]) -> Answer:
+        documents = [self.change(document) for document in body["documents"]]
+        return super().rerank(body | {"query": self.change(body["query"]), "documents": documents})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.rstrip("\n"), "strips texts"),
+        (str.strip, "strips texts"),
+        (lambda text: text + "<|endoftext|>", "puts something between query and document"),
+        (lambda text: "the same", "gives all texts the same score"),
+    ],
+    ids=["last newlines", "all ends", "an end of its own", "empty"],
+)
+def test_a_server_that_changes_texts_is_sent_no_prompt(
+    change: Callable[[str], str], said: str, serve: Serve, connect: Connect, oracle: Oracle
+) -> None:
+    remote = connect(serve(Changing(oracle, change, behind="client")))
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match=said):
+            remote.score("q", DOCUMENTS)
+    report = remote.check()
+    assert (report.exit_code, report["template"].status) == (2, "failed")
+
+
+@pytest.mark.parametrize(
+    ("behind", "template", "change", "said"),
+    [
+        ("server", "client", str, 'Use template="server"'),
+        ("client", "server-fixed", str, "behind the proxy"),
+        ("client", "client", lambda text: text.rstrip("\n"), "behind the proxy"),
+    ],
+    ids=["twice", "never", "stripped"],
+)
+def test_a_state_that_was_given_is_checked_by_check(
+    behind: Any, template: str, change: Any, said: str, serve: Serve, connect: Connect,
+    oracle: Oracle,
+) -> None:  # fmt: skip
+    report = connect(serve(Changing(oracle, change, behind=behind)), template=template).check()
+    assert (report.exit_code, report["comparison"].status) == (1, "wrong")
+    assert said in report["comparison"].fix
+
+
+def test_a_model_that_knows_no_answer_is_not_trusted_with_a_prompt(
     serve: Serve, connect: Connect, oracle: Oracle
 ) -> None:
-    server = serve(LiteLLM(oracle, behind="client"))
-    server.fault = counting(lambda n: min(n, 30))
-    with pytest.raises(ConfigurationError, match="cannot be sent a written one"):
+    """As a GGUF file without its head behind LiteLLM: it joins the texts, and judges by chance."""
+    kind = LiteLLM(oracle, behind="client")
+    server = serve(kind)
+    server.fault = lambda seen, answer: answer.but(
+        body=answer.body
+        | {"results": [r | {"relevance_score": 1 - r["relevance_score"]}
+                       for r in answer.body["results"]]}
+    )  # fmt: skip
+    with pytest.raises(ConfigurationError, match="only 0 of 4 known questions"):
         connect(server).score("q", DOCUMENTS)
+
+
+def test_a_server_that_counts_less_than_a_prompt_has_is_refused(
+    serve: Serve, connect: Connect, oracle: Oracle, reranker: Reranker
+) -> None:
+    """Whether it is so at first, or only one of those behind a proxy is."""
+    server = serve(LlamaCpp(oracle, templated=False))
+    with pytest.raises(ConfigurationError, match=r"convert the model again with a current"):
+        connect(server).score("q", DOCUMENTS)
+    report = connect(server).check()
+    assert report.exit_code == 1
+    assert "convert the model again" in report["prompt"].fix
+    assert len(connect(server, template="server-fixed").score("q", DOCUMENTS)) == 2
+
+    kind = LiteLLM(oracle, behind="server-fixed")
+    remote = connect(serve(kind))
+    assert remote.score("q", DOCUMENTS) == pytest.approx(reranker.score("q", DOCUMENTS), abs=1e-6)
+    kind.behind = "client"
+    with pytest.raises(ConfigurationError, match=r"it does not write the prompt"):
+        remote.score("q", DOCUMENTS)
+
+
+def test_the_probe_is_made_once_and_is_small(
+    serve: Serve, connect: Connect, oracle: Oracle
+) -> None:
+    """docs/servers.md says what it costs."""
+    for behind, most in (("server", 5), ("server-fixed", 5), ("client", 9)):
+        server = serve(LiteLLM(oracle, behind=behind))  # type: ignore[arg-type]
+        remote = connect(server)
+        remote.score("q", DOCUMENTS)
+        assert len(server.posts) == most + 1
+        assert sum(len(body["documents"]) for body in server.bodies[:-1]) <= 22
+        remote.score("another", DOCUMENTS)
+        assert len(server.posts) == most + 2
 
 
 def test_an_instruction_that_changes_nothing_means_that_it_is_ignored(
@@ -180,7 +297,7 @@ def test_logits_are_not_taken_for_probabilities(
     """A checkpoint may ask for no activation; no order by those is guessed to be right."""
     server = serve(Fireworks(oracle))
     server.fault = lambda seen, answer: Answer(
-        {"data": [{"index": 0, "relevance_score": -2.5}], "usage": {"total_tokens": 80}}
+        {"data": [{"index": i, "relevance_score": -2.5} for i in range(2)]}
     )
     remote = connect(server, dialect="fireworks", model=MODEL)
     with pytest.raises(InvalidReplyError, match=r"-2.5, expected a probability in \[0, 1\]"):

@@ -1,0 +1,37 @@
+"""Questions with a passage that answers them and one that does not."""
+
+from __future__ import annotations
+
+PAIRS = (
+    (
+        "How long should green tea steep?",
+        "Green tea should steep for two to three minutes at about 80 °C.",
+        "The mountain railway runs every hour from April to October.",
+    ),
+    (
+        "What is the capital of France?",
+        "Paris is the capital and the largest city of France.",
+        "A violin has four strings, tuned in perfect fifths.",
+    ),
+    (
+        "How do I reset my password?",
+        "To reset your password, open the settings and choose Reset password.",
+        "Our stores are closed on public holidays.",
+    ),
+    (
+        "Why is the sky blue?",
+        "The sky is blue because air scatters blue light more than red light.",
+        "Sourdough bread needs flour, water, salt and time.",
+    ),
+    (
+        "北京有多少人口？",
+        "北京市的常住人口约为两千一百八十万人。",
+        "这款咖啡机可以用手机控制。",
+    ),
+    (
+        "Who pays for the return of a parcel?",
+        "The customer pays for the return of the parcel, unless the goods are faulty.",
+        "Whales are mammals that live in the sea.",
+    ),
+)
+"""(query, a document that answers it, one that does not): no reranker should get these wrong."""
