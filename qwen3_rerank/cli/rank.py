@@ -15,6 +15,7 @@ from rich.console import Console
 
 from qwen3_rerank.cli.common import fail, in_words
 from qwen3_rerank.cli.options import ALL_GROUPS, Options, with_options
+from qwen3_rerank.cli.rank_fusion import fusion_of
 from qwen3_rerank.cli.rank_input import STDIN, RankJob, name_of, read_source
 from qwen3_rerank.cli.rank_output import (
     Stopped,
@@ -33,6 +34,7 @@ from shared_core import RankedDocument, RankingOptions, Reranker, RerankerOption
 _LONG = 64
 # Flags, by the panel of the help that shows them.
 _input = partial(typer.Option, rich_help_panel="Input")
+_retriever = partial(typer.Option, rich_help_panel="Fusion and diversity")
 _output = partial(typer.Option, rich_help_panel="Output")
 
 
@@ -99,6 +101,37 @@ def rank(
         int | None,
         typer.Option(
             min=1, help="Score the first so many documents alone; the others follow unscored."
+        ),
+    ] = None,
+    time_budget: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Score for so many seconds, for each query, loading apart; what was not reached "
+            "follows unscored.",
+        ),
+    ] = None,
+    fusion: Annotated[
+        str | None,
+        _retriever(
+            metavar="rrf|WEIGHT",
+            help="The retriever decides, too: rrf, or its weight from 0 to 1. Its scores are the "
+            "retriever_scores of a request, or --retriever-score-key; else the order counts.",
+        ),
+    ] = None,
+    retriever_score_key: Annotated[
+        str | None,
+        _retriever(
+            metavar="NAME",
+            help="The field or column of a document with the retriever's score, larger is better.",
+        ),
+    ] = None,
+    mmr: Annotated[
+        float | None,
+        _retriever(
+            min=0.0,
+            max=1.0,
+            help="Prefer documents unlike those before them: the weight of relevance, such as 0.7.",
         ),
     ] = None,
     *,
@@ -193,11 +226,16 @@ def rank(
                 show_progress=shows_progress and len(documents) >= _LONG,
                 **options,
             )
+            if retriever_score_key is not None and fusion is None:
+                raise ValueError("--retriever-score-key has no effect without --fusion")
             kept = RankingOptions(
                 top_k=top_k,
                 score_threshold=threshold,
                 return_window=return_window,
                 max_candidates=max_candidates,
+                time_budget=time_budget,
+                fusion=fusion_of(fusion),
+                mmr=mmr,
                 evidence=evidence,
                 compress="evidence" if compress else None,
             )
@@ -207,7 +245,7 @@ def rank(
                 if query_text is not None:
                     job = RankJob("the query", query_text, documents)
                     write = write or _line_writer(stream, stopping, not no_documents, whole=False)
-                    write(job, one_ranking(reranker, job, kept))
+                    write(job, one_ranking(reranker, job, kept, retriever_score_key))
                 else:
                     skipped = rank_lines(
                         reranker,
@@ -215,6 +253,7 @@ def rank(
                         field,
                         write or _line_writer(stream, stopping, not no_documents, whole=True),
                         kept=kept,
+                        score_key=retriever_score_key,
                         keep_going=keep_going,
                         show_progress=shows_progress and not tables,
                     )

@@ -79,6 +79,8 @@ def result_of(job: RankJob, found: RankedDocument, *, document: bool) -> dict[st
         result["document"] = (
             original.given if found.text == original.text else _cut(original, found)
         )
+    if found.fused_score is not None:
+        result["fused_score"] = found.fused_score
     if found.truncated:
         result["truncated"] = True
     if found.window is not None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from qwen3_rerank.cli.rank_fusion import retriever_scores
 from qwen3_rerank.cli.rank_input import RankJob, batches, count_lines
 from qwen3_rerank.reading.text import InputError
 from shared_core import RankedDocument, RankingOptions, Reranker
@@ -19,23 +20,37 @@ DOCUMENTS_AT_ONCE = 256
 Write = Callable[[RankJob, Sequence[RankedDocument]], None]
 
 
-def one_ranking(reranker: Reranker, job: RankJob, kept: RankingOptions) -> list[RankedDocument]:
+def one_ranking(
+    reranker: Reranker, job: RankJob, kept: RankingOptions, score_key: str | None = None
+) -> list[RankedDocument]:
     """Return the ranking of one request."""
     texts = [document.text for document in job.documents]
-    options = _per_call(kept, job.top_k)
-    return reranker.rerank(job.query, texts, instruction=job.instruction, **options)
+    return reranker.rerank(
+        job.query,
+        texts,
+        instruction=job.instruction,
+        retriever_scores=None if kept.fusion is None else retriever_scores(job, score_key),
+        **_per_call(kept, job.top_k),
+    )
 
 
 def rank_jobs(
-    reranker: Reranker, jobs: Sequence[RankJob], kept: RankingOptions
+    reranker: Reranker,
+    jobs: Sequence[RankJob],
+    kept: RankingOptions,
+    score_key: str | None = None,
 ) -> Iterator[tuple[RankJob, list[RankedDocument] | InputError]]:
     """Yield every request with its ranking, in order, or with what is wrong with it.
 
-    Requests with the same instruction and the same ``top_k`` share forward passes.
+    Requests with the same instruction and the same ``top_k`` share forward passes, but with a
+    budget of time, which each has for itself.
 
     Raises:
         RerankError: Scoring failed, and not because of a request.
     """
+    if kept.time_budget is not None:
+        yield from ((job, _tried(reranker, job, kept, score_key)) for job in jobs)
+        return
     for (instruction, bound), group in groupby(jobs, lambda job: (job.instruction, job.top_k)):
         some = list(group)
         try:
@@ -43,10 +58,15 @@ def rank_jobs(
                 [job.query for job in some],
                 [[document.text for document in job.documents] for job in some],
                 instruction=instruction,
+                retriever_scores=(
+                    None
+                    if kept.fusion is None
+                    else [retriever_scores(job, score_key) for job in some]
+                ),
                 **_per_call(kept, bound),
             )
         except ValueError:  # one request is at fault: find it
-            yield from ((job, _tried(reranker, job, kept)) for job in some)
+            yield from ((job, _tried(reranker, job, kept, score_key)) for job in some)
         else:
             yield from zip(some, rankings, strict=True)
 
@@ -58,11 +78,11 @@ def _per_call(kept: RankingOptions, top_k: int | None) -> dict[str, Any]:
 
 
 def _tried(
-    reranker: Reranker, job: RankJob, kept: RankingOptions
+    reranker: Reranker, job: RankJob, kept: RankingOptions, score_key: str | None
 ) -> list[RankedDocument] | InputError:
     """Return the ranking of one request, or what is wrong with it."""
     try:
-        return one_ranking(reranker, job, kept)
+        return one_ranking(reranker, job, kept, score_key)
     except ValueError as error:
         return InputError(f"{job.where}: {error}")
 
@@ -74,6 +94,7 @@ def rank_lines(
     write: Write,
     *,
     kept: RankingOptions,
+    score_key: str | None,
     keep_going: bool,
     show_progress: bool,
 ) -> int:
@@ -111,7 +132,7 @@ def rank_lines(
                         leave_out(error)
                         bar.advance(task)
                     continue
-                for job, ranked in rank_jobs(reranker, list(some), kept):
+                for job, ranked in rank_jobs(reranker, list(some), kept, score_key):
                     if isinstance(ranked, InputError):
                         leave_out(ranked)
                     else:

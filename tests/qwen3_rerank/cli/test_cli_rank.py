@@ -138,6 +138,55 @@ def test_documents_behind_max_candidates_follow_without_a_score(tiny: Reranker) 
     assert "not scored" in run(QUERY, *DOCUMENTS, "--max-candidates", "1", "--table").stdout
 
 
+def test_what_there_was_no_time_for_follows_too(tiny: Reranker) -> None:
+    documents = [f"Note {number} on mercury." for number in range(6)]
+    given = json.dumps({"query": QUERY, "documents": documents}) + "\n"
+    done = run("--time-budget", "1e-9", given=given * 2)
+    for found in lines(done.stdout):
+        assert [row.get("scored", True) for row in found["results"]] == [True] * 4 + [False] * 2
+
+
+def test_the_retriever_decides_too(tiny: Reranker) -> None:
+    scores = [3.0, None, 9.5]
+    options = {"fusion": 0.7, "mmr": 0.9, "retriever_scores": scores}
+    ranking = [
+        {**row, "fused_score": pytest.approx(one.fused_score, abs=1e-4)}
+        for row, one in zip(
+            expected(tiny, **options), tiny.rerank(QUERY, DOCUMENTS, **options), strict=True
+        )
+    ]
+    flags = ("--fusion", "0.7", "--mmr", "0.9")
+    given = request(retriever_scores=scores) + request(retriever_scores=[1.0])
+    done = run(*flags, "--keep-going", given=given)
+    assert [one["results"] for one in lines(done.stdout)] == [ranking]
+    assert "line 2: got 1 retriever_scores for 3 documents" in done.stderr
+
+    rows = [f"{text},{'' if one is None else one}" for text, one in zip("abc", scores, strict=True)]
+    table = "text,bm25\n" + "\n".join(rows)
+    by_key = lines(
+        run(
+            *("-q", QUERY, "-f", "-", "--format", "csv", "--fusion", "1"),
+            *("--retriever-score-key", "bm25"),
+            given=table,
+        ).stdout
+    )
+    assert [row["index"] for row in by_key] == [2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--fusion", "sum"), "neither rrf nor a number"),
+        (("--fusion", "2"), "neither rrf nor a number"),
+        (("--retriever-score-key", "bm25"), "no effect without --fusion"),
+    ],
+)
+def test_what_is_no_fusion_is_said(flags: tuple[str, ...], said: str) -> None:
+    done = run(*flags, QUERY, "a document")
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
 def test_a_document_longer_than_the_model_reads_is_marked() -> None:
     done = run(QUERY, "short", "word " * 20_000, "--no-documents")
     assert {one["index"]: one.get("truncated") for one in lines(done.stdout)} == {0: None, 1: True}
