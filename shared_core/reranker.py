@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from shared_core.backend.ranker import Ranker
 from shared_core.backend.running import Runner
 from shared_core.errors import ConfigurationError
 from shared_core.images.content import Content
@@ -189,6 +190,7 @@ class Reranker:
             **{name: given[name] for name in RerankerOptions.model_fields}
         )
         self._runner = Runner(self._options, _own(scorer))
+        self._ranker = Ranker(self._runner)
 
     @classmethod
     def from_options(cls, options: RerankerOptions, *, scorer: Scorer | None = None) -> Self:
@@ -264,7 +266,7 @@ class Reranker:
         """
         ranking, windows = self._checked("rerank", options)
         requests = self._rank_request(query, documents, ranking, options)
-        return self._runner.rank(requests, ranking, windows)[0]
+        return self._ranker.rank(requests, ranking, windows)[0]
 
     @takes(RerankOptions)
     async def arerank(
@@ -276,7 +278,7 @@ class Reranker:
         """`rerank` without blocking the event loop."""
         ranking, windows = self._checked("arerank", options)
         requests = self._rank_request(query, documents, ranking, options)
-        return (await self._runner.arank(requests, ranking, windows))[0]
+        return (await self._ranker.arank(requests, ranking, windows))[0]
 
     @takes(RerankManyOptions)
     def rerank_many(
@@ -296,7 +298,7 @@ class Reranker:
         """
         ranking, windows = self._checked("rerank_many", options)
         requests = self._rank_requests(queries, document_lists, ranking, options)
-        return self._runner.rank(requests, ranking, windows)
+        return self._ranker.rank(requests, ranking, windows)
 
     @takes(RerankManyOptions)
     async def arerank_many(
@@ -308,7 +310,7 @@ class Reranker:
         """`rerank_many` without blocking the event loop."""
         ranking, windows = self._checked("arerank_many", options)
         requests = self._rank_requests(queries, document_lists, ranking, options)
-        return await self._runner.arank(requests, ranking, windows)
+        return await self._ranker.arank(requests, ranking, windows)
 
     @takes(CallOptions)
     def score(

@@ -1,37 +1,31 @@
-"""`Runner`, between the facade and a backend: threads, duplicates, cache, passthrough, closing."""
+"""`Runner`, between the facade and a backend: threads, duplicates, cache, windows, closing."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from time import monotonic
 from typing import TypeVar
 
 from shared_core.backend.answers import checked_answers, scored_of
 from shared_core.backend.distinct import Distinct
 from shared_core.backend.idle import IdleClock
 from shared_core.backend.score_cache import ScoreCache
-from shared_core.backend.seeing import as_given, margins, refuse_images
+from shared_core.backend.seeing import margins, refuse_images
 from shared_core.calibration import Calibrations
-from shared_core.candidates import Candidates
 from shared_core.errors import (
     ClosedError,
-    ConfigurationError,
     ForkedProcessError,
     RerankError,
     ScoringError,
 )
-from shared_core.evidence import EvidenceSearch
 from shared_core.forking import ForkGuard
 from shared_core.images.reading import are_read, read_requests
-from shared_core.options import RankingOptions, RerankerOptions
+from shared_core.options import RerankerOptions
 from shared_core.options.windows import Windows
-from shared_core.pacing import Paced
 from shared_core.prompt.encodable import check_requests
-from shared_core.results import Ranking, passed_through, ranked_documents
 from shared_core.scorers.choose import make_scorer
 from shared_core.scoring import (
     AsyncLoadingScorer,
@@ -42,7 +36,6 @@ from shared_core.scoring import (
     ManyScorer,
     MeteringScorer,
     Pair,
-    RankRequest,
     Scored,
     Scorer,
     ScoreRequest,
@@ -57,6 +50,7 @@ from shared_core.worker import Job, Worker, in_one_step
 
 logger = logging.getLogger("qwen3_rerank")
 Request = TypeVar("Request", bound=ScoreRequest)
+Result = TypeVar("Result")
 
 
 class Runner:
@@ -106,103 +100,6 @@ class Runner:
                 self._scorer = make_scorer(self.options) if custom is None else custom
             return self._scorer
 
-    def rank(
-        self, requests: Sequence[RankRequest], ranking: RankingOptions, windows: Windows | None
-    ) -> list[Ranking]:
-        """Return one ranking per request.
-
-        Raises:
-            RerankError: Scoring failed. With ``on_error="passthrough"`` it does not raise what may
-                pass, and a failing request spoils no other one.
-        """
-        if not are_read(requests):
-            return as_given(self.rank(self._read(requests), ranking, windows), requests)
-        candidates, began = Candidates(requests, ranking.max_candidates), monotonic()
-        failed: Mapping[int, RerankError] = {}
-        try:
-            if self._needs_load(requests, ranking):
-                self.load()
-            self._check_instructions(requests)
-            budget = self._budget(requests, ranking)
-            if budget is None:
-                answers = self.judge(candidates.requests, windows, ranking.time_budget)
-            else:
-                self.load()  # once, and not what the budget is for
-                paced = Paced(candidates.requests, budget)
-                while pack := paced.next():
-                    with self._sparing(paced):
-                        paced.add(self.judge(pack, windows))
-                answers, failed = candidates.reached(paced.found), paced.failed
-        except RerankError as error:
-            if not self._passes(error):
-                raise
-            if len(requests) > 1:
-                return [self.rank([one], _rest(ranking, began), windows)[0] for one in requests]
-            return [_passed(requests[0], error, ranking)]
-        rankings = self._ranked(candidates, answers, ranking, failed)
-        if not ranking.seeks_evidence:
-            return rankings
-        search = EvidenceSearch(requests, rankings, self.options.max_length)
-        try:
-            return search.found(self.judge(search.requests, by_last=True), ranking)
-        except RerankError as error:
-            return self._without_evidence(rankings, error)
-
-    async def arank(
-        self, requests: Sequence[RankRequest], ranking: RankingOptions, windows: Windows | None
-    ) -> list[Ranking]:
-        """`rank` without blocking the event loop."""
-        if not are_read(requests):
-            read = await self._aread(requests)
-            return as_given(await self.arank(read, ranking, windows), requests)
-        candidates, began = Candidates(requests, ranking.max_candidates), monotonic()
-        failed: Mapping[int, RerankError] = {}
-        try:
-            if self._needs_load(requests, ranking):
-                await self.aload()
-            self._check_instructions(requests)
-            budget = self._budget(requests, ranking)
-            if budget is None:
-                answers = await self.ajudge(candidates.requests, windows, ranking.time_budget)
-            else:
-                await self.aload()
-                paced = Paced(candidates.requests, budget)
-                while pack := paced.next():
-                    with self._sparing(paced):
-                        paced.add(await self.ajudge(pack, windows))
-                answers, failed = candidates.reached(paced.found), paced.failed
-        except RerankError as error:
-            if not self._passes(error):
-                raise
-            if len(requests) > 1:
-                return [
-                    (await self.arank([one], _rest(ranking, began), windows))[0] for one in requests
-                ]
-            return [_passed(requests[0], error, ranking)]
-        if ranking.mmr is None or not any(answers):
-            rankings = self._ranked(candidates, answers, ranking, failed)
-        else:
-            # Comparing every two takes a while, and need not wait for a forward in progress.
-            job = in_one_step(lambda: self._ranked(candidates, answers, ranking, failed))
-            rankings = await self._splitter.arun(job)
-        if not ranking.seeks_evidence:
-            return rankings
-        most = self.options.max_length
-        search = await self._splitter.arun(
-            in_one_step(lambda: EvidenceSearch(requests, rankings, most))
-        )
-        try:
-            return search.found(await self.ajudge(search.requests, by_last=True), ranking)
-        except RerankError as error:
-            return self._without_evidence(rankings, error)
-
-    def _without_evidence(self, rankings: list[Ranking], error: RerankError) -> list[Ranking]:
-        """Return rankings as they are after a failure that may pass; raise another one."""
-        if not self._passes(error):
-            raise error
-        logger.warning("documents are ranked, and their evidence was not found: %s", error)
-        return rankings
-
     def judge(
         self,
         requests: Sequence[ScoreRequest],
@@ -226,7 +123,7 @@ class Runner:
         if not any(request.documents for request in requests):
             return [[] for _ in requests]
         scorer = self.scorer
-        requests = self._read(requests)
+        requests = self.read(requests)
         self._check(scorer, requests)
         if isinstance(scorer, StagedScorer):
             with self._asking(scorer):
@@ -263,7 +160,7 @@ class Runner:
         if not any(request.documents for request in requests):
             return [[] for _ in requests]
         scorer = await self._ascorer()
-        requests = await self._aread(requests)
+        requests = await self.aread(requests)
         if isinstance(scorer, StagedScorer):
             with self._asking(scorer, asyncio.CancelledError, GeneratorExit):
                 given = await scorer.ascore_staged(
@@ -317,7 +214,7 @@ class Runner:
             most: The most windows, as `plan_windows` has it.
         """
         scorer = await self._ascorer()
-        requests = await self._aread(requests)
+        requests = await self.aread(requests)
         refuse_images(scorer, requests, self._name(scorer))
         if isinstance(scorer, MeteringScorer):
             await self.aload()
@@ -393,77 +290,37 @@ class Runner:
         """`close` without blocking the event loop."""
         await _in_thread(self.close)
 
-    def _ranked(
-        self,
-        candidates: Candidates,
-        answers: Sequence[Sequence[Scored]],
-        ranking: RankingOptions,
-        failed: Mapping[int, RerankError],
-    ) -> list[Ranking]:
-        of = None if self.calibrations is None else self.calibrations.of
-        rankings = [
-            ranked_documents(
-                request.documents,
-                scored,
-                ranking,
-                request.retrieved,
-                None if of is None else of(request.instruction),
-            )
-            for request, scored in zip(candidates.requests, answers, strict=True)
-        ]
-        completed = candidates.completed(rankings, ranking)
-        for number, error in failed.items():
-            completed[number] = _passed(candidates.whole[number], error, ranking)
-        return completed
-
-    def _needs_load(self, requests: Sequence[ScoreRequest], ranking: RankingOptions) -> bool:
-        """Whether the model has to be there, since its files say which calibration it has.
-
-        Raises:
-            ConfigurationError: There is no calibration, and the ranking needs one.
-        """
-        if self.calibrations is None:
-            if ranking.min_probability is not None:
-                raise ConfigurationError(
-                    f"min_probability={ranking.min_probability} needs a calibration: give "
-                    'Reranker(calibration="calibration.json"), or a score_threshold'
-                )
-            return False
-        return not self.calibrations.is_checked and any(r.documents for r in requests)
-
-    def _check_instructions(self, requests: Sequence[ScoreRequest]) -> None:
-        """Raise `ConfigurationError` before anything is scored without a calibration of its own."""
-        if self.calibrations is not None:
-            for request in requests:
-                self.calibrations.of(request.instruction)
-
     async def _ascorer(self) -> Scorer:
         scorer = self._scorer
         if scorer is not None:
             return scorer
         return await self._worker.arun(in_one_step(lambda: self.scorer))
 
-    def _read(self, requests: Sequence[Request]) -> Sequence[Request]:
+    def read(self, requests: Sequence[Request]) -> Sequence[Request]:
         """Return requests with their images read, unless the backend takes none."""
         if are_read(requests):
             return requests
         refuse_images(self.scorer, requests, self._name(self.scorer))
         return read_requests(requests)
 
-    async def _aread(self, requests: Sequence[Request]) -> Sequence[Request]:
-        """`_read` without blocking the event loop, nor waiting for a forward in progress."""
+    async def compute(self, function: Callable[[], Result]) -> Result:
+        """Return what a function computes, without blocking the loop or waiting for a forward."""
+        return await self._splitter.arun(in_one_step(function))
+
+    async def aread(self, requests: Sequence[Request]) -> Sequence[Request]:
+        """`read` without blocking the event loop, nor waiting for a forward in progress."""
         if are_read(requests):
             return requests
         refuse_images(scorer := await self._ascorer(), requests, self._name(scorer))
-        return await self._splitter.arun(in_one_step(lambda: read_requests(requests)))
+        return await self.compute(lambda: read_requests(requests))
 
     def read_pairs(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
         """Return pairs with their images read. Errors name a pair by its query."""
-        return [(one.query, one.documents[0]) for one in self._read(_singly(pairs))]
+        return [(one.query, one.documents[0]) for one in self.read(_singly(pairs))]
 
     async def aread_pairs(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
         """`read_pairs` without blocking the event loop."""
-        return [(one.query, one.documents[0]) for one in await self._aread(_singly(pairs))]
+        return [(one.query, one.documents[0]) for one in await self.aread(_singly(pairs))]
 
     def _check(self, scorer: Scorer, requests: Sequence[ScoreRequest]) -> None:
         """Raise for what the backend cannot take: images, or texts that are not Unicode.
@@ -474,26 +331,9 @@ class Runner:
         if self.custom_scorer is None:
             check_requests(requests)
 
-    def _budget(self, requests: Sequence[ScoreRequest], ranking: RankingOptions) -> float | None:
-        """Return the seconds to score in, pack by pack; stages keep a budget by themselves."""
-        if isinstance(self.custom_scorer, StagedScorer):
-            self.custom_scorer.check_ranking(ranking)
-            return None
-        return ranking.time_budget if any(request.documents for request in requests) else None
-
     def _staging(self, windows: Windows | None, seconds: float | None, by_last: bool) -> Staging:
         passes = self.options.on_error == "passthrough" and not by_last
         return Staging(windows, seconds, passes, by_last)
-
-    @contextmanager
-    def _sparing(self, paced: Paced) -> Iterator[None]:
-        """Have a failure that may pass spoil its own request alone."""
-        try:
-            yield
-        except RerankError as error:
-            if not self._passes(error):
-                raise
-            paced.fail(error)
 
     def _name(self, scorer: Scorer) -> str:
         """Return the name of what scores, for errors."""
@@ -502,9 +342,6 @@ class Runner:
     def _refuse_if_closed(self) -> None:
         if self.is_closed:
             raise ClosedError("the reranker is closed; make a new one (unload() only frees)")
-
-    def _passes(self, error: RerankError) -> bool:
-        return self.options.on_error == "passthrough" and not error.is_permanent
 
     @contextmanager
     def _asking(self, scorer: Scorer, *passing: type[BaseException]) -> Iterator[None]:
@@ -533,23 +370,8 @@ class Runner:
                 self.unload()
 
 
-def _rest(ranking: RankingOptions, began: float) -> RankingOptions:
-    """Return the options with what is left of the budget; next to nothing where nothing is."""
-    if ranking.time_budget is None:
-        return ranking
-    left = max(1e-9, ranking.time_budget - (monotonic() - began))
-    return ranking.model_copy(update={"time_budget": left})
-
-
 def _singly(pairs: Sequence[Pair]) -> list[ScoreRequest]:
     return [ScoreRequest(query, "", [document]) for query, document in pairs]
-
-
-def _passed(request: ScoreRequest, error: RerankError, ranking: RankingOptions) -> Ranking:
-    logger.warning(
-        "reranking failed, passing %d documents through unscored: %s", len(request.documents), error
-    )
-    return passed_through(request.documents, error, ranking)
 
 
 async def _in_thread(call: Callable[[], None]) -> None:

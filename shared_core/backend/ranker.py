@@ -1,0 +1,210 @@
+"""`Ranker`, between the facade and a runner: budgets, passthrough, the order, evidence."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from time import monotonic
+
+from shared_core.backend.running import Runner
+from shared_core.backend.seeing import as_given
+from shared_core.candidates import Candidates
+from shared_core.errors import ConfigurationError, RerankError
+from shared_core.evidence import EvidenceSearch
+from shared_core.images.reading import are_read
+from shared_core.options import RankingOptions
+from shared_core.options.windows import Windows
+from shared_core.pacing import Paced
+from shared_core.results import Ranking, passed_through, ranked_documents
+from shared_core.scoring import RankRequest, Scored, ScoreRequest, StagedScorer
+
+logger = logging.getLogger("qwen3_rerank")
+
+
+class Ranker:
+    """Ranks requests by what a runner judges.
+
+    Args:
+        runner: Judges.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def rank(
+        self, requests: Sequence[RankRequest], ranking: RankingOptions, windows: Windows | None
+    ) -> list[Ranking]:
+        """Return one ranking per request.
+
+        Raises:
+            RerankError: Scoring failed. With ``on_error="passthrough"`` it does not raise what may
+                pass, and a failing request spoils no other one.
+        """
+        if not are_read(requests):
+            return as_given(self.rank(self._runner.read(requests), ranking, windows), requests)
+        candidates, began = Candidates(requests, ranking.max_candidates), monotonic()
+        failed: Mapping[int, RerankError] = {}
+        try:
+            if self._needs_load(requests, ranking):
+                self._runner.load()
+            self._check_instructions(requests)
+            budget = self._budget(requests, ranking)
+            if budget is None:
+                answers = self._runner.judge(candidates.requests, windows, ranking.time_budget)
+            else:
+                self._runner.load()  # once, and not what the budget is for
+                paced = Paced(candidates.requests, budget)
+                while pack := paced.next():
+                    with self._sparing(paced):
+                        paced.add(self._runner.judge(pack, windows))
+                answers, failed = candidates.reached(paced.found), paced.failed
+        except RerankError as error:
+            if not self._passes(error):
+                raise
+            if len(requests) > 1:
+                return [self.rank([one], _rest(ranking, began), windows)[0] for one in requests]
+            return [_passed(requests[0], error, ranking)]
+        rankings = self._ranked(candidates, answers, ranking, failed)
+        if not ranking.seeks_evidence:
+            return rankings
+        search = EvidenceSearch(requests, rankings, self._runner.options.max_length)
+        try:
+            return search.found(self._runner.judge(search.requests, by_last=True), ranking)
+        except RerankError as error:
+            return self._without_evidence(rankings, error)
+
+    async def arank(
+        self, requests: Sequence[RankRequest], ranking: RankingOptions, windows: Windows | None
+    ) -> list[Ranking]:
+        """`rank` without blocking the event loop."""
+        if not are_read(requests):
+            read = await self._runner.aread(requests)
+            return as_given(await self.arank(read, ranking, windows), requests)
+        candidates, began = Candidates(requests, ranking.max_candidates), monotonic()
+        failed: Mapping[int, RerankError] = {}
+        try:
+            if self._needs_load(requests, ranking):
+                await self._runner.aload()
+            self._check_instructions(requests)
+            budget = self._budget(requests, ranking)
+            if budget is None:
+                answers = await self._runner.ajudge(
+                    candidates.requests, windows, ranking.time_budget
+                )
+            else:
+                await self._runner.aload()
+                paced = Paced(candidates.requests, budget)
+                while pack := paced.next():
+                    with self._sparing(paced):
+                        paced.add(await self._runner.ajudge(pack, windows))
+                answers, failed = candidates.reached(paced.found), paced.failed
+        except RerankError as error:
+            if not self._passes(error):
+                raise
+            if len(requests) > 1:
+                return [
+                    (await self.arank([one], _rest(ranking, began), windows))[0] for one in requests
+                ]
+            return [_passed(requests[0], error, ranking)]
+        if ranking.mmr is None or not any(answers):
+            rankings = self._ranked(candidates, answers, ranking, failed)
+        else:
+            # Comparing every two takes a while, and need not wait for a forward in progress.
+            rankings = await self._runner.compute(
+                lambda: self._ranked(candidates, answers, ranking, failed)
+            )
+        if not ranking.seeks_evidence:
+            return rankings
+        most = self._runner.options.max_length
+        search = await self._runner.compute(lambda: EvidenceSearch(requests, rankings, most))
+        try:
+            return search.found(await self._runner.ajudge(search.requests, by_last=True), ranking)
+        except RerankError as error:
+            return self._without_evidence(rankings, error)
+
+    def _without_evidence(self, rankings: list[Ranking], error: RerankError) -> list[Ranking]:
+        """Return rankings as they are after a failure that may pass; raise another one."""
+        if not self._passes(error):
+            raise error
+        logger.warning("documents are ranked, and their evidence was not found: %s", error)
+        return rankings
+
+    def _ranked(
+        self,
+        candidates: Candidates,
+        answers: Sequence[Sequence[Scored]],
+        ranking: RankingOptions,
+        failed: Mapping[int, RerankError],
+    ) -> list[Ranking]:
+        of = None if self._runner.calibrations is None else self._runner.calibrations.of
+        rankings = [
+            ranked_documents(
+                request.documents,
+                scored,
+                ranking,
+                request.retrieved,
+                None if of is None else of(request.instruction),
+            )
+            for request, scored in zip(candidates.requests, answers, strict=True)
+        ]
+        completed = candidates.completed(rankings, ranking)
+        for number, error in failed.items():
+            completed[number] = _passed(candidates.whole[number], error, ranking)
+        return completed
+
+    def _needs_load(self, requests: Sequence[ScoreRequest], ranking: RankingOptions) -> bool:
+        """Whether the model has to be there, since its files say which calibration it has.
+
+        Raises:
+            ConfigurationError: There is no calibration, and the ranking needs one.
+        """
+        if self._runner.calibrations is None:
+            if ranking.min_probability is not None:
+                raise ConfigurationError(
+                    f"min_probability={ranking.min_probability} needs a calibration: give "
+                    'Reranker(calibration="calibration.json"), or a score_threshold'
+                )
+            return False
+        return not self._runner.calibrations.is_checked and any(r.documents for r in requests)
+
+    def _check_instructions(self, requests: Sequence[ScoreRequest]) -> None:
+        """Raise `ConfigurationError` before anything is scored without a calibration of its own."""
+        if self._runner.calibrations is not None:
+            for request in requests:
+                self._runner.calibrations.of(request.instruction)
+
+    def _budget(self, requests: Sequence[ScoreRequest], ranking: RankingOptions) -> float | None:
+        """Return the seconds to score in, pack by pack; stages keep a budget by themselves."""
+        if isinstance(self._runner.custom_scorer, StagedScorer):
+            self._runner.custom_scorer.check_ranking(ranking)
+            return None
+        return ranking.time_budget if any(request.documents for request in requests) else None
+
+    @contextmanager
+    def _sparing(self, paced: Paced) -> Iterator[None]:
+        """Have a failure that may pass spoil its own request alone."""
+        try:
+            yield
+        except RerankError as error:
+            if not self._passes(error):
+                raise
+            paced.fail(error)
+
+    def _passes(self, error: RerankError) -> bool:
+        return self._runner.options.on_error == "passthrough" and not error.is_permanent
+
+
+def _rest(ranking: RankingOptions, began: float) -> RankingOptions:
+    """Return the options with what is left of the budget; next to nothing where nothing is."""
+    if ranking.time_budget is None:
+        return ranking
+    left = max(1e-9, ranking.time_budget - (monotonic() - began))
+    return ranking.model_copy(update={"time_budget": left})
+
+
+def _passed(request: ScoreRequest, error: RerankError, ranking: RankingOptions) -> Ranking:
+    logger.warning(
+        "reranking failed, passing %d documents through unscored: %s", len(request.documents), error
+    )
+    return passed_through(request.documents, error, ranking)
