@@ -8,6 +8,7 @@ from shared_core.errors import ConfigurationError
 from shared_core.options import RerankerOptions
 from shared_core.options.neighbours import did_you_mean
 from shared_core.options.remote import TemplateOption
+from shared_core.scorers.remote.contents import names_a_seeing_model
 from shared_core.scorers.remote.dialects import DIALECTS, servers, sglang, vendor_at, vllm
 from shared_core.scorers.remote.dialects.base import Dialect, trait
 from shared_core.scorers.remote.discovery import OWN_SERVICE, Facts
@@ -82,7 +83,8 @@ def _best_dialect(options: RerankerOptions, facts: Facts, base_url: str) -> type
     """Return the most exact dialect of a server that stated its software."""
     family = facts.server if options.dialect == "auto" else options.dialect
     if family == "vllm":
-        return _best_vllm_route(facts, base_url)
+        sees = names_a_seeing_model([options.model, *facts.roots])
+        return _best_vllm_route(facts, base_url, sees=sees)
     found = {"sglang": sglang.SglangScore, OWN_SERVICE: servers.Plain}.get(family or "")
     found = found or DIALECTS.get(family or "")
     if found is None and facts.refusal is not None:
@@ -96,7 +98,14 @@ def _best_dialect(options: RerankerOptions, facts: Facts, base_url: str) -> type
     return found
 
 
-def _best_vllm_route(facts: Facts, base_url: str) -> type[Dialect]:
+def _best_vllm_route(facts: Facts, base_url: str, *, sees: bool) -> type[Dialect]:
+    if sees:  # no other route takes images, nor writes the prompt of such a model
+        if "/v1/rerank" in facts.routes:
+            return vllm.VllmRerank
+        raise ConfigurationError(
+            f"{base_url} serves a model that sees, and not as a reranker: start it with --runner "
+            "pooling, the overrides and the template of docs/images.md"
+        )
     if "/classify" in facts.routes:
         return vllm.VllmClassify
     if "/v1/rerank" in facts.routes:

@@ -138,10 +138,12 @@ class Comparison:
         try:
             pairs = [await self.ask(self._wrapped(pair)) for pair in _KNOWN[1:]]
             whole = self._wrapped(_KNOWN[0])
-            bare = [document.rstrip("\n") for document in whole.documents]
+            bare = [str(document).rstrip("\n") for document in whole.documents]
             both = replace(whole, documents=[*whole.documents, *bare])
             seen, tokens = await self.ask(both)
-            moved = [whole.query.removeprefix(HEAD) + document for document in both.documents]
+            moved = [
+                str(whole.query).removeprefix(HEAD) + str(document) for document in both.documents
+            ]
             other, _ = await self.ask(replace(both, query=HEAD, documents=moved))
         except ServerStatusError as error:
             if error.status not in _REFUSALS:

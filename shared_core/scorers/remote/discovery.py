@@ -33,6 +33,7 @@ class Facts:
         routes: Which of vLLM's routes it has.
         prefix: The path before its routes.
         takes_instruction: Whether it does, as far as it says.
+        takes_images: Whether it says that it does.
         refusal: The server's error about a missing or wrong key.
     """
 
@@ -45,6 +46,7 @@ class Facts:
     routes: frozenset[str] = frozenset()
     prefix: str = ""
     takes_instruction: bool = True
+    takes_images: bool = False
     refusal: ServerStatusError | None = None
 
     def is_at_least(self, *version: int) -> bool:
@@ -122,6 +124,7 @@ async def discover(session: HttpSession, root: str, *, is_named: bool = False) -
                 models=_texts([health.get("model")]),
                 max_documents=_count(health.get("max_documents")),
                 takes_instruction=health.get("takes_instruction") is not False,
+                takes_images=health.get("takes_images") is True,
             )
     version = _text((await ask.page("/version")).get("version"))
     if owner == "vllm" or (version and owner not in _OWNERS):

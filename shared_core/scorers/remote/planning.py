@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from shared_core.errors import UnsupportedByServerError
 from shared_core.prompt import DEFAULT_INSTRUCTION, render_fields
-from shared_core.prompt.encodable import check_encodable
+from shared_core.prompt.encodable import check_encodable, check_requests
+from shared_core.scorers.remote.contents import Sent, sent
 from shared_core.scorers.remote.dialects.base import Batch, trait
 from shared_core.scorers.remote.setup import Setup
 from shared_core.scorers.remote.wrapping import prompt_pieces, wrapped_pair
@@ -24,15 +26,21 @@ class Piece:
 
     Attributes:
         index: The position in the query's documents.
-        content: Text, or token ids.
+        content: Text, or token ids, or a content with images in the dialect's shape.
         n_tokens: Tokens of the whole prompt, where a tokenizer is at hand.
         truncated: Whether it was cut on this side; ``None`` if the server may still cut it.
     """
 
     index: int
-    content: str | list[int]
+    content: Sent | list[int]
     n_tokens: int | None
     truncated: bool | None
+
+    @property
+    def size(self) -> int:
+        """Its characters, or token ids; those of images are many."""
+        is_plain = isinstance(self.content, str) or self.n_tokens is not None
+        return len(self.content) if is_plain else len(_dumped(self.content))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +70,12 @@ def plan_chunks(setup: Setup, model: str, given: ScoreRequest) -> list[Chunk]:
         QueryTooLongError: No token would be left for a document.
         TextEncodingError: A text has a lone surrogate; names which.
     """
-    request = text_request(given, model)
+    if setup.sees:
+        return _chunks_to_see(setup, model, given)
+    request = text_request(given, f"the server's model {model!r}, as far as it says,")
     check_encodable(render_fields(request.instruction, request.query), request.documents)
     if setup.template == "server-fixed" and request.instruction != DEFAULT_INSTRUCTION:
-        raise UnsupportedByServerError(
-            f"{setup.url} writes the prompt by itself and takes no instruction, so that "
-            f"{_short(request.instruction)!r} would be ignored: leave instruction out, or use a "
-            "server that takes one (docs/servers.md)"
-        )
+        raise _no_place_for(request.instruction, setup.url)
     base, pieces = _pieces(setup, model, request)
     if setup.encoder is None and trait(setup.dialect, "cuts_silently"):
         _refuse_what_may_be_cut(setup, base, pieces)
@@ -77,6 +83,37 @@ def plan_chunks(setup: Setup, model: str, given: ScoreRequest) -> list[Chunk]:
         Chunk(_filled(base, setup, [piece.content for piece in chosen]), chosen)
         for chosen in _split(setup, base, pieces)
     ]
+
+
+def _chunks_to_see(setup: Setup, model: str, request: ScoreRequest) -> list[Chunk]:
+    """Return the requests to a model that sees, whose prompt the server writes."""
+    check_requests([request])
+    shape = trait(setup.dialect, "images")
+    # The text models' default is not this model's own, which the server knows.
+    instruction = None if request.instruction == DEFAULT_INSTRUCTION else request.instruction
+    if instruction is not None and setup.template == "server-fixed":
+        raise _no_place_for(instruction, setup.url)
+    base = Batch(
+        model,
+        sent(request.query, "the query", shape, setup.neutralise_query),
+        instruction=None if instruction is None else setup.neutralise(instruction),
+    )
+    pieces = [
+        Piece(index, sent(document, f"document {index}", shape, setup.neutralise), None, None)
+        for index, document in enumerate(request.documents)
+    ]
+    return [
+        Chunk(_filled(base, setup, [piece.content for piece in chosen]), chosen)
+        for chosen in _split(setup, base, pieces)
+    ]
+
+
+def _no_place_for(instruction: str, url: str) -> UnsupportedByServerError:
+    return UnsupportedByServerError(
+        f"{url} writes the prompt by itself and takes no instruction, so that "
+        f"{_short(instruction)!r} would be ignored: leave instruction out, or use a "
+        "server that takes one (docs/servers.md)"
+    )
 
 
 def _refuse_what_may_be_cut(setup: Setup, base: Batch, pieces: Sequence[Piece]) -> None:
@@ -159,18 +196,18 @@ def _split(setup: Setup, base: Batch, pieces: Sequence[Piece]) -> Iterator[list[
         yield chosen
 
 
-def _filled(base: Batch, setup: Setup, contents: Sequence[str | list[int]]) -> Batch:
+def _filled(base: Batch, setup: Setup, contents: Sequence[Sent | list[int]]) -> Batch:
     if setup.template == "prompt":
-        return replace(base, rests=list(contents))
-    return replace(base, documents=[content for content in contents if isinstance(content, str)])
+        return replace(base, rests=cast("list[str | list[int]]", list(contents)))
+    return replace(base, documents=cast("list[Sent]", list(contents)))
 
 
-def _token_bound(content: str | list[int]) -> int:
+def _token_bound(content: Sent | list[int]) -> int:
     """Return an upper bound of the tokens of nearly any text: half its bytes."""
     return len(content.encode()) // 2 if isinstance(content, str) else len(content)
 
 
-def _dumped(content: str | list[int]) -> bytes:
+def _dumped(content: Sent | list[int]) -> bytes:
     return json.dumps(content, ensure_ascii=False).encode()
 
 

@@ -44,6 +44,7 @@ class RemoteScorer:
         ConfigurationError: There is no such dialect.
     """
 
+    takes_images = True  # unless the server's model does not: found out by asking it
     is_loaded = False  # no model is in this process's memory
 
     def __init__(self, options: RerankerOptions) -> None:
@@ -175,7 +176,7 @@ class RemoteScorer:
             ]
 
         size = sum(size_of(document) for request in requests for document in request.documents)
-        is_quick = setup.encoder is None and size <= _LONG
+        is_quick = setup.encoder is None and size <= _LONG and not setup.sees
         return plan() if is_quick else await self._in_worker(plan)
 
     async def _in_worker(self, call: Callable[[], Result]) -> Result:
@@ -196,7 +197,7 @@ class RemoteScorer:
         dialect = setup.dialect
         content = await self._unhurried(
             lambda: encoded(dialect.build(chunk.batch)),
-            len(chunk.batch.prefix) + sum(len(piece.content) for piece in chunk.pieces),
+            len(chunk.batch.prefix) + sum(piece.size for piece in chunk.pieces),
         )
         try:
             reply = await self._session.post(setup.url, content, trait(dialect, "retried"))

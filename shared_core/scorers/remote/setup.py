@@ -18,11 +18,17 @@ from shared_core.scorers.remote.choosing import (
     is_known,
     named_dialect,
 )
+from shared_core.scorers.remote.contents import names_a_seeing_model
 from shared_core.scorers.remote.dialects import vendor_at, vllm
 from shared_core.scorers.remote.dialects.base import Dialect, Template, trait
 from shared_core.scorers.remote.discovery import OWN_SERVICE, Facts, discover
 from shared_core.scorers.remote.http import HttpSession
 from shared_core.scorers.remote.probe import Probed, find_template
+from shared_core.scorers.remote.sight import (
+    find_sight,
+    prompt_of_seeing_models,
+    template_of_seeing_model,
+)
 from shared_core.scorers.remote.tokenizing import (
     other_tokenizer,
     served_ids,
@@ -49,6 +55,7 @@ class Setup:
         max_length: The most tokens of one prompt.
         yes_id, no_id: Token ids of the two answers.
         counts_prompt: Whether fewer tokens than a prompt has mean that there is none.
+        sees: Whether its model takes images, and so writes another prompt by itself.
     """
 
     dialect: Dialect
@@ -61,6 +68,7 @@ class Setup:
     yes_id: int = 9693
     no_id: int = 2152
     counts_prompt: bool = False
+    sees: bool = False
 
     def neutralise_query(self, query: str) -> str:
         """Make a query safe, in which some servers replace more than in documents."""
@@ -121,7 +129,10 @@ async def prepare(options: RerankerOptions, session: HttpSession, in_worker: InW
     if isinstance(dialect, (vllm.VllmCompletions, vllm.VllmGenerative)):
         bound -= bound == facts.max_model_len  # a generated token needs room, too
 
-    encoder = await in_worker(lambda: _encoder(options, bound))
+    sees = trait(dialect, "images") != "none" and (
+        facts.takes_images or names_a_seeing_model([options.model, *facts.roots])
+    )
+    encoder = None if sees else await in_worker(lambda: _encoder(options, bound))
     if encoder is not None and facts.server == "vllm":
         problem = await other_tokenizer(session, root, options.model, encoder)
         if problem is not None and options.tokenizer is not None:
@@ -149,9 +160,12 @@ async def prepare(options: RerankerOptions, session: HttpSession, in_worker: InW
         bound,
         yes_id,
         no_id,
+        sees=sees,
     )
     found = await _template(options, session, setup)
-    return replace(setup, template=found.template, counts_prompt=found.counts)
+    if sees and facts.server == "vllm":
+        sees = await find_sight(session, setup.url, dialect, options.model)
+    return replace(setup, template=found.template, counts_prompt=found.counts, sees=sees)
 
 
 def _encoder(options: RerankerOptions, max_length: int) -> PairEncoder | None:
@@ -209,13 +223,17 @@ async def _template(options: RerankerOptions, session: HttpSession, setup: Setup
                 f"template={options.template!r} is not possible with {_name(dialect)}: expected "
                 f"one of {', '.join(possible)}"
             )
+        if setup.sees and options.template in ("client", "prompt"):
+            raise prompt_of_seeing_models(setup.url)
         return Probed(options.template, counts=False)
     documented: Template | None = trait(dialect, "documented")
     if documented is not None:
         return Probed(documented, counts=trait(dialect, "counts_prompt"))
     if setup.facts.server == OWN_SERVICE:
         takes_one = "server" in possible and setup.facts.takes_instruction
-        return Probed("server" if takes_one else "server-fixed", counts=True)
+        return Probed("server" if takes_one else "server-fixed", counts=not setup.sees)
+    if setup.sees:
+        return await template_of_seeing_model(session, setup.url, dialect, options.model)
     return await find_template(session, setup.url, dialect, options.model)
 
 

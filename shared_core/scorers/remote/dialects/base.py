@@ -13,6 +13,7 @@ from dataclasses import field as attribute
 from typing import Any, ClassVar, Literal, Protocol
 
 from shared_core.errors import InvalidReplyError
+from shared_core.scorers.remote.contents import ImageShape, Sent
 from shared_core.scorers.remote.failures import shortened
 
 Template = Literal["server", "server-fixed", "client", "prompt"]
@@ -29,8 +30,9 @@ class Batch:
 
     Attributes:
         model: The name to send.
-        query: The query, wrapped in state ``client``; empty in state ``prompt``.
-        documents: The documents, wrapped in state ``client``; empty in state ``prompt``.
+        query: The query, wrapped in state ``client``; empty in state ``prompt``. With images, in
+            the dialect's own shape of them.
+        documents: The documents, likewise.
         instruction: To be sent in state ``server``, else ``None``.
         prefix: In state ``prompt``, what all prompts begin with: text, or token ids.
         rests: In state ``prompt``, how each goes on after ``prefix``: text, or token ids.
@@ -39,8 +41,8 @@ class Batch:
     """
 
     model: str
-    query: str = ""
-    documents: Sequence[str] = ()
+    query: Sent = ""
+    documents: Sequence[Sent] = ()
     instruction: str | None = None
     prefix: str | list[int] = ""
     rests: Sequence[str | list[int]] = ()
@@ -125,6 +127,7 @@ class Dialect(Protocol):
         remedy: What to do where the server turns out not to score the published prompt.
         cuts_silently: Whether the server cuts the end of a whole prompt that is too long.
         counts_tokens: Whether what it counts are tokens.
+        images: How it takes images, if its model sees.
         asks: Whether the server is asked about itself even where dialect and template are given:
             it depends on the answer what is sent or where to.
     """
@@ -149,6 +152,7 @@ class Dialect(Protocol):
     )
     cuts_silently: ClassVar[bool] = False
     counts_tokens: ClassVar[bool] = True
+    images: ClassVar[ImageShape] = "none"
     asks: ClassVar[bool] = False
 
     def build(self, batch: Batch) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from shared_core.scorers.remote.contents import ImageShape
 from shared_core.scorers.remote.dialects.base import (
     USAGE,
     Batch,
@@ -170,6 +171,7 @@ class Jina(Compatible):
 
     name: ClassVar[str] = "jina"
     judges_otherwise: ClassVar[bool] = True
+    images: ClassVar[ImageShape] = "single"
     base_url: ClassVar[str | None] = "https://api.jina.ai"
     key_variables: ClassVar[tuple[str, ...]] = ("JINA_API_KEY",)
     templates: tuple[Template, ...] = ("server-fixed",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from shared_core.errors import InvalidReplyError
+from shared_core.scorers.remote.contents import ImageShape
 from shared_core.scorers.remote.dialects.base import (
     USAGE,
     Batch,
@@ -52,6 +53,7 @@ class SglangRerank(Dialect):
 
     name: ClassVar[str] = "sglang-rerank"
     path: ClassVar[str] = "/v1/rerank"
+    images: ClassVar[ImageShape] = "parts"
     templates: tuple[Template, ...] = ("server", "server-fixed")
 
     def build(self, batch: Batch) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from shared_core.errors import InvalidReplyError
+from shared_core.scorers.remote.contents import ImageShape
 from shared_core.scorers.remote.dialects.base import (
     USAGE,
     Batch,
@@ -70,6 +71,7 @@ class VllmRerank(Pooling):
 
     name: ClassVar[str] = "vllm-rerank"
     path: ClassVar[str] = "/v1/rerank"
+    images: ClassVar[ImageShape] = "content"
     templates: tuple[Template, ...] = ("server", "server-fixed", "client")
 
     def build(self, batch: Batch) -> dict[str, Any]:
