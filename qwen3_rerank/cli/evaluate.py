@@ -37,8 +37,9 @@ def evaluate(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="A BEIR folder (corpus.jsonl, queries.jsonl, qrels/*.tsv), or a .json file in the "
-            "format of SQuAD.",
+            help="A BEIR folder (corpus.jsonl, queries.jsonl, qrels/*.tsv), a .json file in the "
+            "format of SQuAD, a .csv of question, passage and label, or files of an MTEB task or "
+            "of MIRACL.",
             show_default=False,
         ),
     ],
@@ -53,16 +54,19 @@ def evaluate(
         ),
     ],
     run: Annotated[
-        str,
+        str | None,
         _data(
             "--run",
             metavar="FILE",
-            help="The candidates: a TREC run file, or bm25 to retrieve them here.",
+            help="The candidates: a TREC run file, or bm25 to retrieve them here. By default those "
+            "that a data set brings, else bm25.",
+            show_default=False,
         ),
-    ] = "bm25",
+    ] = None,
     top_n: Annotated[int, _data("--top-n", "-n", min=1, help="Candidates per query.")] = 100,
     split: Annotated[
-        str | None, _data(help="The file in qrels/; by default test, or the only one.")
+        str | None,
+        _data(help="The file in qrels/, by default test, or the only one; MTEB's language."),
     ] = None,
     queries: Annotated[
         int | None,

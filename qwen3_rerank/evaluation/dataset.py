@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from qwen3_rerank.reading.text import InputError
@@ -33,6 +33,7 @@ class Dataset:
         relevant: Query id → document id → grade; above 0 is relevant. Every query of ``queries``
             has a relevant document here. A document may be one that ``documents`` lacks.
         notes: Remarks about what was left out or looks wrong.
+        candidates: Query id → ids of the documents to rank, of data sets that bring them along.
         answers: Query id → where the answer is in its document, if the data set says so.
     """
 
@@ -41,6 +42,7 @@ class Dataset:
     queries: Mapping[str, str]
     relevant: Mapping[str, Mapping[str, int]]
     notes: tuple[str, ...] = ()
+    candidates: Mapping[str, Sequence[str]] = field(default_factory=dict)
     answers: Mapping[str, Answers] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
@@ -146,6 +148,13 @@ def checked(
             f"queries, {len(documents)} documents and judgements about {len(relevant)} queries)"
         )
     return Dataset(name, documents, kept, {query: judged[query] for query in kept}, tuple(remarks))
+
+
+def mixed(documents: Iterable[str], query: str) -> list[str]:
+    """Return documents in an order that says nothing about them, always the same one."""
+    return sorted(
+        documents, key=lambda document: hashlib.sha256(f"{query}:{document}".encode()).digest()
+    )
 
 
 def _some(ids: list[str]) -> str:

@@ -1,22 +1,34 @@
-"""Reading of datasets in the formats of BEIR and SQuAD."""
+"""Reading of datasets, whichever of the known formats they have."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from qwen3_rerank.evaluation.beir import read_beir
 from qwen3_rerank.evaluation.dataset import Dataset
+from qwen3_rerank.evaluation.graded import read_reranking, read_table
+from qwen3_rerank.evaluation.published import is_miracl, is_mteb, read_miracl, read_mteb
 from qwen3_rerank.evaluation.squad import read_squad
 from qwen3_rerank.reading.text import InputError
 
+_EXPECTED = (
+    "expected a folder (BEIR: corpus.jsonl, queries.jsonl, qrels/*.tsv; an MTEB task; MIRACL), a "
+    ".json file (SQuAD), a .csv (question, passage, label), or a .jsonl (MTEB's query, positive, "
+    "negative)"
+)
+
 
 def read_dataset(path: str | Path, *, split: str | None = None) -> Dataset:
-    """Return the dataset in a BEIR folder or a SQuAD-format file.
+    """Return the dataset in a folder or a file.
 
     Args:
-        path: A folder with ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/*.tsv``, or a ``.json``
-            file in the format of SQuAD.
-        split: Which file of ``qrels``; ``None`` is ``test``, or the only one there.
+        path: A BEIR folder with ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/*.tsv``; a folder
+            with the tables of an MTEB task, or with MIRACL's files; a ``.json`` file in the format
+            of SQuAD; a ``.csv`` of question, passage and label; a ``.jsonl`` of an MTEB reranking
+            task.
+        split: Which file of ``qrels``; ``None`` is ``test`` (``dev`` for MIRACL), or the only one
+            there. Of an MTEB task in several languages, the language.
 
     Raises:
         InputError: A line is wrong; the message names it and says what was expected.
@@ -24,14 +36,24 @@ def read_dataset(path: str | Path, *, split: str | None = None) -> Dataset:
     """
     path = Path(path)
     if path.is_dir():
-        return read_beir(path, split)
+        if is_mteb(path):
+            return read_mteb(path, split)
+        return read_miracl(path, split) if is_miracl(path) else read_beir(path, split)
     if not path.exists():
-        raise InputError(f"{path} does not exist: expected a BEIR folder or a SQuAD-format file")
-    if not path.name.lower().endswith(".json"):
-        raise InputError(
-            f"{path} is neither a folder (BEIR: corpus.jsonl, queries.jsonl, qrels/*.tsv) nor a "
-            ".json file (SQuAD)"
-        )
+        raise InputError(f"{path} does not exist: {_EXPECTED}")
+    name = path.name.lower()
+    read = next((read for end, read in _BY_END.items() if name.endswith(end)), None)
+    if read is None:
+        raise InputError(f"{path} is no file of a known kind: {_EXPECTED}")
     if split is not None:
         raise InputError(f"{path} is one file, and has no split {split!r}: leave split out")
-    return read_squad(path)
+    return read(path)
+
+
+_BY_END: dict[str, Callable[[Path], Dataset]] = {
+    ".json": read_squad,
+    ".csv": read_table,
+    ".tsv": read_table,
+    ".jsonl": read_reranking,
+    ".jsonl.gz": read_reranking,
+}

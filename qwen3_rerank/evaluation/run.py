@@ -41,7 +41,7 @@ def evaluate(
     reranker: Reranker | Mapping[str, Reranker],
     dataset: Dataset | str | Path,
     *,
-    first_stage: FirstStage | Mapping[str, Sequence[str]] | str | Path = stages.BM25,
+    first_stage: FirstStage | Mapping[str, Sequence[str]] | str | Path | None = None,
     split: str | None = None,
     top_n: int = 100,
     instructions: Sequence[Instruction | None] = (None,),
@@ -61,9 +61,10 @@ def evaluate(
     Args:
         reranker: The reranker to evaluate, or several by name, compared on the same candidates. Of
             a `Cascade` both models are, each on all candidates, and its ``keep`` beside others.
-        dataset: A BEIR folder, a SQuAD-format file, or what `read_dataset` returns.
-        first_stage: ``"bm25"``, a TREC run file, or document ids per query id, best first.
-        split: Which file of a BEIR folder's ``qrels``.
+        dataset: A folder or file of a format that `read_dataset` knows, or what it returns.
+        first_stage: ``"bm25"``, a TREC run file, or document ids per query id, best first. ``None``
+            takes the candidates of a data set that brings them, else BM25's.
+        split: Which file of a BEIR folder's ``qrels``; see `read_dataset`.
         top_n: Candidates per query at most.
         instructions: Each is a system of its own; ``None`` is the reranker's.
         queries: The number of queries, drawn by ``seed``; ``None`` takes all.
@@ -170,15 +171,19 @@ def _check(**options: int) -> None:
 
 
 def _stage(
-    data: Dataset, source: FirstStage | Mapping[str, Sequence[str]] | str | Path, top_n: int
+    data: Dataset, source: FirstStage | Mapping[str, Sequence[str]] | str | Path | None, top_n: int
 ) -> FirstStage:
     if isinstance(source, FirstStage):
         return source
     if isinstance(source, Mapping):
         return stages.from_mapping(data, source, top_n)
-    return (
-        stages.bm25(data, top_n) if source == stages.BM25 else stages.from_run(data, source, top_n)
-    )
+    if source is None and data.candidates:
+        return stages.from_mapping(
+            data, data.candidates, top_n, "candidates of the data set, mixed"
+        )
+    if source is None or source == stages.BM25:
+        return stages.bm25(data, top_n)
+    return stages.from_run(data, source, top_n)
 
 
 def _system(
