@@ -178,9 +178,7 @@ def _stage(
     if isinstance(source, Mapping):
         return stages.from_mapping(data, source, top_n)
     if source is None and data.candidates:
-        return stages.from_mapping(
-            data, data.candidates, top_n, "candidates of the data set, mixed"
-        )
+        return stages.from_mapping(data, data.candidates, top_n, "the data set's own, mixed")
     if source is None or source == stages.BM25:
         return stages.bm25(data, top_n)
     return stages.from_run(data, source, top_n)

@@ -116,9 +116,9 @@ def test_missing_files_are_named(beir: MakeBeir, tmp_path: Path) -> None:
         read_dataset(folder)
     with pytest.raises(InputError, match="does not exist"):
         read_dataset(tmp_path / "nothing.json")
-    (tmp_path / "x.csv").write_text("a")
-    with pytest.raises(InputError, match="neither a folder"):
-        read_dataset(tmp_path / "x.csv")
+    (tmp_path / "x.xml").write_text("a")
+    with pytest.raises(InputError, match="no file of a known kind"):
+        read_dataset(tmp_path / "x.xml")
 
 
 def squad(folder: Path, *paragraphs: tuple[str, list[Any]]) -> Path:

@@ -78,7 +78,7 @@ def test_an_older_reranking_task_of_mteb(tmp_path: Path, packed: bool) -> None:
     assert found["Is tea hot?"] == {"It steeps, at 80.": 1, "Ice.": 0}
     assert found["茶？"] == found["茶呢？"] == {"绿茶。": 1, "Ice.": 0}
     path.write_bytes(b'{"query": "q", "positive": ["d"]}')
-    with pytest.raises(InputError, match='gzip|line 1: no "negative"|Not a gzipped'):
+    with pytest.raises(InputError, match='line 1: no "negative"'):
         read_dataset(path.rename(tmp_path / "other.jsonl"))
 
 
@@ -140,7 +140,7 @@ def test_given_candidates_are_ranked_and_their_order_tells_nothing(tmp_path: Pat
             return [float(document.startswith("+")) for document in documents]
 
     report = evaluate(Reranker(scorer=Right()), data, measures=("Success@1",))
-    assert report.first_stage.name.startswith("candidates of the data set")
+    assert report.first_stage.name.startswith("the data set's own")
     assert 0.1 < report.before_figures["Success@1"].mean < 0.6
     assert report.systems[0].figures["Success@1"].mean == 1.0
     assert (
