@@ -31,6 +31,8 @@ class Job:
         group: Whether to bring the rows of a query together on disk first; ``"auto"`` does it
             where ranked lists need it.
         has_windows: Whether long documents are judged by windows, so that the best one is written.
+        calibration: The digest of the file by which scores get probabilities, which are written
+            then; empty without one.
         number: Tells this job from every other one, also from one with the same options that is
             begun in its folder after that was deleted; empty before the folder is looked at.
     """
@@ -43,6 +45,7 @@ class Job:
     block_rows: int | None = None
     group: Grouping = "auto"
     has_windows: bool = False
+    calibration: str = ""
     number: str = ""
 
     def __post_init__(self) -> None:
@@ -78,6 +81,7 @@ class Job:
             **self.ranking.model_dump(
                 exclude={"fusion", "mmr", "max_candidates", "time_budget", "min_probability"}
             ),
+            **({"calibration": self.calibration} if self.calibration else {}),
             "model": "a folder" if os.path.isdir(model) else model,
             "instruction": shown(reranker.options.instruction),
         }

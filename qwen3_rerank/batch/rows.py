@@ -11,6 +11,7 @@ from typing import Any
 from qwen3_rerank.batch.columns import Shape
 from qwen3_rerank.batch.errors import BatchInputError
 from qwen3_rerank.reading.text import check_text
+from shared_core.calibration import Calibration
 
 Id = str | int | None
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
@@ -106,6 +107,12 @@ class Judged:
     n_tokens: int | None
     truncated: bool | None
     window: tuple[int, int] | None = None
+    calibration: Calibration | None = None
+
+    @property
+    def probability(self) -> float | None:
+        """The calibrated probability; ``None`` without a calibration."""
+        return None if self.calibration is None else self.calibration.probability_of(self.logit)
 
     @property
     def window_start(self) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -218,7 +219,12 @@ def _job(
         block_rows,
         group,
         has_windows=options.long_documents == "windows",
+        calibration=_digest(options.calibration) if options.calibration else "",
     )
+
+
+def _digest(path: str) -> str:
+    return f"sha256:{hashlib.sha256(Path(path).read_bytes()).hexdigest()}"
 
 
 def _workers(reranker: Reranker, prepared: Prepared, ray: RayOptions | None) -> Workers:

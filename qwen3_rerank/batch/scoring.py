@@ -12,6 +12,7 @@ from qwen3_rerank.batch.job import Job
 from qwen3_rerank.batch.output import BlockReport, Output
 from qwen3_rerank.batch.rows import Judged, Pair, RowError, pairs_of
 from qwen3_rerank.batch.source import Source
+from shared_core.calibration import Calibration
 from shared_core.errors import (
     ClosedError,
     MissingDependencyError,
@@ -21,6 +22,7 @@ from shared_core.errors import (
     ServerStatusError,
     ServerUnreachableError,
 )
+from shared_core.options import resolve_instruction
 from shared_core.reranker import Reranker
 
 _PROBE = ("What is the capital of France?", "Paris is the capital of France.")
@@ -120,6 +122,7 @@ class BlockScorer:
                 errors += (_failed(pair, self._source.shape.layout, error) for pair in chunk)
             return
         keeps_query = self._source.shape.query_id is None and self._job.output == "ranked"
+        calibrations = {pair.query: self._calibration(pair.query) for pair in chunk}
         for pair, judgement in zip(chunk, scored, strict=True):
             judged.append(
                 Judged(
@@ -133,8 +136,16 @@ class BlockScorer:
                     judgement.total_tokens,
                     judgement.truncated,
                     judgement.window,
+                    calibrations[pair.query],
                 )
             )
+
+    def _calibration(self, query: str) -> Calibration | None:
+        """Return the calibration of a query's scores. Raises `ConfigurationError`: it has none."""
+        if not self._job.calibration:
+            return None
+        configured = self._reranker.options.instruction
+        return self._reranker.calibration_of(resolve_instruction(None, configured, query))
 
     def _probe(self, error: Exception) -> None:
         """Raise the error if a harmless pair cannot be scored either: then no row is at fault."""

@@ -31,6 +31,8 @@ def write_scores(stream: BinaryIO, job: Job, shape: Shape, judged: Sequence[Judg
         ("n_tokens", pa.int32()),
         ("truncated", pa.bool_()),
     ]
+    if job.calibration:
+        schema.append(("probability", pa.float64()))
     if job.has_windows:
         schema += [("window_start", pa.int64()), ("window_end", pa.int64())]
     names = [name for name, _ in schema]
@@ -54,6 +56,8 @@ def write_rankings(stream: BinaryIO, job: Job, shape: Shape, judged: Sequence[Ju
         ("scores", pa.list_(pa.float64())),
         ("logits", pa.list_(pa.float64())),
     ]
+    if job.calibration:
+        schema += [("probabilities", pa.list_(pa.float64())), ("no_answer", pa.float64())]
     if job.has_windows:
         schema += [(name, pa.list_(pa.int64())) for name in ("window_starts", "window_ends")]
     names = {name for name, _ in schema}
@@ -69,6 +73,8 @@ def write_rankings(stream: BinaryIO, job: Job, shape: Shape, judged: Sequence[Ju
                 places: [getattr(pair, place) for pair in kept],
                 "scores": [pair.score for pair in kept],
                 "logits": [pair.logit for pair in kept],
+                "probabilities": [pair.probability for pair in kept],
+                "no_answer": _no_answer(query),
                 "window_starts": [pair.window_start for pair in kept],
                 "window_ends": [pair.window_end for pair in kept],
             }
@@ -86,6 +92,12 @@ def _order(query: Sequence[Judged], job: Job) -> list[int]:
         score_threshold=options.score_threshold,
         min_docs=options.min_docs,
     )
+
+
+def _no_answer(query: Sequence[Judged]) -> float | None:
+    """Return the probability that no document of a query is right, of those not kept, too."""
+    calibration = query[0].calibration
+    return None if calibration is None else calibration.no_answer_of([p.logit for p in query])
 
 
 def _queries(judged: Sequence[Judged], shape: Shape) -> Iterator[list[Judged]]:

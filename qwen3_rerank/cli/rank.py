@@ -21,6 +21,7 @@ from qwen3_rerank.cli.rank_output import (
     Stopped,
     Stopping,
     discard_output,
+    no_answer_of,
     opened,
     print_table,
     result_of,
@@ -96,6 +97,14 @@ def rank(
     ] = None,
     threshold: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Drop documents with a score below this.")
+    ] = None,
+    min_probability: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Drop documents with a lower probability; takes --calibration.",
+        ),
     ] = None,
     max_candidates: Annotated[
         int | None,
@@ -231,6 +240,7 @@ def rank(
             kept = RankingOptions(
                 top_k=top_k,
                 score_threshold=threshold,
+                min_probability=min_probability,
                 return_window=return_window,
                 max_candidates=max_candidates,
                 time_budget=time_budget,
@@ -349,8 +359,9 @@ def _line_writer(stream: BinaryIO, stopping: Stopping, documents: bool, *, whole
 
     def write(job: RankJob, ranked: Sequence[RankedDocument]) -> None:
         results = [result_of(job, found, document=documents) for found in ranked]
-        for line in [{**job.given, "results": results}] if whole else results:
-            write_line(stream, line, stopping)
+        lines = [{**job.given, "results": results}] if whole else results
+        for line in lines:
+            write_line(stream, line | no_answer_of(ranked), stopping)
 
     return write
 

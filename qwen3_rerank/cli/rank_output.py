@@ -21,7 +21,7 @@ from typing_extensions import Self
 
 from qwen3_rerank.cli.rank_input import RankJob
 from qwen3_rerank.reading.document_files import GivenDocument
-from shared_core.results import RankedDocument
+from shared_core.results import RankedDocument, Ranking
 
 _SHOWN_CHARACTERS = 240
 # What a terminal could obey: control characters, and marks that turn the direction of text.
@@ -73,6 +73,8 @@ def result_of(job: RankJob, found: RankedDocument, *, document: bool) -> dict[st
     """Return one result of a request as it is written."""
     original = job.documents[found.index]
     result: dict[str, Any] = {"index": found.index, "score": found.score}
+    if found.probability is not None:
+        result["probability"] = found.probability
     if not found.scored:
         result["scored"] = False
     if document:
@@ -159,6 +161,9 @@ def print_table(
     table = Table(title=shown(job.query), title_justify="left", title_style="bold")
     table.add_column("", justify="right", style="dim")
     table.add_column("score", justify="right")
+    is_calibrated = any(found.probability is not None for found in ranked)
+    if is_calibrated:
+        table.add_column("probability", justify="right")
     table.add_column("moved", justify="right")
     table.add_column("index", justify="right", style="dim")
     if documents:
@@ -167,6 +172,7 @@ def print_table(
         row = [
             Text(str(place + 1)),
             _score(found.score),
+            *([_score(found.probability)] if is_calibrated else []),
             _move(found.index - place),
             Text(str(found.index)),
         ]
@@ -174,6 +180,24 @@ def print_table(
             row.append(_document(job, found))
         table.add_row(*row)
     console.print(table)
+    if isinstance(ranked, Ranking) and ranked.no_answer is not None:
+        style = "yellow" if ranked.answers is False else "dim"
+        console.print(f"[{style}]{no_answer_in_words(ranked)}[/]", highlight=False)
+
+
+def no_answer_of(ranked: Sequence[RankedDocument]) -> dict[str, Any]:
+    """Return what lines say of all candidates of a query; nothing without a calibration."""
+    if not isinstance(ranked, Ranking) or ranked.no_answer is None:
+        return {}
+    return {"no_answer": ranked.no_answer, "answers": ranked.answers}
+
+
+def no_answer_in_words(ranking: Ranking) -> str:
+    """Return what the calibration says about the candidates as a whole, as a sentence."""
+    percent = f"{ranking.no_answer or 0.0:.0%}"
+    if ranking.answers is False:
+        return f"Probably none of these answers the query ({percent})."
+    return f"That none of these answers the query has a probability of {percent}."
 
 
 def _score(score: float | None) -> Text:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from qwen3_rerank.page.exports import Ranking, as_csv, as_json, data_link
 from qwen3_rerank.page.texts import Language, say
 from shared_core.results import RankedDocument
+from shared_core.results import Ranking as RankedDocuments
 
 _LONG_CHARACTERS = 420
 _LONG_LINES = 8
@@ -50,7 +51,7 @@ def comparison_html(first: Ranking, second: Ranking, language: Language) -> str:
     summary = say("differ", language, count=differing, all=first.count)
     columns = "".join(  # what moved is said of the second one alone: the first is the measure
         f'<section class="qr-column"><h3><span class="qr-letter">{letter}</span>'
-        f"{escape(ranking.instruction)}</h3>"
+        f"{escape(ranking.instruction)}</h3>{_no_answer(ranking, language)}"
         f"{_cards(ranking.ranked, language, moves, other)}</section>"
         for letter, ranking, moves, other in (
             ("A", first, {}, places[1]),
@@ -76,8 +77,18 @@ def _head(ranking: Ranking, language: Language) -> str:
     )
     return (
         f'<div class="qr-head"><p class="qr-query">{escape(ranking.query)}</p>'
-        f'<p class="qr-summary">{escape(summary)}</p></div>'
+        f'<p class="qr-summary">{escape(summary)}</p>{_no_answer(ranking, language)}</div>'
     )
+
+
+def _no_answer(ranking: Ranking, language: Language) -> str:
+    """Return what the calibration says of all documents, as a sentence; nothing without one."""
+    found = ranking.ranked
+    if not isinstance(found, RankedDocuments) or found.no_answer is None:
+        return ""
+    word, kind = ("no_answer", "problem") if found.answers is False else ("answer", "calm")
+    sentence = escape(say(word, language, percent=f"{found.no_answer:.0%}"))
+    return f'<p class="qr-answer qr-answer-{kind}" role="status">{sentence}</p>'
 
 
 def _downloads(rankings: Sequence[Ranking], language: Language) -> str:

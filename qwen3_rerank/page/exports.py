@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared_core.results import RankedDocument
+from shared_core.results import Ranking as RankedDocuments
 
 _COLUMNS = (
     *("rank", "index", "score", "document", "n_tokens", "truncated", "window"),
@@ -54,13 +55,21 @@ def as_json(rankings: Sequence[Ranking]) -> str:
                     "truncated": result.truncated,
                     "window": result.window,
                 }
+                | ({} if result.probability is None else {"probability": result.probability})
                 | ({} if result.evidence is None else {"evidence": result.evidence.to_dict()})
                 for result in ranking.ranked
             ],
+            **_no_answer(ranking.ranked),
         }
         for ranking in rankings
     ]
     return json.dumps(objects[0] if len(objects) == 1 else objects, ensure_ascii=False, indent=2)
+
+
+def _no_answer(ranked: Sequence[RankedDocument]) -> dict[str, object]:
+    if not isinstance(ranked, RankedDocuments) or ranked.no_answer is None:
+        return {}
+    return {"no_answer": ranked.no_answer, "answers": ranked.answers}
 
 
 def as_csv(rankings: Sequence[Ranking]) -> str:

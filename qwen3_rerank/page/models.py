@@ -8,7 +8,7 @@ from typing import Protocol
 from shared_core.errors import RerankError
 from shared_core.options.windows import LongDocuments
 from shared_core.reranker import Reranker
-from shared_core.results import RankedDocument
+from shared_core.results import Ranking
 
 
 class RankRefusedError(RerankError):
@@ -37,7 +37,7 @@ class Rank(Protocol):
         long_documents: LongDocuments | None = None,
         window_tokens: int | None = None,
         evidence: bool = False,
-    ) -> list[RankedDocument]:
+    ) -> Ranking:
         """Return the documents to keep, best first."""
         ...
 

@@ -139,6 +139,14 @@ _WORDS: dict[str, tuple[str, str]] = {
         "{shown} of {count} documents · {seconds} s · {model}",
         "共 {count} 篇，显示 {shown} 篇 · {seconds} 秒 · {model}",
     ),
+    "no_answer": (
+        "Probably none of these documents answers the question ({percent}).",
+        "这些文档中很可能没有问题的答案（{percent}）。",
+    ),
+    "answer": (
+        "That none of them answers the question has a probability of {percent}.",
+        "这些文档中没有答案的概率为 {percent}。",
+    ),
     "was": ("was {place}", "原第 {place} 位"),
     "up": ("up {places}", "上升 {places} 位"),
     "down": ("down {places}", "下降 {places} 位"),

@@ -28,7 +28,7 @@ from qwen3_rerank.web.origins import SameOrigin
 from qwen3_rerank.web.prefix import Prefixed
 from shared_core.options.windows import LongDocuments
 from shared_core.reranker import Reranker
-from shared_core.results import RankedDocument
+from shared_core.results import Ranking
 
 
 def create_app(
@@ -121,7 +121,7 @@ def _ranks(service: Service) -> Models:
         long_documents: LongDocuments | None = None,
         window_tokens: int | None = None,
         evidence: bool = False,
-    ) -> list[RankedDocument]:
+    ) -> Ranking:
         ranking = service.rank(
             query,
             documents,

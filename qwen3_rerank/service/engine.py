@@ -18,7 +18,13 @@ from qwen3_rerank.service.failures import RefusedError, refusal_of
 from qwen3_rerank.service.keys import Keys
 from qwen3_rerank.service.metrics import Metrics
 from qwen3_rerank.service.settings import ServiceSettings
-from shared_core.errors import RerankError, ServerStatusError, UnsupportedByServerError
+from shared_core.calibration import Calibration
+from shared_core.errors import (
+    ConfigurationError,
+    RerankError,
+    ServerStatusError,
+    UnsupportedByServerError,
+)
 from shared_core.evidence import EvidenceSearch
 from shared_core.identity import device_kind
 from shared_core.images.content import Content, has_images, text_of
@@ -27,7 +33,7 @@ from shared_core.options.windows import LongDocuments, Windows, windows_of
 from shared_core.prompt import DEFAULT_INSTRUCTION
 from shared_core.prompt.encodable import check_requests
 from shared_core.reranker import Reranker
-from shared_core.results import RankedDocument, Ranking, ranked_documents
+from shared_core.results import Ranking, ranked_documents
 from shared_core.scoring import Scored, ScoreRequest, StagedScorer, refusal_of_stages
 from shared_core.windows.folding import TooManyWindowsError, WindowPlan
 
@@ -253,6 +259,27 @@ class Service:
         self.check_limits(requests)
         return await self.submitted(requests, windows, key)
 
+    def calibration(self, request: ScoreRequest, ranking: RankingOptions) -> Calibration | None:
+        """Return the calibration of the scores of a request, if the service has one.
+
+        Raises:
+            RefusedError: It has none for this instruction, or the ranking needs one.
+        """
+        if self.settings.calibration is None and self.reranker.options.calibration is None:
+            if ranking.min_probability is not None:
+                raise RefusedError(
+                    422, "min_probability: this service has no calibration; use score_threshold"
+                )
+            return None
+        try:
+            return self.reranker.calibration_of(request.instruction)
+        except ConfigurationError as error:
+            raise RefusedError(
+                422,
+                "the calibration of this service was fitted with another instruction or model, and "
+                "probabilities would be wrong: leave out the instruction",
+            ) from error
+
     async def evidence(
         self,
         requests: Sequence[ScoreRequest],
@@ -333,15 +360,16 @@ class Service:
         long_documents: LongDocuments | None = None,
         window_tokens: int | None = None,
         evidence: bool = False,
-    ) -> list[RankedDocument]:
+    ) -> Ranking:
         """Return what `Reranker.rerank` returns, through the queue. Raises `RefusedError`."""
         ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, evidence=evidence)
         given = {"long_documents": long_documents, "window_tokens": window_tokens}
         windows = windows_of(self.settings, given)
         async with self.accept():
             requests = [self.request(query, documents, instruction)]
+            calibration = self.calibration(requests[0], ranking)
             (scored,) = await self.score(requests, windows)
-            kept = ranked_documents(documents, scored, ranking)
+            kept = ranked_documents(documents, scored, ranking, calibration=calibration)
             ((found,), _) = await self.evidence(requests, [kept], ranking)
         return found
 

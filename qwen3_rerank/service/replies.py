@@ -6,8 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from shared_core.calibration import Calibration
 from shared_core.ranking import sigmoid
-from shared_core.results import RankedDocument
+from shared_core.results import RankedDocument, Ranking
 from shared_core.scoring import Scored, ServerCount
 
 
@@ -56,10 +57,25 @@ def _row(ranked: RankedDocument, is_raw: bool) -> dict[str, Any]:
 
 
 def _notes(result: RankedDocument) -> dict[str, Any]:
-    """Return ``scored``, ``fused_score``, ``window`` and ``evidence``, if there are any."""
-    fused = {} if result.fused_score is None else {"fused_score": result.fused_score}
+    """Return what else is known: ``scored``, ``probability``, ``fused_score`` and so on."""
+    scored = {} if result.scored else {"scored": False}
+    probability = {} if result.probability is None else {"probability": result.probability}
     evidence = {} if result.evidence is None else {"evidence": result.evidence.to_dict()}
-    return ({} if result.scored else {"scored": False}) | fused | _window(result) | evidence
+    fused = {} if result.fused_score is None else {"fused_score": result.fused_score}
+    return scored | probability | fused | _window(result) | evidence
+
+
+def no_answer(ranking: Ranking) -> dict[str, Any]:
+    """Return the fields ``no_answer`` and ``answers``; nothing without a calibration."""
+    if ranking.no_answer is None:
+        return {}
+    return {"no_answer": ranking.no_answer, "answers": ranking.answers}
+
+
+def no_answers(rankings: Sequence[Ranking]) -> dict[str, Any]:
+    """Return the fields of `no_answer`, with a list each, one entry per ranking."""
+    found = [fields for fields in map(no_answer, rankings) if fields]
+    return {name: [fields[name] for fields in found] for name in (found[0] if found else ())}
 
 
 def _window(result: RankedDocument | Scored) -> dict[str, Any]:
@@ -117,7 +133,12 @@ def tei(results: Sequence[RankedDocument], *, echo: bool, is_raw: bool) -> list[
 
 
 def scores(
-    scored: Sequence[Scored], *, request_id: str, model: str, is_raw: bool
+    scored: Sequence[Scored],
+    calibrations: Sequence[Calibration | None],
+    *,
+    request_id: str,
+    model: str,
+    is_raw: bool,
 ) -> dict[str, Any]:
     """Return vLLM's reply to ``/score``: input order."""
     return {
@@ -130,9 +151,10 @@ def scores(
                 "index": index,
                 "object": "score",
                 "score": result.logit if is_raw else sigmoid(result.logit),
+                **({} if fit is None else {"probability": fit.probability_of(result.logit)}),
                 **_window(result),
             }
-            for index, result in enumerate(scored)
+            for index, (result, fit) in enumerate(zip(scored, calibrations, strict=True))
         ],
         **_usage(n_tokens(scored)),
     }

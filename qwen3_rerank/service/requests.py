@@ -139,6 +139,13 @@ class RankingRequest(ScoringRequest):
     score_threshold: float | None = Field(
         default=None, ge=0, le=1, allow_inf_nan=False, description="Leave out lower scores."
     )
+    min_probability: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Leave out lower calibrated probabilities; the service needs a calibration.",
+    )
     max_candidates: int | None = Field(
         default=None,
         ge=1,
@@ -179,6 +186,7 @@ class RankingRequest(ScoringRequest):
         return RankingOptions(
             top_k=self.top_n or self.top_k or None,
             score_threshold=self.score_threshold,
+            min_probability=self.min_probability,
             return_window=self.return_window,
             max_candidates=self.max_candidates,
             fusion=self.fusion,

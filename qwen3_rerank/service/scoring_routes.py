@@ -26,6 +26,7 @@ from qwen3_rerank.service.requests import (
 from shared_core.candidates import Candidates
 from shared_core.images.content import Content, text_of
 from shared_core.inputs import rank_requests
+from shared_core.options import RankingOptions
 from shared_core.options.windows import Windows
 from shared_core.pacing import Paced
 from shared_core.results import Ranking, ranked_documents
@@ -136,7 +137,7 @@ async def rerank_plain(body: RerankRequest, call: Call) -> Any:
         echo = body.return_text or bool(body.return_documents)
         return replies.tei(results, echo=echo, is_raw=body.is_raw)
     rows = replies.plain_rows(results, is_raw=body.is_raw)
-    return replies.plain(rows, replies.n_tokens(scored))
+    return replies.plain(rows, replies.n_tokens(scored)) | replies.no_answer(results)
 
 
 async def rerank_v1(body: RerankRequest, call: Call) -> Any:
@@ -151,7 +152,7 @@ async def rerank_v2(body: RerankRequest, call: Call) -> Any:
 
 async def _compatible(body: RerankRequest, call: Call, *, echo: bool) -> Any:
     (results,), scored = await _ranked([(body.query, body.contents)], body, call)
-    return replies.compatible(
+    reply = replies.compatible(
         results,
         replies.n_tokens(scored),
         request_id=call.request_id,
@@ -159,6 +160,7 @@ async def _compatible(body: RerankRequest, call: Call, *, echo: bool) -> Any:
         echo=echo,
         is_raw=body.is_raw,
     )
+    return reply | replies.no_answer(results)
 
 
 async def rerank_batch(body: BatchRequest, call: Call) -> Any:
@@ -167,7 +169,8 @@ async def rerank_batch(body: BatchRequest, call: Call) -> Any:
     rankings, scored = await _ranked(texts, body, call)
     echo = body.return_documents is not False
     rows = [replies.plain_rows(ranking, echo=echo) for ranking in rankings]
-    return replies.plain(rows, replies.n_tokens(scored))
+    reply = replies.plain(rows, replies.n_tokens(scored))
+    return reply | replies.no_answers(rankings)
 
 
 async def score_pairs(body: ScorePairsRequest, call: Call) -> Any:
@@ -178,7 +181,14 @@ async def score_pairs(body: ScorePairsRequest, call: Call) -> Any:
     texts: list[QueryTexts] = [
         (query, [text for _, text in listed]) for query, listed in by_query.items()
     ]
-    answers = await call.score(call.requests(texts, body), body)
+    requests = call.requests(texts, body)
+    calibrations = [call.service.calibration(one, RankingOptions()) for one in requests]
+    answers = await call.score(requests, body)
+    calibrated = {
+        index: calibration
+        for listed, calibration in zip(by_query.values(), calibrations, strict=True)
+        for index, _ in listed
+    }
     found = {
         index: document
         for listed, scored in zip(by_query.values(), answers, strict=True)
@@ -187,6 +197,7 @@ async def score_pairs(body: ScorePairsRequest, call: Call) -> Any:
     in_order = [found[index] for index in range(len(found))]
     return replies.scores(
         in_order,
+        [calibrated[index] for index in range(len(found))],
         request_id=call.request_id,
         model=call.service.model,
         is_raw=body.use_activation is False,
@@ -196,7 +207,7 @@ async def score_pairs(body: ScorePairsRequest, call: Call) -> Any:
 async def predict(body: PredictRequest, call: Call) -> Any:
     """`/api/predict`: ``{result: [{document, score}]}``."""
     (results,), _ = await _ranked([(body.query, body.documents)], body, call)
-    return replies.predicted(results)
+    return replies.predicted(results) | replies.no_answer(results)
 
 
 async def _ranked(
@@ -211,12 +222,15 @@ async def _ranked(
     except (ValueError, TypeError) as error:
         raise RefusedError(422, str(error)) from None
     candidates = Candidates(requests, ranking.max_candidates)
+    calibrations = [call.service.calibration(request, ranking) for request in requests]
     answers = await call.score_in_time(candidates, body)
 
     def ordered() -> list[Ranking]:
         rankings = [
-            ranked_documents(request.documents, scored, ranking, request.retrieved)
-            for request, scored in zip(candidates.requests, answers, strict=True)
+            ranked_documents(request.documents, scored, ranking, request.retrieved, calibration)
+            for request, scored, calibration in zip(
+                candidates.requests, answers, calibrations, strict=True
+            )
         ]
         return candidates.completed(rankings, ranking)
 

@@ -13,10 +13,10 @@ HALF = Platt(slope=0.5, intercept=-1.0)
 
 
 class Margins:
-    """A backend whose margin is the number that a document is."""
+    """A backend whose margin is the number that a document is, 0 if it is none."""
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str) -> list[float]:
-        return [float(document) for document in documents]
+        return [float(text) if text.strip("-.0123456789") == "" else 0.0 for text in documents]
 
 
 def calibration_for(

@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -30,6 +31,7 @@ from qwen3_rerank.page.tasks import EXAMPLES, OWN, TASKS, task_choices, task_of
 from qwen3_rerank.page.texts import _WORDS, FILE_PROBLEMS, LANGUAGES, Language, language_of, say
 from qwen3_rerank.reading.document_files import Split
 from shared_core import Evidence, RankedDocument, Reranker
+from shared_core import Ranking as Documents
 from shared_core.errors import (
     ClosedError,
     DeviceMemoryError,
@@ -48,6 +50,22 @@ def ranking(*order: int, texts: list[str] | None = None, truncated: bool = False
         for place, index in enumerate(order)
     ]
     return Ranking("a query", "an instruction", "tiny", len(texts), 0.25, ranked)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_calibrated_ranking_says_whether_any_document_answers(
+    language: Language, answers: bool
+) -> None:
+    plain = ranking(0, 1)
+    assert "qr-answer" not in ranking_html(plain, language)
+    said = replace(plain, ranked=Documents(plain.ranked, 0.93, answers))
+    shown = ranking_html(said, language)
+    expected = say("answer" if answers else "no_answer", language, percent="93%")
+    assert expected in shown
+    assert ("qr-answer-problem" in shown) is not answers
+    assert comparison_html(said, plain, language).count(expected) == 1
+    assert json.loads(as_json([said]))["answers"] is answers
 
 
 def large_workbook() -> bytes:

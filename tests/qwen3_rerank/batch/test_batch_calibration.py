@@ -1,0 +1,40 @@
+"""A batch with a calibration: columns of probabilities, and of no answer per query."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.batch_cases import read_parts, write_jsonl
+from support.calibrations import HALF, Margins, calibrated
+
+from qwen3_rerank.batch import ChangedJobError, run_batch
+from shared_core import Reranker
+from shared_core.ranking import sigmoid
+
+ROWS = [
+    {"query_id": "a", "query": "q", "document": "-1.0"},
+    {"query_id": "a", "query": "q", "document": "6.0"},
+    {"query_id": "b", "query": "r", "document": "-3.0"},
+]
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_scores_and_ranked_lists_have_probabilities(tmp_path: Path, form: str) -> None:
+    rows, reranker = write_jsonl(tmp_path / "rows.jsonl", ROWS), calibrated(tmp_path)
+    run_batch(rows, tmp_path / "scores", reranker=reranker, format=form)
+    found = read_parts(tmp_path / "scores" / "scores")
+    assert [row["probability"] for row in found] == [HALF.of(m) for m in (-1.0, 6.0, -3.0)]
+    run_batch(rows, tmp_path / "ranked", reranker=reranker, format=form, output="ranked", top_k=1)
+    first, second = read_parts(tmp_path / "ranked" / "rankings")
+    assert (first["probabilities"], first["no_answer"]) == ([HALF.of(6.0)], sigmoid(-6.0))
+    assert (second["probabilities"], second["no_answer"]) == ([HALF.of(-3.0)], sigmoid(3.0))
+
+
+def test_it_is_not_continued_with_another_calibration(tmp_path: Path) -> None:
+    rows = write_jsonl(tmp_path / "rows.jsonl", ROWS)
+    run_batch(rows, tmp_path / "out", reranker=Reranker(scorer=Margins()))
+    (row, *_) = read_parts(tmp_path / "out" / "scores")
+    assert "probability" not in row
+    with pytest.raises(ChangedJobError, match="calibration was not set"):
+        run_batch(rows, tmp_path / "out", reranker=calibrated(tmp_path))
