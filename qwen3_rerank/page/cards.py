@@ -147,13 +147,13 @@ def _card(
 
 
 def _bar(score: float | None, language: Language) -> str:
-    share = 0.0 if score is None else score
-    number = "–" if score is None else f"{score:.3f}"
+    if score is None:
+        return f'<span class="qr-score qr-none">{escape(say("not_scored", language))}</span>'
     label = escape(say("score", language))
     return (
         f'<span class="qr-bar" role="meter" aria-label="{label}" aria-valuemin="0" '
-        f'aria-valuemax="1" aria-valuenow="{share:.4f}"><span class="qr-fill" '
-        f'style="width:{100 * share:.1f}%"></span></span><span class="qr-score">{number}</span>'
+        f'aria-valuemax="1" aria-valuenow="{score:.4f}"><span class="qr-fill" '
+        f'style="width:{100 * score:.1f}%"></span></span><span class="qr-score">{score:.3f}</span>'
     )
 
 

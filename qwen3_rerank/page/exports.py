@@ -50,6 +50,7 @@ def as_json(rankings: Sequence[Ranking]) -> str:
                 {
                     "index": result.index,
                     "score": result.score,
+                    "scored": result.scored,
                     "document": result.text,
                     "n_tokens": result.n_tokens,
                     "truncated": result.truncated,

@@ -84,6 +84,8 @@ class Form:
         with gr.Accordion(say("more", "en"), open=False, elem_id="qr-more") as self.more:
             self.split = gr.Radio(_choices(_SPLITS, "en"), value="lines", **_named("split"))
             self.top_k = gr.Number(0, precision=0, **_named("top_k"))
+            self.max_candidates = gr.Number(0, precision=0, **_named("max_candidates"))
+            self.time_budget = gr.Number(0, **_named("time_budget"))
             self.evidence = gr.Checkbox(False, **_named("evidence"))
             self.long = gr.Radio(_choices(_WAYS, "en"), value="truncate", **_named("long"))
             self.window_tokens = gr.Number(
@@ -102,13 +104,14 @@ class Form:
         return [
             *(self.model, self.query, self.task.instruction, self.documents, self.split),
             *(self.added, self.top_k, self.long, self.window_tokens, self.evidence),
+            *(self.max_candidates, self.time_budget),
         ]
 
     def spoken(self, language: Language) -> Updates:
         """Return the updates that make the fields speak a language."""
         words = (
             *("query", "documents", "file", "model", "split", "top_k", "evidence"),
-            *("long", "window_tokens"),
+            *("max_candidates", "time_budget", "long", "window_tokens"),
         )
         updates = {getattr(self, word): _labels(word, language) for word in words}
         updates[self.split] |= {"choices": _choices(_SPLITS, language)}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from shared_core.errors import RerankError
-from shared_core.options.windows import LongDocuments
+from shared_core.options.calls import RankCallOptions
 from shared_core.reranker import Reranker
 from shared_core.results import Ranking
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class RankRefusedError(RerankError):
@@ -28,15 +31,7 @@ class Rank(Protocol):
     """Protocol of `Reranker.arerank`, or a wrapper of it."""
 
     async def __call__(
-        self,
-        query: str,
-        documents: Sequence[str],
-        *,
-        instruction: str | None = None,
-        top_k: int | None = None,
-        long_documents: LongDocuments | None = None,
-        window_tokens: int | None = None,
-        evidence: bool = False,
+        self, query: str, documents: Sequence[str], **options: Unpack[RankCallOptions]
     ) -> Ranking:
         """Return the documents to keep, best first."""
         ...

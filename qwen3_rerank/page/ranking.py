@@ -54,6 +54,8 @@ async def ranked(
     way: LongDocuments,
     window_tokens: float | None,
     evidence: bool | None,
+    most: float | None,
+    budget: float | None,
     language: Language,
 ) -> Ranking:
     """Return the ranking that was asked for.
@@ -78,6 +80,8 @@ async def ranked(
         texts,
         instruction=task,
         top_k=int(top_k) if top_k and top_k > 0 else None,
+        max_candidates=int(most) if most and most > 0 else None,
+        time_budget=budget if budget and budget > 0 else None,
         long_documents=way,
         window_tokens=int(window_tokens) if window_tokens and way == "windows" else None,
         evidence=bool(evidence),

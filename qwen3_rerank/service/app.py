@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -26,9 +27,12 @@ from qwen3_rerank.web.headers import Strict
 from qwen3_rerank.web.hosts import AllowedHosts
 from qwen3_rerank.web.origins import SameOrigin
 from qwen3_rerank.web.prefix import Prefixed
-from shared_core.options.windows import LongDocuments
+from shared_core.options.calls import RankCallOptions
 from shared_core.reranker import Reranker
 from shared_core.results import Ranking
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 def create_app(
@@ -113,24 +117,9 @@ def _ranks(service: Service) -> Models:
     """Return the model for the page: through the queue, and within the limits of all requests."""
 
     async def rank(
-        query: str,
-        documents: Sequence[str],
-        *,
-        instruction: str | None = None,
-        top_k: int | None = None,
-        long_documents: LongDocuments | None = None,
-        window_tokens: int | None = None,
-        evidence: bool = False,
+        query: str, documents: Sequence[str], **options: Unpack[RankCallOptions]
     ) -> Ranking:
-        ranking = service.rank(
-            query,
-            documents,
-            instruction=instruction,
-            top_k=top_k,
-            long_documents=long_documents,
-            window_tokens=window_tokens,
-            evidence=evidence,
-        )
+        ranking = service.rank(query, documents, **options)
         seconds = service.settings.request_timeout
         try:
             return await asyncio.wait_for(ranking, seconds)

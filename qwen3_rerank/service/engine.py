@@ -10,13 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from qwen3_rerank.service.batching import QueueFullError, Scheduler
 from qwen3_rerank.service.body import PARSED_ASIDE_BYTES, Asked, BodyRoom, parse_body
 from qwen3_rerank.service.failures import RefusedError, refusal_of
 from qwen3_rerank.service.keys import Keys
 from qwen3_rerank.service.metrics import Metrics
+from qwen3_rerank.service.ranking import ranked
 from qwen3_rerank.service.settings import ServiceSettings
 from shared_core.calibration import Calibration
 from shared_core.errors import (
@@ -28,14 +29,19 @@ from shared_core.errors import (
 from shared_core.evidence import EvidenceSearch
 from shared_core.identity import device_kind
 from shared_core.images.content import Content, has_images, text_of
-from shared_core.options import RankingOptions, resolve_instruction
-from shared_core.options.windows import LongDocuments, Windows, windows_of
+from shared_core.inputs import rank_requests
+from shared_core.options import Instruction, RankingOptions, resolve_instruction
+from shared_core.options.calls import RankCallOptions, ranking_of
+from shared_core.options.windows import Windows, windows_of
 from shared_core.prompt import DEFAULT_INSTRUCTION
 from shared_core.prompt.encodable import check_requests
 from shared_core.reranker import Reranker
-from shared_core.results import Ranking, ranked_documents
+from shared_core.results import Ranking
 from shared_core.scoring import Scored, ScoreRequest, StagedScorer, refusal_of_stages
 from shared_core.windows.folding import TooManyWindowsError, WindowPlan
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 logger = logging.getLogger("qwen3_rerank.service")
 
@@ -219,7 +225,7 @@ class Service:
         self,
         query: str | Content,
         documents: Sequence[str | Content],
-        instruction: str | None,
+        instruction: Instruction | None,
     ) -> ScoreRequest:
         """Return the texts with the instruction in force.
 
@@ -350,28 +356,14 @@ class Service:
             self._splitting -= 1
 
     async def rank(
-        self,
-        query: str,
-        documents: Sequence[str],
-        *,
-        instruction: str | None = None,
-        top_k: int | None = None,
-        score_threshold: float | None = None,
-        long_documents: LongDocuments | None = None,
-        window_tokens: int | None = None,
-        evidence: bool = False,
+        self, query: str, documents: Sequence[str], **options: Unpack[RankCallOptions]
     ) -> Ranking:
         """Return what `Reranker.rerank` returns, through the queue. Raises `RefusedError`."""
-        ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, evidence=evidence)
-        given = {"long_documents": long_documents, "window_tokens": window_tokens}
-        windows = windows_of(self.settings, given)
+        ranking, windows = ranking_of(options), windows_of(self.settings, options)
         async with self.accept():
-            requests = [self.request(query, documents, instruction)]
-            calibration = self.calibration(requests[0], ranking)
-            (scored,) = await self.score(requests, windows)
-            kept = ranked_documents(documents, scored, ranking, calibration=calibration)
-            ((found,), _) = await self.evidence(requests, [kept], ranking)
-        return found
+            request = self.request(query, documents, options.get("instruction"))
+            requests = rank_requests([request], ranking, None, None)
+            return (await ranked(self, requests, ranking, windows)).rankings[0]
 
     def check_limits(self, requests: Sequence[ScoreRequest]) -> None:
         """Raise `RefusedError` if a request has more or longer texts than it may have."""

@@ -15,21 +15,18 @@ from qwen3_rerank.service.endpoint import endpoint
 from qwen3_rerank.service.engine import Service
 from qwen3_rerank.service.failures import RefusedError, in_words
 from qwen3_rerank.service.logs import audit_logger, log_fields
+from qwen3_rerank.service.ranking import Ranked, ranked
 from qwen3_rerank.service.requests import (
     BatchRequest,
     PredictRequest,
-    RankingRequest,
     RerankRequest,
     ScorePairsRequest,
     ScoringRequest,
 )
-from shared_core.candidates import Candidates
 from shared_core.images.content import Content, text_of
 from shared_core.inputs import rank_requests
 from shared_core.options import RankingOptions
 from shared_core.options.windows import Windows
-from shared_core.pacing import Paced
-from shared_core.results import Ranking, ranked_documents
 from shared_core.scoring import Scored, ScoreRequest
 
 Asked = TypeVar("Asked", bound=BaseModel)
@@ -46,7 +43,7 @@ class Call:
         self.service = service
         self.path = request.url.path
         self.request_id = str(request.state.request_id)
-        self.key: str | None = getattr(request.state, "key", None)
+        self._key: str | None = getattr(request.state, "key", None)
         self._budget = request.headers.get(BUDGET_HEADER)
 
     def requests(self, texts: Sequence[QueryTexts], body: ScoringRequest) -> list[ScoreRequest]:
@@ -63,29 +60,24 @@ class Call:
         """
         started = time.perf_counter()
         windows = self._windows(body)
-        answers = await self.service.score(requests, windows, key=self.key)
+        answers = await self.service.score(requests, windows, key=self._key)
         self._audit(requests, answers, time.perf_counter() - started)
         return answers
 
-    async def score_in_time(
-        self, candidates: Candidates, body: RankingRequest
-    ) -> list[list[Scored]]:
-        """Return `score` of the candidates that there is time for, which all are without a budget.
-
-        Those that were not reached are no candidates any more.
-        """
-        seconds = budget_of(body.time_budget, self._budget)
-        if seconds is None:
-            return await self.score(candidates.requests, body)
+    async def rank(
+        self, texts: Sequence[QueryTexts], body: RerankRequest | BatchRequest | PredictRequest
+    ) -> Ranked:
+        """Return the ranking of each query. Raises `RefusedError`, as `score` does."""
+        budget = budget_of(body.time_budget, self._budget)
+        ranking = body.ranking.model_copy(update={"time_budget": budget})
+        try:
+            requests = rank_requests(self.requests(texts, body), ranking, body.all_scores, None)
+        except (ValueError, TypeError) as error:
+            raise RefusedError(422, str(error)) from None
         started = time.perf_counter()
-        self.service.check_limits(candidates.requests)
-        windows = self._windows(body)
-        paced = Paced(candidates.requests, seconds)
-        while pack := paced.next():
-            paced.add(await self.service.submitted(pack, windows, self.key))
-        answers = candidates.reached(paced.found)
-        self._audit(candidates.requests, answers, time.perf_counter() - started)
-        return answers
+        found = await ranked(self.service, requests, ranking, self._windows(body), key=self._key)
+        self._audit(found.requests, found.answers, time.perf_counter() - started)
+        return found
 
     def _windows(self, body: ScoringRequest) -> Windows | None:
         try:
@@ -112,7 +104,7 @@ class Call:
             audit_logger,
             "scored",
             request_id=self.request_id,
-            key=self.key,
+            key=self._key,
             path=self.path,
             queries=len(requests),
             documents=len(scored),
@@ -127,9 +119,10 @@ async def rerank_plain(body: RerankRequest, call: Call) -> Any:
     """`/rerank`: the plain reply, TEI's, or to requests with Jina's or vLLM's fields theirs."""
     if body.is_compatible and not body.is_tei:
         return await rerank_v1(body, call)
-    (results,), scored = await _ranked([(body.query, body.contents)], body, call)
+    found = await call.rank([(body.query, body.contents)], body)
+    (results,) = found.rankings
     if body.is_tei:
-        if body.truncate is False and any(document.truncated for document in scored):
+        if body.truncate is False and any(document.truncated for document in found.scored):
             length = call.service.settings.max_length
             raise RefusedError(
                 422, f"a text has more than {length} tokens with the prompt around it"
@@ -137,7 +130,7 @@ async def rerank_plain(body: RerankRequest, call: Call) -> Any:
         echo = body.return_text or bool(body.return_documents)
         return replies.tei(results, echo=echo, is_raw=body.is_raw)
     rows = replies.plain_rows(results, is_raw=body.is_raw)
-    return replies.plain(rows, replies.n_tokens(scored)) | replies.no_answer(results)
+    return replies.plain(rows, replies.n_tokens(found.scored)) | replies.no_answer(results)
 
 
 async def rerank_v1(body: RerankRequest, call: Call) -> Any:
@@ -151,26 +144,26 @@ async def rerank_v2(body: RerankRequest, call: Call) -> Any:
 
 
 async def _compatible(body: RerankRequest, call: Call, *, echo: bool) -> Any:
-    (results,), scored = await _ranked([(body.query, body.contents)], body, call)
+    found = await call.rank([(body.query, body.contents)], body)
     reply = replies.compatible(
-        results,
-        replies.n_tokens(scored),
+        found.rankings[0],
+        replies.n_tokens(found.scored),
         request_id=call.request_id,
         model=call.service.model,
         echo=echo,
         is_raw=body.is_raw,
     )
-    return reply | replies.no_answer(results)
+    return reply | replies.no_answer(found.rankings[0])
 
 
 async def rerank_batch(body: BatchRequest, call: Call) -> Any:
     """`/rerank/batch`: several queries; a list of rows for each."""
     texts: list[QueryTexts] = list(zip(body.queries, body.documents_batch, strict=True))
-    rankings, scored = await _ranked(texts, body, call)
+    found = await call.rank(texts, body)
     echo = body.return_documents is not False
-    rows = [replies.plain_rows(ranking, echo=echo) for ranking in rankings]
-    reply = replies.plain(rows, replies.n_tokens(scored))
-    return reply | replies.no_answers(rankings)
+    rows = [replies.plain_rows(ranking, echo=echo) for ranking in found.rankings]
+    reply = replies.plain(rows, replies.n_tokens(found.scored))
+    return reply | replies.no_answers(found.rankings)
 
 
 async def score_pairs(body: ScorePairsRequest, call: Call) -> Any:
@@ -206,38 +199,8 @@ async def score_pairs(body: ScorePairsRequest, call: Call) -> Any:
 
 async def predict(body: PredictRequest, call: Call) -> Any:
     """`/api/predict`: ``{result: [{document, score}]}``."""
-    (results,), _ = await _ranked([(body.query, body.documents)], body, call)
-    return replies.predicted(results) | replies.no_answer(results)
-
-
-async def _ranked(
-    texts: Sequence[QueryTexts],
-    body: RerankRequest | BatchRequest | PredictRequest,
-    call: Call,
-) -> tuple[list[Ranking], list[Scored]]:
-    """Return the ranking of each query, and the judgements of all documents that were scored."""
-    ranking, whole = body.ranking, call.requests(texts, body)
-    try:
-        requests = rank_requests(whole, ranking, body.all_scores, None)
-    except (ValueError, TypeError) as error:
-        raise RefusedError(422, str(error)) from None
-    candidates = Candidates(requests, ranking.max_candidates)
-    calibrations = [call.service.calibration(request, ranking) for request in requests]
-    answers = await call.score_in_time(candidates, body)
-
-    def ordered() -> list[Ranking]:
-        rankings = [
-            ranked_documents(request.documents, scored, ranking, request.retrieved, calibration)
-            for request, scored, calibration in zip(
-                candidates.requests, answers, calibrations, strict=True
-            )
-        ]
-        return candidates.completed(rankings, ranking)
-
-    service = call.service
-    rankings = ordered() if ranking.mmr is None else await service.aside(ordered)
-    found, more = await service.evidence(whole, rankings, ranking, key=call.key)
-    return found, [document for scored in answers for document in scored] + more
+    found = await call.rank([(body.query, body.documents)], body)
+    return replies.predicted(found.rankings[0]) | replies.no_answer(found.rankings[0])
 
 
 _ROUTES: list[tuple[str, type[BaseModel], Answer[Any]]] = [

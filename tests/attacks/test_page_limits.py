@@ -208,7 +208,7 @@ def test_what_is_no_event_is_refused(server: PageServer, content: str) -> None:
 def test_a_number_beyond_all_use_is_refused(server: PageServer, number: int) -> None:
     body = ranking(server)
     places = [place for place, value in enumerate(body["data"]) if type(value) is int]
-    assert len(places) == 2  # how many to keep, tokens of a part
+    assert len(places) == 4  # how many to keep and to score, seconds, tokens of a part
     with server.client() as client:
         for place in places:
             data = [*body["data"][:place], number, *body["data"][place + 1 :]]

@@ -24,9 +24,9 @@ from qwen3_rerank.page.inputs import (
     documents_of,
     query_of,
 )
-from qwen3_rerank.page.models import RankRefusedError
-from qwen3_rerank.page.ranking import problem
-from qwen3_rerank.page.store import Upload
+from qwen3_rerank.page.models import RankRefusedError, models_of
+from qwen3_rerank.page.ranking import problem, ranked
+from qwen3_rerank.page.store import Kept, Upload
 from qwen3_rerank.page.tasks import EXAMPLES, OWN, TASKS, task_choices, task_of
 from qwen3_rerank.page.texts import _WORDS, FILE_PROBLEMS, LANGUAGES, Language, language_of, say
 from qwen3_rerank.reading.document_files import Split
@@ -155,6 +155,32 @@ def test_the_best_window_is_marked_and_said() -> None:
     assert json.loads(as_json([data]))["results"][0]["window"] == [start, end]
     (row,) = csv.DictReader(io.StringIO(as_csv([data]), newline=""))
     assert row["window"] == f"{start}:{end}"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_document_without_a_score_says_so(language: Language) -> None:
+    given = [RankedDocument(0, 0.9, 2.0, "Mars."), RankedDocument(1, None, None, "Ice.")]
+    data = Ranking("q", "i", "m", 2, 0.1, given)
+    shown = ranking_html(data, language)
+    assert shown.count(say("not_scored", language)) == 1
+    assert shown.count('role="meter"') == 1
+    assert [one["scored"] for one in json.loads(as_json([data]))["results"]] == [True, False]
+    assert as_csv([data]).splitlines()[2].startswith("2,1,,Ice.")
+
+
+async def test_the_bounds_of_the_form_hold(tiny: Reranker) -> None:
+    models = models_of(tiny)
+    (name,) = models
+
+    async def by_form(most: float, budget: float) -> list[bool]:
+        documents = "\n".join(f"Mars is red, {number}." for number in range(6))
+        texts = (name, "red planet", "", documents, "lines", None)
+        found = await ranked(models, Kept(1), *texts, 0, "truncate", 0, False, most, budget, "en")
+        return [one.scored for one in found.ranked]
+
+    assert await by_form(0, 0) == [True] * 6
+    assert await by_form(2, 0) == [True] * 2 + [False] * 4
+    assert await by_form(0, 1e-9) == [True] * 4 + [False] * 2
 
 
 def test_evidence_is_bold_in_the_beginning_and_in_the_whole() -> None:
