@@ -200,7 +200,8 @@ def main() -> None:
             command += ["--documents", str(options.documents)]
             output = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout  # noqa: S603
             found[way].append(json.loads(output.splitlines()[-1]))
-            print(way, {key: round(found[way][-1][key], 1) for key in ("seconds", "cpu_seconds")})
+            shown = {key: round(found[way][-1][key], 1) for key in ("seconds", "cpu_seconds")}
+            print(way, shown, flush=True)
     first = found[options.ways[0]][0]["margins"]
     print("\n| way | seconds | CPU seconds | of ours | largest difference of margins |")
     print("|---|---|---|---|---|")

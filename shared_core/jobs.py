@@ -44,18 +44,20 @@ def _local_encoder(options: RerankerOptions) -> PairEncoder | None:
     from shared_core.scorers.local.checkpoints.files import tokenizer_folder
     from shared_core.scorers.local.checkpoints.model_source import locate_model
     from shared_core.scorers.local.checkpoints.tokenizer import read_tokenizer
+    from shared_core.scorers.local.checkpoints.vision_config import prompt_form
     from shared_core.scorers.local.loading import resolve_source
 
     name, hub_options = resolve_source(locate_model(options))
     try:
-        tokenizer = read_tokenizer(tokenizer_folder(name, hub_options), options.model)
+        folder = tokenizer_folder(name, hub_options)
+        tokenizer, form = read_tokenizer(folder, options.model), prompt_form(folder, options.model)
     except UnsupportedModelError:
         return None
     except Exception as error:  # of the hub, of the network
         raise ModelLoadError(
             f"could not read the tokenizer of {options.model!r}: {error}"
         ) from error
-    return PairEncoder(tokenizer, options.max_length)
+    return PairEncoder(tokenizer, options.max_length, form=form)
 
 
 def with_key(reranker: Reranker) -> Reranker:

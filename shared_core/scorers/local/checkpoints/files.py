@@ -57,12 +57,12 @@ def checkpoint_folder(source: str, hub_options: dict[str, Any]) -> Path:
 
 
 def tokenizer_folder(source: str, hub_options: dict[str, Any]) -> Path:
-    """Return the folder of a checkpoint's tokenizer; see `checkpoint_folder`."""
+    """Return the folder of a checkpoint's tokenizer and config; see `checkpoint_folder`."""
     if Path(source).is_dir():
         return Path(source)
     from huggingface_hub import snapshot_download
 
-    files = ["tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"]
+    files = [CONFIG, "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"]
     return Path(snapshot_download(source, allow_patterns=files, **hub_options))
 
 

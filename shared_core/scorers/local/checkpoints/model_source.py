@@ -25,9 +25,14 @@ from shared_core.scorers.local.checkpoints.hub import folder_advice, snapshot
 
 logger = logging.getLogger("qwen3_rerank")
 
-PUBLISHED = tuple(f"Qwen/Qwen3-Reranker-{size}" for size in ("0.6B", "4B", "8B"))
-_EMBEDDING_PREFIX = "Qwen/Qwen3-Embedding-"
-_PUBLISHED_BASE = re.compile(r"Qwen/Qwen3-[\d.]+B(-Base|-FP8|-AWQ)?")
+PUBLISHED = (
+    *(f"Qwen/Qwen3-Reranker-{size}" for size in ("0.6B", "4B", "8B")),
+    *(f"Qwen/Qwen3-VL-Reranker-{size}" for size in ("2B", "8B")),
+)
+_EMBEDDING_PREFIXES = ("Qwen/Qwen3-Embedding-", "Qwen/Qwen3-VL-Embedding-")
+_PUBLISHED_BASE = re.compile(
+    r"Qwen/Qwen3-([\d.]+B(-Base|-FP8|-AWQ)?|VL-\d+B-(Instruct|Thinking)(-FP8)?)"
+)
 _WEIGHTS = (".safetensors", ".bin")
 _HUB_FAILS = (429, 500, 502, 503, 504)  # 501: a mirror without this route
 _HUB_SECONDS = 5.0
@@ -73,7 +78,7 @@ def locate_model(options: RerankerOptions) -> RerankerOptions:
             f"there is no model {name!r}: it is no folder here, and on a hub a name begins with "
             f'its owner, such as "{DEFAULT_MODEL}".{near}'
         )
-    if name.startswith(_EMBEDDING_PREFIX):
+    if name.startswith(_EMBEDDING_PREFIXES):
         _refuse_embedding(name)
     if _PUBLISHED_BASE.fullmatch(name) and options.adapter is None:
         raise UnsupportedModelError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shared_core.errors import ModelLoadError, UnsupportedModelError
+from shared_core.prompt.forms import TEXT_FORM, VISION_FORM, Form
 from shared_core.scorers.local.checkpoints.files import CONFIG, json_object
 
 VISION_TYPE = "qwen3_vl"
@@ -57,6 +58,16 @@ class VisionConfig:
 def is_vision(stated: Mapping[str, Any]) -> bool:
     """Return whether a ``config.json`` is that of a model that reads images, too."""
     return stated.get("model_type") == VISION_TYPE
+
+
+def prompt_form(folder: Path, name: str) -> Form:
+    """Return the form of the prompt of a checkpoint, by its ``config.json`` if it has one.
+
+    Raises:
+        ModelLoadError: The file is damaged.
+    """
+    path = folder / CONFIG
+    return VISION_FORM if path.is_file() and is_vision(json_object(path, name)) else TEXT_FORM
 
 
 def text_config(stated: Mapping[str, Any]) -> dict[str, Any]:

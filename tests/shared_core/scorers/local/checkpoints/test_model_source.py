@@ -69,6 +69,8 @@ MISTAKES = [
     ("converted", UnsupportedModelError, ["holds model-Q8_0.gguf", "llama-server"]),
     ("embedding", UnsupportedModelError, ["embedding model", DEFAULT_MODEL]),
     ("Qwen/Qwen3-Embedding-0.6B", UnsupportedModelError, ["embedding model", DEFAULT_MODEL]),
+    ("Qwen/Qwen3-VL-Embedding-2B", UnsupportedModelError, ["embedding model"]),
+    ("Qwen/Qwen3-VL-2B-Instruct", UnsupportedModelError, ["was not trained to rerank"]),
     ("not a/name", ModelLoadError, ["no name that a hub can have"]),
 ]
 

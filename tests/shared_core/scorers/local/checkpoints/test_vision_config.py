@@ -13,7 +13,13 @@ from safetensors.torch import load_file, save_file
 from support.checkpoints import write_lora
 from support.vision import write_vision_checkpoint
 
-from shared_core import ConfigurationError, ModelLoadError, Reranker, UnsupportedModelError
+from shared_core import (
+    DEFAULT_INSTRUCTION,
+    ModelLoadError,
+    Reranker,
+    UnsupportedModelError,
+)
+from shared_core.jobs import encoder_of
 from shared_core.options import RerankerOptions
 from shared_core.scorers.local.quantizing import quantize_checkpoint
 
@@ -41,11 +47,13 @@ def refusal(folder: Path, **options: Any) -> str:
 
 
 def test_the_checkpoint_itself_is_read(folder: Path) -> None:
-    """Also as transformers before version 5 writes the rotary positions, as the real one has."""
+    """Else every edit below would be refused for another reason."""
     assert Reranker(str(folder), dtype="float32").score("query", ["document"])
 
 
 def test_the_older_form_of_the_config_is_the_same(folder: Path, tmp_path: Path) -> None:
+    """Rotary positions as transformers before version 5 has them, and so the published files."""
+
     def older(config: Config) -> None:
         rope = config["text_config"].pop("rope_parameters")
         config["text_config"]["rope_theta"] = rope.pop("rope_theta")
@@ -117,5 +125,13 @@ def test_an_adapter_is_not_left_out(folder: Path, checkpoint: Path, tmp_path: Pa
 
 
 def test_it_is_not_written_without_its_vision_tower(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises((ConfigurationError, UnsupportedModelError), match="reads images"):
+    with pytest.raises(UnsupportedModelError, match="reads images"):
         quantize_checkpoint(RerankerOptions(model=str(folder)), tmp_path / "int8")
+
+
+def test_divided_jobs_count_tokens_by_its_prompt(folder: Path) -> None:
+    reranker = Reranker(str(folder), dtype="float32")
+    encoder = encoder_of(reranker)
+    assert encoder is not None
+    (document,) = encoder.encode(DEFAULT_INSTRUCTION, "query", ["document"]).documents
+    assert reranker.rerank("query", ["document"])[0].n_tokens == document.n_tokens
