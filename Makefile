@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 VLLM_BIN := .venv-vllm/bin
 VLLM_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false VLLM_CPU_KVCACHE_SPACE=1
 HAS_VLLM := $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m))
+# So have the servers of other projects that the client is tested against: 0.6 GB.
+SERVERS_BIN := .venv-servers/bin
 # Small models on few cores: more threads per process only wait for one another.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
@@ -23,7 +25,7 @@ QUICK := tests/shared_core tests/parity tests/langchain_qwen3_rerank tests/llama
 # The tests of vLLM and all others run side by side where there is memory for both (in KiB).
 ROOMY := $(shell awk '/^MemAvailable/ && $$2 > 14000000 {print "yes"}' /proc/meminfo 2>/dev/null)
 
-.PHONY: help demo serve bench docs check test test-rest test-vllm test-real test-gpu lint format clean
+.PHONY: help demo serve bench docs check test test-rest test-vllm test-servers servers-table test-real test-gpu lint format clean
 
 help:
 	@echo "make demo [MODEL=Qwen/Qwen3-Reranker-0.6B]  retrieve, rerank, compare"
@@ -33,6 +35,8 @@ help:
 	@echo "make check                                  lint, types and the tests that start no server: minutes"
 	@echo "make test                                   lint, types and all tests: what a change must pass"
 	@echo "make test-vllm                              backend=\"vllm\" against real engines, in .venv-vllm (Linux, x86-64)"
+	@echo "make test-servers                           the client against real llama.cpp and LiteLLM, in .venv-servers"
+	@echo "make servers-table                          docs/servers.md: what came out of every server that runs here"
 	@echo "make test-gpu                               scores on a CUDA device (needs one, and torch for it)"
 	@echo "make test-real [MODEL=…]                    golden scores of the real 0.6B (needs its weights)"
 	@echo "make lint | format | clean"
@@ -95,6 +99,8 @@ check: $(BIN)/.dev
 test: $(BIN)/.dev
 	@command -v chromium chromium-browser >/dev/null || \
 	echo "No Chromium: the tests in a browser will be skipped; apt-get install chromium chromium-driver"
+	@$(SUBMAKE) $(SERVERS_BIN)/.ready || \
+	echo "The servers of requirements-servers.txt cannot be installed here: their tests will be skipped; make test-servers"
 	@log=$$(mktemp); status=0; \
 	trap 'kill $$main $$beside 2>/dev/null; rm -f "$$log"' EXIT; trap 'exit 143' INT TERM; \
 	$(SUBMAKE) -k lint $(if $(ROOMY),test-rest) >"$$log" 2>&1 & beside=$$!; \
@@ -115,6 +121,17 @@ $(VLLM_BIN)/.ready: requirements-vllm.txt requirements-tokenizer.txt
 
 test-vllm: $(VLLM_BIN)/.ready
 	$(VLLM_ENV) $(VLLM_BIN)/python -m pytest tests/with_vllm --timeout 900
+
+$(SERVERS_BIN)/.ready: requirements-servers.txt
+	test -x $(SERVERS_BIN)/python || $(PYTHON) -m venv .venv-servers
+	$(SERVERS_BIN)/python -m pip install --quiet --no-deps -r requirements-servers.txt
+	@touch $@
+
+test-servers: $(BIN)/.dev $(SERVERS_BIN)/.ready
+	$(TEST_ENV) $(BIN)/python -m pytest tests/with_servers
+
+servers-table: $(BIN)/.dev $(SERVERS_BIN)/.ready
+	@PYTHONPATH=tests $(TEST_ENV) $(BIN)/python tools/servers_table.py
 
 test-real: $(BIN)/.dev
 	QWEN3_RERANK_REAL_MODEL="$(if $(filter tiny,$(MODEL)),Qwen/Qwen3-Reranker-0.6B,$(MODEL))" \
@@ -138,4 +155,4 @@ format: $(BIN)/.dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-vllm build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-vllm .venv-servers build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

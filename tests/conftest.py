@@ -27,7 +27,13 @@ pytest_plugins = ["support.leftovers"]
 # What takes longest comes first, so that the workers end together.
 LONGEST = (
     *("test_batch_ray.py", "test_bench_run.py", "test_set_up.py", "test_wheel.py"),
-    *("test_evaluation_process.py", "test_batch_cli.py", "test_cli_rank.py", "test_examples.py"),
+    *(
+        "test_servers_litellm.py",
+        "test_evaluation_process.py",
+        "test_batch_cli.py",
+        "test_cli_rank.py",
+        "test_examples.py",
+    ),
     *("test_docs_commands.py", "test_page_browser.py", "test_page_prefix.py", "test_fork.py"),
     *("test_batch_restart.py", "test_batch_memory.py", "test_service_process.py"),
     *("test_service_memory.py", "test_memory_after_loading.py", "test_out_of_memory.py"),
