@@ -11,7 +11,7 @@ from shared_core.scoring import Scored, ScoreRequest
 
 
 class Distinct:
-    """Requests, of which each distinct document is scored once.
+    """Requests, of which each distinct document is scored once, also over equal queries.
 
     Args:
         requests: The caller's requests; queries wrapped in the model's prompt are unwrapped.
@@ -24,16 +24,19 @@ class Distinct:
     def __init__(self, requests: Sequence[ScoreRequest], cache: ScoreCache | None) -> None:
         self._requests = [unwrapped(request) for request in requests]
         self._cache = cache
-        self._known: list[dict[str | Content, Scored]] = [{} for _ in requests]
-        self._places: list[int] = []
+        self._known: dict[_Query, dict[str | Content, Scored]] = {}
+        wanted: dict[_Query, dict[str | Content, None]] = {}
+        for request in self._requests:
+            wanted.setdefault(_query(request), {}).update(dict.fromkeys(request.documents))
         self.missing: list[ScoreRequest] = []
-        for place, request in enumerate(self._requests):
-            texts = list(dict.fromkeys(request.documents))
+        for (query, instruction), documents in wanted.items():
+            self._known[query, instruction] = {}
+            request = ScoreRequest(query, instruction, [*documents])
             if cache is not None:
-                texts = [text for text in texts if not self._recall(cache, place, text)]
-            if texts:
-                self._places.append(place)
-                self.missing.append(ScoreRequest(request.query, request.instruction, texts))
+                texts = [text for text in documents if not self._recall(cache, request, text)]
+                request = ScoreRequest(query, instruction, texts)
+            if request.documents:
+                self.missing.append(request)
 
     def joined(self, answers: Sequence[Sequence[Scored]]) -> list[list[Scored]]:
         """Return one `Scored` per document of each request, in input order, and remember them.
@@ -41,23 +44,30 @@ class Distinct:
         Args:
             answers: To ``missing``, one `Scored` per document.
         """
-        for place, request, answer in zip(self._places, self.missing, answers, strict=True):
+        for request, answer in zip(self.missing, answers, strict=True):
             for document, scored in zip(request.documents, answer, strict=True):
-                self._known[place][document] = scored
+                self._known[_query(request)][document] = scored
                 if self._cache is not None:
-                    self._cache.put(self._key(place, document), scored)
+                    self._cache.put(_key(request, document), scored)
         return [
-            [known[document] for document in request.documents]
-            for request, known in zip(self._requests, self._known, strict=True)
+            [self._known[_query(request)][document] for document in request.documents]
+            for request in self._requests
         ]
 
-    def _recall(self, cache: ScoreCache, place: int, document: str | Content) -> bool:
+    def _recall(self, cache: ScoreCache, request: ScoreRequest, document: str | Content) -> bool:
         """Take the score of a document from the cache; return whether it was there."""
-        scored = cache.get(self._key(place, document))
+        scored = cache.get(_key(request, document))
         if scored is not None:
-            self._known[place][document] = scored
+            self._known[_query(request)][document] = scored
         return scored is not None
 
-    def _key(self, place: int, document: str | Content) -> bytes:
-        request = self._requests[place]
-        return ScoreCache.key(request.instruction, *key_parts(request.query), *key_parts(document))
+
+_Query = tuple[str | Content, str]
+
+
+def _query(request: ScoreRequest) -> _Query:
+    return request.query, request.instruction
+
+
+def _key(request: ScoreRequest, document: str | Content) -> bytes:
+    return ScoreCache.key(request.instruction, *key_parts(request.query), *key_parts(document))
