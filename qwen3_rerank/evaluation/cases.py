@@ -9,6 +9,7 @@ from qwen3_rerank.evaluation.findings import Findings, SystemReport
 from shared_core.ranking import sigmoid
 
 MOST = 5
+MOST_LOST = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,48 @@ class Case:
     places: Sequence[Place]
 
 
+@dataclass(frozen=True, slots=True)
+class Top:
+    """One query in two systems.
+
+    Attributes:
+        query, text: Id and text of the query.
+        first, second: Of each system the main measure, the text of the first document, and whether
+            that is judged relevant.
+    """
+
+    query: str
+    text: str
+    first: tuple[float, str, bool]
+    second: tuple[float, str, bool]
+
+
+def tops(
+    report: Findings, first: SystemReport, second: SystemReport, most: int = MOST_LOST
+) -> list[Top]:
+    """Return the queries whose main measure differs most between two systems, the most first."""
+    main, data = report.measures[0], report.dataset
+
+    def side(system: SystemReport, query: str) -> tuple[float, str, bool]:
+        value, order = system.values[main][query], system.order[query]
+        name = order[0][0] if order else ""
+        return value, data.documents.get(name, ""), data.relevant[query].get(name, 0) > 0
+
+    one, other = first.values[main], second.values[main]
+    gap = {query: abs(one[query] - other[query]) for query in data.queries}
+    differing = sorted((query for query in gap if gap[query] > 0), key=lambda query: -gap[query])
+    return [
+        Top(query, data.queries[query], side(first, query), side(second, query))
+        for query in differing[:most]
+    ]
+
+
 def gains(report: Findings, system: SystemReport, most: int = MOST) -> list[Case]:
     """Return the queries that gained most by the main measure, best first."""
     return _cases(report, system, most, sign=1)
 
 
-def losses(report: Findings, system: SystemReport, most: int = MOST) -> list[Case]:
+def losses(report: Findings, system: SystemReport, most: int = MOST_LOST) -> list[Case]:
     """Return the queries that lost most by the main measure, worst first."""
     return _cases(report, system, most, sign=-1)
 

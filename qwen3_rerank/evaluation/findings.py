@@ -9,6 +9,7 @@ from typing import Any
 from qwen3_rerank.evaluation.calibrated import CalibrationReport
 from qwen3_rerank.evaluation.cascading import CascadeReport
 from qwen3_rerank.evaluation.dataset import Dataset
+from qwen3_rerank.evaluation.depth import Depth
 from qwen3_rerank.evaluation.evidence import EvidenceReport
 from qwen3_rerank.evaluation.first_stage import FirstStage
 from qwen3_rerank.evaluation.fusing import FusionReport
@@ -55,6 +56,7 @@ class SystemReport:
         calibration: How well scores agree with probabilities.
         suggestion: The suggested settings; ``None`` likewise.
         fusion: The system fused with the first stage.
+        depths: The main measure with the first candidates alone reranked; the last one is all.
         evidence: Evidence against known answers; ``None`` if that was not asked for.
         calibrated: The calibration that was fitted, if that was asked for.
     """
@@ -75,6 +77,7 @@ class SystemReport:
     calibration: Calibration
     suggestion: Suggestion | None
     fusion: FusionReport
+    depths: Sequence[Depth] = ()
     evidence: EvidenceReport | None = None
     calibrated: CalibrationReport | None = None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qwen3_rerank.evaluation import page_cascades, page_system, page_tables
+from qwen3_rerank.evaluation import page_cascades, page_details, page_system, page_tables
 from qwen3_rerank.evaluation.findings import FIRST, Findings, SystemReport
 from qwen3_rerank.evaluation.measures import shown
 from qwen3_rerank.evaluation.page_parts import p_value, signed, text
@@ -25,6 +25,8 @@ def render(report: Findings) -> str:
         _data(report),
         page_tables.figures(report),
         page_tables.comparisons(report),
+        page_details.groups(report),
+        page_details.pairs(report),
         page_cascades.section(report),
         *(page_system.section(report, system) for system in report.systems),
         page_tables.time(report),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qwen3_rerank.evaluation import page_calibrated, page_evidence, plots
+from qwen3_rerank.evaluation import page_calibrated, page_details, page_evidence, plots
 from qwen3_rerank.evaluation.cases import Case, Place, gains, losses
 from qwen3_rerank.evaluation.findings import Findings, SystemReport
 from qwen3_rerank.evaluation.fusing import FusionReport, best_weight
@@ -41,6 +41,7 @@ def section(report: Findings, system: SystemReport) -> str:
         f'<p class="soft">{text(system.instruction)}</p>',
         f'<div class="plots">\n{figures}\n</div>',
         _suggestion(system.suggestion),
+        page_details.depths(report, system),
         page_calibrated.calibrated(system.calibrated),
         _fusion(system.fusion, system.figures[report.measures[0]]),
         "" if system.evidence is None else page_evidence.section(system.evidence),
@@ -127,7 +128,8 @@ def _case(case: Case) -> str:
     places = "\n".join(_place(place) for place in case.places)
     return (
         f'<div class="case"><h4 dir="auto">{text(case.text, _SHOWN_OF_QUERY)}</h4>'
-        f"<small>{text(case.query)}: {case.before:.3f} → {case.after:.3f}</small>{places}</div>"
+        f"<small>{text(case.query)}: {case.before:.3f} → {case.after:.3f}</small>"
+        f'<div class="sides">{places}</div></div>'
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qwen3_rerank.evaluation import page_cascades
+from qwen3_rerank.evaluation import page_cascades, page_details
 from qwen3_rerank.evaluation.findings import Findings
 from qwen3_rerank.evaluation.measures import shown
 from qwen3_rerank.evaluation.page_parts import cell, change_cell, figure, p_value, table, text
@@ -93,5 +93,6 @@ def time(report: Findings) -> str:
         "candidates, one after another, the model being loaded. Tokens are those of whole prompts; "
         "a prefix that documents share is computed once, and counted for each.</p>\n"
         + table(head, rows)
+        + page_details.seconds_by_depth(report)
         + "</section>"
     )

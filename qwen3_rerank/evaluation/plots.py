@@ -157,6 +157,40 @@ def reliability(before: Calibration, after: Calibration) -> str:
     return _svg(draw)
 
 
+def by_depth(report: Findings, system: SystemReport) -> str:
+    """Return the plot of the main measure by the number of candidates that are reranked."""
+    places = [depth.depth for depth in system.depths]
+    figures = [depth.figure for depth in system.depths]
+    before = report.before_figures[report.measures[0]].mean
+
+    def draw(axes: Any) -> None:
+        axes.fill_between(
+            places,
+            [figure.low for figure in figures],
+            [figure.high for figure in figures],
+            color=_BLUE,
+            alpha=0.15,
+            linewidth=0,
+        )
+        axes.plot(
+            places,
+            [figure.mean for figure in figures],
+            color=_BLUE,
+            marker="o",
+            markersize=4,
+            label=f"reranked by {system.letter}",
+        )
+        axes.axhline(before, color=_GREY, linestyle="--", label="first stage")
+        axes.set_xscale("log")
+        axes.set_xticks(places, [str(place) for place in places])
+        axes.minorticks_off()
+        axes.set_xlabel("candidates reranked")
+        axes.set_ylabel(shown(report.measures[0]))
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=2)
+
+    return _svg(draw)
+
+
 def by_top_k(system: SystemReport, before: dict[str, Judged]) -> str:
     """Return the plot of queries with a relevant passage among the first k, before and after."""
     curves = [

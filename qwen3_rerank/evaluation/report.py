@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qwen3_rerank.evaluation.findings import FIRST, Findings, SystemReport
+from qwen3_rerank.evaluation.groups import by_length, by_script
 from qwen3_rerank.evaluation.measures import shown
 from qwen3_rerank.evaluation.page import render
 from qwen3_rerank.evaluation.trec import run_lines
@@ -44,6 +45,8 @@ class Report(Findings):
             "seed": self.seed,
             "before": {name: asdict(estimate) for name, estimate in self.before_figures.items()},
             "systems": [_system(system) for system in self.systems],
+            "by_length": [asdict(group) for group in by_length(self)],
+            "by_script": [asdict(group) for group in by_script(self)],
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
             "cascades": [cascade.to_dict() for cascade in self.cascades],
             "environment": dict(self.environment),
@@ -128,6 +131,7 @@ def _system(system: SystemReport) -> dict[str, Any]:
         "calibration": asdict(system.calibration),
         "suggestion": None if system.suggestion is None else asdict(system.suggestion),
         "fusion": asdict(system.fusion),
+        "depths": [asdict(depth) for depth in system.depths],
         "evidence": None if system.evidence is None else asdict(system.evidence),
         **({} if system.calibrated is None else {"calibrated": system.calibrated.to_dict()}),
     }

@@ -14,6 +14,7 @@ from qwen3_rerank.evaluation import first_stage as stages
 from qwen3_rerank.evaluation.calibrated import calibration_of, save
 from qwen3_rerank.evaluation.cascading import compare_cascades
 from qwen3_rerank.evaluation.dataset import Dataset
+from qwen3_rerank.evaluation.depth import by_depth
 from qwen3_rerank.evaluation.environment import environment
 from qwen3_rerank.evaluation.evidence import compare_evidence
 from qwen3_rerank.evaluation.findings import FIRST, Comparison, SystemReport, Timing
@@ -223,6 +224,14 @@ def _system(
         best_f1=best_f1(after),
         calibration=calibration(after),
         suggestion=suggest(after, judged(stage.candidates, data.relevant), keep),
+        depths=by_depth(
+            stage.candidates,
+            {query: scores[query].logits for query in data.queries if query in scores},
+            data.documents,
+            data.relevant,
+            measures[0],
+            seed,
+        ),
         fusion=compare_fusions(
             stage.candidates,
             {query: scores[query].logits for query in data.queries if query in scores},
