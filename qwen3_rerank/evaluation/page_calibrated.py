@@ -63,7 +63,7 @@ def _no_answer(report: NoAnswerReport | None) -> str:
         f"{fitted.queries:,} queries, the file says that nothing answers; {fitted.keep:.0%} of "
         f"answerable queries at least are to be kept.{never}</p>\n"
     )
-    heads = ["to keep", "kept", "noticed", "by the best score"]
+    heads = ["", "kept", "noticed", "by the best score"]
     legend = (
         '<p class="soft">Each threshold is from one quarter of the queries and measured on '
         "another. Kept: of answerable queries, with the range in which this share is in 95 % of "
@@ -76,7 +76,7 @@ def _no_answer(report: NoAnswerReport | None) -> str:
 def _level(level: Level) -> list[str]:
     bounds = interval(f"{level.low:.1%}", f"{level.high:.1%}")
     return [
-        cell(f"{level.keep:.0%}"),
+        cell(f"{level.keep:.0%} to keep", "text"),
         cell(f"{level.kept:.1%} {bounds}"),
         cell(f"{level.noticed:.1%}"),
         cell(f"{level.by_best_score:.1%}"),

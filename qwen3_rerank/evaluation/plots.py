@@ -146,13 +146,14 @@ def reliability(before: Calibration, after: Calibration) -> str:
             xs = [bucket.mean_score for bucket in found.bins]
             ys = [bucket.share_right for bucket in found.bins]
             sizes = [6 + 90 * bucket.count / most for bucket in found.bins]
-            axes.plot(xs, ys, color=color, linewidth=1.2, alpha=0.7)
-            axes.scatter(xs, ys, sizes, color=color, label=f"{label}, error {found.error:.3f}")
+            named = f"{label}, error {found.error:.3f}"
+            axes.plot(xs, ys, color=color, marker="o", markersize=2, label=named)
+            axes.scatter(xs, ys, sizes, color=color)
         axes.set_xlim(-0.03, 1.03)
         axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel("mean score or probability")
         axes.set_ylabel("share that is right")
-        axes.legend(loc="upper left", markerscale=0.5)
+        axes.legend(loc="upper left")
 
     return _svg(draw)
 
