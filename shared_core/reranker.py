@@ -91,6 +91,8 @@ class Reranker:
             its setting.
         unload_after: Seconds without a call after which a local model's memory is given back to the
             system; the next call loads it again. ``None`` keeps it.
+        image_cache_size: How many images' embeddings a model here keeps in memory from one call to
+            the next, by their pixels: a page that many queries find is seen once. 0 keeps none.
         adapter: A LoRA adapter of PEFT, a folder or a hub name, merged into the model while it is
             loaded. A ``model`` that is an adapter alone finds its base by its own config.
         adapter_revision: The hub revision of the adapter.
@@ -154,6 +156,7 @@ class Reranker:
         max_batch_tokens: int | None = None,
         threads: int | None = None,
         unload_after: float | None = None,
+        image_cache_size: int = 0,
         adapter: str | None = None,
         adapter_revision: str | None = None,
         answers: tuple[str, str] = ("yes", "no"),

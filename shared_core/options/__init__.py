@@ -161,6 +161,13 @@ class RerankerOptions(WindowOptions, RemoteOptions):
     cache_size: int = option(
         0, "How many scores to cache, by exact text; 0 caches none.", About("Calls"), ge=0
     )
+    image_cache_size: int = option(
+        0,
+        "How many images' embeddings to keep in memory from one call to the next, by their pixels; "
+        "0 keeps none.",
+        About("Computing", backends=("transformers",)),
+        ge=0,
+    )
     show_progress: bool = option(False, "Show a progress bar for long jobs.", About("Calls"))
     on_error: OnError = option(
         "raise",

@@ -40,6 +40,7 @@ OPTIONS: dict[str, Any] = {
     "max_batch_tokens": 4000,
     "threads": 3,
     "unload_after": 600.0,
+    "image_cache_size": 7,
     "revision": "main",
     "cache_dir": "somewhere",
     "local_files_only": True,

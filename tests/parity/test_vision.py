@@ -213,6 +213,26 @@ def test_each_image_goes_through_the_tower_once(
     assert calls[-1][1] == 0
 
 
+def test_embeddings_of_the_latest_images_are_kept_on_request(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    tower = VisionTower.__call__
+
+    def counting(self: VisionTower, values: torch.Tensor, grid: Any) -> list[torch.Tensor]:
+        seen.append(grid)
+        return tower(self, values, grid)
+
+    monkeypatch.setattr(VisionTower, "__call__", counting)
+    scorer = make_scorer(folder, image_cache_size=1)
+    found = [scorer.score_many([request(([], "q"), [([ICON], "a")])]) for _ in range(2)]
+    assert len(seen) == 1
+    assert margins(found[0]) == margins(found[1])
+    for image in (PHOTO, ICON):
+        scorer.score_many([request(([], "q"), [([image], "a")])])
+    assert len(seen) == 3
+
+
 def test_bfloat16_margins_stay_within_the_stated_bound(
     folder: Path, expected: list[list[float]]
 ) -> None:

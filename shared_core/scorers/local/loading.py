@@ -86,7 +86,7 @@ def load_model(options: RerankerOptions) -> LoadedModel:
             quantize=options.quantize == "int8",
         )
         margin_weight = read_margin_weight(checkpoint).to(device)
-        begin = _beginning(checkpoint, options.model, device, dtype)
+        begin = _beginning(checkpoint, options, device, dtype)
     batch_tokens = choose_batch_tokens(device)
     return LoadedModel(
         backbone,
@@ -101,15 +101,21 @@ def load_model(options: RerankerOptions) -> LoadedModel:
 
 
 def _beginning(
-    checkpoint: Checkpoint, name: str, device: torch.device, dtype: torch.dtype
+    checkpoint: Checkpoint, options: RerankerOptions, device: torch.device, dtype: torch.dtype
 ) -> Callable[[], Call]:
     """Return what makes the state of a new call, with the vision tower where there is one."""
     if checkpoint.vision is None:
-        return partial(TextCall, checkpoint.encoder, name)
+        return partial(TextCall, checkpoint.encoder, options.model)
     from shared_core.scorers.local.vision.model import read_vision
 
-    first_id = checkpoint.config.vocab_size
-    return read_vision(checkpoint.vision, checkpoint.encoder, first_id, device, dtype).begin
+    return read_vision(
+        checkpoint.vision,
+        checkpoint.encoder,
+        checkpoint.config.vocab_size,
+        device,
+        dtype,
+        options.image_cache_size,
+    ).begin
 
 
 @contextmanager

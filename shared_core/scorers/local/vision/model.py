@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -30,17 +30,36 @@ class VisionModel:
         tower: The vision tower.
         encoder: Makes prompts.
         first_id: The first token id beyond the vocabulary.
+        n_kept: The most images whose embeddings are kept from one call to the next.
     """
 
     def __init__(
-        self, config: VisionConfig, tower: VisionTower, encoder: ContentEncoder, first_id: int
+        self,
+        config: VisionConfig,
+        tower: VisionTower,
+        encoder: ContentEncoder,
+        first_id: int,
+        n_kept: int,
     ) -> None:
         self.config, self.tower, self.encoder = config, tower, encoder
-        self._first_id = first_id
+        self._first_id, self._n_kept = first_id, n_kept
+        self._kept: OrderedDict[str, list[Tensor]] = OrderedDict()  # by digest, the latest last
 
     def begin(self) -> VisionCall:
         """Return the state of a new call."""
         return VisionCall(self, Album(self._first_id, self.config.token_side))
+
+    def features(self, shown: Shown) -> list[Tensor]:
+        """Return what the tower makes of an image, computed unless it is kept."""
+        digest = shown.picture.digest
+        if digest not in self._kept:
+            values = pixel_values(shown.picture.pixels, shown.grid, self.config)
+            self._kept[digest] = computed(lambda: self.tower(values, shown.grid))
+        self._kept.move_to_end(digest)
+        found = self._kept[digest]
+        while len(self._kept) > self._n_kept:
+            self._kept.popitem(last=False)
+        return found
 
 
 def read_vision(
@@ -49,6 +68,7 @@ def read_vision(
     first_id: int,
     device: torch.device,
     dtype: torch.dtype,
+    n_kept: int,
 ) -> VisionModel:
     """Return what a checkpoint reads images with.
 
@@ -58,12 +78,13 @@ def read_vision(
         first_id: The first token id beyond the vocabulary.
         device: The device that computes.
         dtype: The dtype of matrix products.
+        n_kept: The most images whose embeddings are kept from one call to the next.
 
     Raises:
         ModelLoadError: A weight cannot be read, is not finite, or too large for the dtype.
     """
     tower = build_tower(part.config, part.weights, device, dtype)
-    return VisionModel(part.config, tower, ContentEncoder(texts), first_id)
+    return VisionModel(part.config, tower, ContentEncoder(texts), first_id, n_kept)
 
 
 class VisionCall:
@@ -103,7 +124,10 @@ class VisionCall:
             found.append(shown)
         if not found:
             return None
-        features = [self._of(shown) for shown in found]
+        for shown in found:
+            if shown.first_id not in self._features:
+                self._features[shown.first_id] = self.model.features(shown)
+        features = [self._features[shown.first_id] for shown in found]
         first, *additions = (torch.cat(parts) for parts in zip(*features, strict=True))
         return Inserted(
             torch.tensor(places, device=device),
@@ -133,11 +157,3 @@ class VisionCall:
             for part in (group.prefix_ids, ids)
             for _, shown in self.album.images_in(part)
         }
-
-    def _of(self, shown: Shown) -> list[Tensor]:
-        """Return what the tower makes of an image, computed once."""
-        if shown.first_id not in self._features:
-            config = self.model.config
-            values = pixel_values(shown.picture.pixels, shown.grid, config)
-            self._features[shown.first_id] = computed(lambda: self.model.tower(values, shown.grid))
-        return self._features[shown.first_id]
