@@ -221,6 +221,11 @@ class Reranker:
         """Whether a local model is in memory."""
         return self._runner.is_loaded
 
+    @property
+    def takes_images(self) -> bool:
+        """Whether the backend takes a `Content` with images, as far as it knows before loading."""
+        return self._runner.takes_images
+
     @takes(RerankOptions)
     def rerank(
         self,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from qwen3_rerank.service.batching import QueueFullError, Scheduler
 from qwen3_rerank.service.body import PARSED_ASIDE_BYTES, Asked, BodyRoom, parse_body
 from qwen3_rerank.service.failures import RefusedError, refusal_of
+from qwen3_rerank.service.images import n_images, read_images
 from qwen3_rerank.service.keys import Keys
 from qwen3_rerank.service.metrics import Metrics
 from qwen3_rerank.service.ranking import ranked
@@ -244,6 +245,20 @@ class Service:
                 422, "the server behind this one takes no instruction: leave instruction out"
             )
         return ScoreRequest(query, task, documents)
+
+    async def seen(self, requests: list[ScoreRequest]) -> list[ScoreRequest]:
+        """Return requests with their images read.
+
+        Raises:
+            RefusedError: One cannot be, or the model reads text alone.
+        """
+        if not n_images(requests):
+            return requests
+        if not self.reranker.takes_images:
+            raise RefusedError(
+                422, f"{self.model} reads text alone, and there are images: send texts"
+            )
+        return await self.aside(partial(read_images, requests, self.settings))
 
     async def score(
         self,

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from shared_core.errors import (
     ClosedError,
     DeviceMemoryError,
+    ImageError,
     ModelLoadError,
     QueryTooLongError,
     RemoteError,
@@ -82,7 +83,8 @@ def error_body(shape: Shape, status: int, message: str) -> dict[str, Any]:
 
 def refusal_of(error: RerankError | ValueError | TypeError) -> RefusedError:
     """Return the refusal that an error of ours amounts to."""
-    if isinstance(error, (QueryTooLongError, TextEncodingError, UnsupportedByServerError)):
+    of_the_request = (QueryTooLongError, TextEncodingError, ImageError, UnsupportedByServerError)
+    if isinstance(error, of_the_request):
         return RefusedError(422, str(error))
     if not isinstance(error, RerankError):
         return RefusedError(422, str(error))

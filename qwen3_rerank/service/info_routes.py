@@ -26,6 +26,7 @@ def info_routes(service: Service) -> APIRouter:
             "model": service.model,
             "max_documents": settings.max_documents,
             "takes_instruction": service.takes_instruction,
+            "takes_images": service.reranker.takes_images,
             "status": service.state,
         }
 

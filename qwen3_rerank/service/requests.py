@@ -15,7 +15,9 @@ from pydantic import (
     model_validator,
 )
 
+from qwen3_rerank.service.images import Contents, QueryContent
 from shared_core.fusion import Fusion
+from shared_core.images.content import Content
 from shared_core.options import RankingOptions
 from shared_core.options.ranking import Compress
 from shared_core.options.windows import (
@@ -202,7 +204,7 @@ class RankingRequest(ScoringRequest):
 
 
 class _OneQuery(RankingRequest):
-    query: str
+    query: QueryContent
     retriever_scores: RetrieverScores | None = Field(
         default=None,
         description="For fusion: a number per document, larger is better; null for none.",
@@ -217,7 +219,7 @@ class _OneQuery(RankingRequest):
 class RerankRequest(_OneQuery):
     """One query. With ``texts`` for ``documents``, it is TEI's, and so is the reply."""
 
-    documents: Texts | None = None
+    documents: Contents | None = None
     texts: Texts | None = None
     raw_scores: bool = Field(default=False, description="Return margins for probabilities.")
     use_activation: bool | None = Field(default=None, description="vLLM's: false is raw_scores.")
@@ -242,7 +244,7 @@ class RerankRequest(_OneQuery):
         return self.raw_scores or self.use_activation is False
 
     @property
-    def contents(self) -> list[str]:
+    def contents(self) -> Sequence[str | Content]:
         """The documents."""
         return self.texts if self.texts is not None else self.documents or []
 

@@ -70,8 +70,9 @@ class Call:
         """Return the ranking of each query. Raises `RefusedError`, as `score` does."""
         budget = budget_of(body.time_budget, self._budget)
         ranking = body.ranking.model_copy(update={"time_budget": budget})
+        whole = await self.service.seen(self.requests(texts, body))
         try:
-            requests = rank_requests(self.requests(texts, body), ranking, body.all_scores, None)
+            requests = rank_requests(whole, ranking, body.all_scores, None)
         except (ValueError, TypeError) as error:
             raise RefusedError(422, str(error)) from None
         started = time.perf_counter()

@@ -102,6 +102,17 @@ class ServiceSettings(RerankerOptions):
     max_query_characters: int = option(
         32_768, "The most characters of a query, and of an instruction.", _LIMIT, ge=1
     )
+    max_images: int = option(64, "The most images of one request.", _LIMIT, ge=0)
+    max_image_bytes: int = option(8 * 2**20, "The most bytes of an image file.", _LIMIT, ge=1)
+    max_image_pixels: int = option(
+        2**24, "The most pixels of an image, width times height.", _LIMIT, ge=1
+    )
+    image_urls: bool = option(
+        False,
+        "Fetch images that a request names by URL, from public addresses alone; without it, images "
+        "are sent as data: addresses.",
+        _LIMIT,
+    )
     max_body_bytes: int = option(16 * 2**20, "The most bytes of one request body.", _LIMIT, ge=1)
     max_queued_bytes: int = option(
         128 * 2**20,

@@ -13,7 +13,7 @@ from shared_core.backend.answers import checked_answers, scored_of
 from shared_core.backend.distinct import Distinct
 from shared_core.backend.idle import IdleClock
 from shared_core.backend.score_cache import ScoreCache
-from shared_core.backend.seeing import margins, refuse_images
+from shared_core.backend.seeing import margins, refuse_images, sees
 from shared_core.calibration import Calibrations
 from shared_core.errors import (
     ClosedError,
@@ -87,6 +87,11 @@ class Runner:
         """Whether a local model is in memory."""
         scorer = self._scorer
         return not self.is_closed and isinstance(scorer, LoadedScorer) and bool(scorer.is_loaded)
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether the backend takes images; one that is not loaded may say so, and refuse them."""
+        return sees(self.scorer)
 
     @property
     def scorer(self) -> Scorer:

@@ -10,6 +10,11 @@ from shared_core.results import RankedDocument, Ranking
 from shared_core.scoring import Scorer, ScoreRequest, SeeingScorer
 
 
+def sees(scorer: Scorer) -> bool:
+    """Return whether a backend says that it takes images."""
+    return isinstance(scorer, SeeingScorer) and scorer.takes_images
+
+
 def refuse_images(scorer: Scorer, requests: Sequence[ScoreRequest], model: str) -> None:
     """Raise if there are images, and a backend takes texts alone.
 
@@ -21,7 +26,7 @@ def refuse_images(scorer: Scorer, requests: Sequence[ScoreRequest], model: str) 
     Raises:
         ImageError: Names the document by its place, and a model that would do.
     """
-    if isinstance(scorer, SeeingScorer) and scorer.takes_images:
+    if sees(scorer):
         return
     for number, request in enumerate(requests):
         of_query = f" of query {number}" if len(requests) > 1 else ""

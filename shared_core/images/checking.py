@@ -81,8 +81,8 @@ def read_pillow(image: Image.Image, limits: ImageLimits, data: bytes | None = No
     return Picture(
         pixels,
         _digest(pixels),
-        encoded=None if media_type is None else data,
-        media_type=media_type or "",
+        data=data,
+        media_type=media_type,
     )
 
 

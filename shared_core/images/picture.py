@@ -21,24 +21,29 @@ class Picture:
     Args:
         pixels: The image, in mode RGB.
         digest: A digest of size and pixels, in hexadecimal digits.
-        encoded: The image file's bytes, if they alone show the same pixels to everybody.
-        media_type: Their type, such as ``image/png``.
+        data: The image file's bytes, to decode a large image anew.
+        media_type: Their type, such as ``image/png``, if they show the same pixels to everybody.
 
     Attributes:
         digest: What equal pictures have in common.
         size: Width and height, in pixels.
     """
 
-    __slots__ = ("_encoded", "_media_type", "_pixels", "digest", "size")
+    __slots__ = ("_data", "_media_type", "_pixels", "digest", "size")
 
     def __init__(
-        self, pixels: Image, digest: str, *, encoded: bytes | None = None, media_type: str = ""
+        self,
+        pixels: Image,
+        digest: str,
+        *,
+        data: bytes | None = None,
+        media_type: str | None = None,
     ) -> None:
         self.digest = digest
         self.size: tuple[int, int] = pixels.size
-        self._encoded, self._media_type = encoded, media_type
+        self._data, self._media_type = data, media_type
         is_small = self.size[0] * self.size[1] <= _KEPT
-        self._pixels = pixels if encoded is None or is_small else None
+        self._pixels = pixels if data is None or is_small else None
 
     @property
     def pixels(self) -> Image:
@@ -47,8 +52,8 @@ class Picture:
             return self._pixels
         from shared_core.images.decoding import decoded
 
-        assert self._encoded is not None  # noqa: S101  # else the pixels are kept
-        return decoded(self._encoded)
+        assert self._data is not None  # noqa: S101  # else the pixels are kept
+        return decoded(self._data)
 
     @property
     def n_tokens(self) -> int:
@@ -58,8 +63,8 @@ class Picture:
 
     def data_url(self) -> str:
         """Return the image as a ``data:`` address, for servers: the file's own bytes, or a PNG."""
-        encoded, media_type = self._encoded, self._media_type
-        if encoded is None:
+        encoded, media_type = self._data, self._media_type
+        if encoded is None or media_type is None:
             from shared_core.images.decoding import png
 
             encoded, media_type = png(self.pixels), "image/png"

@@ -44,7 +44,6 @@ class RemoteScorer:
         ConfigurationError: There is no such dialect.
     """
 
-    takes_images = True  # unless the server's model does not: found out by asking it
     is_loaded = False  # no model is in this process's memory
 
     def __init__(self, options: RerankerOptions) -> None:
@@ -60,6 +59,11 @@ class RemoteScorer:
         self._lock = threading.Lock()
         self._preparing: dict[asyncio.AbstractEventLoop, asyncio.Task[Setup]] = {}
         self._worker: ThreadPoolExecutor | None = None
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether the server's model does. One that was not asked yet may, and refuses them."""
+        return self._setup is None or self._setup.sees
 
     @property
     def session(self) -> HttpSession:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from shared_core.errors import InvalidReplyError
 from shared_core.prompt import DEFAULT_INSTRUCTION, NO, YES
+from shared_core.scorers.remote.contents import ImageShape
 from shared_core.scorers.remote.dialects.base import (
     USAGE,
     Batch,
@@ -57,6 +58,7 @@ class Plain(Dialect):
 
     name: ClassVar[str] = "plain"
     path: ClassVar[str] = "/rerank"
+    images: ClassVar[ImageShape] = "content"
     templates: tuple[Template, ...] = ("server", "server-fixed")
 
     def build(self, batch: Batch) -> dict[str, Any]:
