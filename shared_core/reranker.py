@@ -41,7 +41,6 @@ from shared_core.options.calls import (
 )
 from shared_core.options.remote import TemplateOption
 from shared_core.options.windows import WINDOW_OPTIONS, LongDocuments, Windows, windows_of
-from shared_core.prompt import DEFAULT_INSTRUCTION
 from shared_core.prompt.encodable import check_pairs
 from shared_core.ranking import sigmoid
 from shared_core.results import Judged, Ranking, judged
@@ -452,14 +451,19 @@ class Reranker:
             return WindowPlan(checked, [[None] * len(request.documents) for request in checked])
         return await self._runner.aplan(checked, windows, most=options.get("most"))
 
-    def calibration_of(self, instruction: str = DEFAULT_INSTRUCTION) -> Calibration | None:
+    def calibration_of(self, instruction: str | None = None) -> Calibration | None:
         """Return the calibration of scores with an instruction; ``None`` without that option.
+
+        Args:
+            instruction: Of the calls; ``None`` is that of the reranker.
 
         Raises:
             ConfigurationError: The file has none for this model, or none for this instruction.
         """
         calibrations = self._runner.calibrations
-        return None if calibrations is None else calibrations.of(instruction)
+        if calibrations is None:
+            return None
+        return calibrations.of(resolve_instruction(instruction, self._options.instruction, ""))
 
     def check(self) -> CheckReport:
         """Return whether the scores can be trusted, and what is wrong if they cannot.

@@ -98,6 +98,8 @@ def test_another_instruction_is_refused_before_anything_is_scored(tmp_path: Path
         asyncio.run(reranker.arerank("q", DOCUMENTS, instruction="Find songs"))
     assert not asked
     assert reranker.rerank("q", DOCUMENTS, instruction="Find poems")[0].probability is not None
+    laws = Reranker(scorer=Keeping(), calibration=str(path), instruction="Find laws")
+    assert laws.calibration_of() == calibrations[0]
 
 
 @pytest.fixture(scope="module")
