@@ -119,6 +119,15 @@ def evaluate(
             "top_k and threshold, and that are not taken for unanswered with --calibrate."
         ),
     ] = 0.95,
+    judge: Annotated[
+        str | None,
+        _data(
+            metavar="MODEL",
+            help="A larger model, or a server's address, whose yes and no stand for judgements: "
+            "agreement with it, and never the truth. qrels are not needed.",
+            show_default=False,
+        ),
+    ] = None,
     evidence: Annotated[
         bool,
         _figures(
@@ -187,11 +196,11 @@ def evaluate(
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
-        from qwen3_rerank.evaluation import MEASURES, read_dataset
+        from qwen3_rerank.evaluation import MEASURES, read_dataset, read_unjudged
         from qwen3_rerank.evaluation import evaluate as run_evaluation
         from qwen3_rerank.evaluation.environment import typed
 
-        data = read_dataset(dataset, split=split)
+        data = (read_dataset if judge is None else read_unjudged)(dataset, split=split)
         if only is not None:
             data = data.only(_ids(only))
         with Stopping(), ExitStack() as stack, EvaluationBar(console) as bar:
@@ -204,6 +213,16 @@ def evaluate(
                 )
                 for name, checkpoint, url in _pairs(model or [DEFAULT_MODEL], base_url or [])
             }
+            judging = None
+            if judge is not None:
+                address = judge if judge.startswith(("http://", "https://")) else None
+                secrets = ([*(base_url or []), judge], api_key or [], header or [])
+                judging = stack.enter_context(
+                    Reranker(
+                        DEFAULT_MODEL if address else judge,
+                        **_options_of(options, address, *(secrets if address else ([], [], []))),
+                    )
+                )
             report = run_evaluation(
                 _named(rerankers),
                 data,
@@ -215,6 +234,7 @@ def evaluate(
                 measures=tuple(measure or MEASURES),
                 keep=keep,
                 queries_at_once=at_once,
+                judge=judging,
                 evidence=evidence,
                 calibrate=calibrate,
                 out=out,

@@ -10,7 +10,7 @@ try:
     from qwen3_rerank.evaluation.findings import SystemReport
     from qwen3_rerank.evaluation.first_stage import FirstStage
     from qwen3_rerank.evaluation.measures import MEASURES
-    from qwen3_rerank.evaluation.readers import read_dataset
+    from qwen3_rerank.evaluation.readers import read_dataset, read_unjudged
     from qwen3_rerank.evaluation.report import Report
     from qwen3_rerank.evaluation.run import evaluate
     from qwen3_rerank.evaluation.scoring import Progress
@@ -34,4 +34,5 @@ __all__ = [
     "SystemReport",
     "evaluate",
     "read_dataset",
+    "read_unjudged",
 ]

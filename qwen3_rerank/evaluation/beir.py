@@ -27,17 +27,39 @@ def read_beir(folder: Path, split: str | None = None) -> Dataset:
     Raises:
         InputError: A file or line is wrong; the message names it.
     """
+    _check_files(folder)
+    judgements = _qrels_file(folder, split)
+    documents, queries = _documents_and_queries(folder)
+    name = f"{folder.resolve().name}, {judgements.stem}"
+    return checked(name, documents, queries, read_qrels(judgements))
+
+
+def read_unjudged_beir(folder: Path) -> Dataset:
+    """Return the documents and queries of a BEIR folder, which need not have judgements.
+
+    Raises:
+        InputError: A file or line is wrong; the message names it.
+    """
+    _check_files(folder)
+    documents, queries = _documents_and_queries(folder)
+    kept = {name: text for name, text in queries.items() if text.strip()}
+    if not documents or not kept:
+        raise InputError(f"{folder} has {len(documents)} documents and {len(kept)} queries")
+    return Dataset(folder.resolve().name, documents, kept, {})
+
+
+def _check_files(folder: Path) -> None:
     missing = [name for name in ("corpus.jsonl", "queries.jsonl") if not (folder / name).is_file()]
     if missing:
         raise InputError(
             f"{folder} has no {' and no '.join(missing)}: expected a BEIR folder with "
             "corpus.jsonl, queries.jsonl and qrels/*.tsv"
         )
-    judgements = _qrels_file(folder, split)
+
+
+def _documents_and_queries(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     documents = dict(_texts(folder / "corpus.jsonl", with_title=True))
-    queries = dict(_texts(folder / "queries.jsonl", with_title=False))
-    name = f"{folder.resolve().name}, {judgements.stem}"
-    return checked(name, documents, queries, read_qrels(judgements))
+    return documents, dict(_texts(folder / "queries.jsonl", with_title=False))
 
 
 def read_qrels(path: Path) -> dict[str, dict[str, int]]:

@@ -13,6 +13,7 @@ from qwen3_rerank.evaluation.depth import Depth
 from qwen3_rerank.evaluation.evidence import EvidenceReport
 from qwen3_rerank.evaluation.first_stage import FirstStage
 from qwen3_rerank.evaluation.fusing import FusionReport
+from qwen3_rerank.evaluation.judge import Agreement
 from qwen3_rerank.evaluation.passages import BestF1, Calibration, Judged
 from qwen3_rerank.evaluation.significance import Difference, Estimate
 from qwen3_rerank.evaluation.suggestion import Suggestion
@@ -58,6 +59,7 @@ class SystemReport:
         fusion: The system fused with the first stage.
         depths: The main measure with the first candidates alone reranked; the last one is all.
         evidence: Evidence against known answers; ``None`` if that was not asked for.
+        agreement: How far it agrees with the judge; ``None`` without one.
         calibrated: The calibration that was fitted, if that was asked for.
     """
 
@@ -79,6 +81,7 @@ class SystemReport:
     fusion: FusionReport
     depths: Sequence[Depth] = ()
     evidence: EvidenceReport | None = None
+    agreement: Agreement | None = None
     calibrated: CalibrationReport | None = None
 
 

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qwen3_rerank.evaluation import page_cascades, page_details, page_system, page_tables
+from qwen3_rerank.evaluation import (
+    page_cascades,
+    page_details,
+    page_judge,
+    page_system,
+    page_tables,
+)
 from qwen3_rerank.evaluation.findings import FIRST, Findings, SystemReport
 from qwen3_rerank.evaluation.measures import shown
 from qwen3_rerank.evaluation.page_parts import p_value, signed, text
@@ -23,6 +29,7 @@ def render(report: Findings) -> str:
         f"<h1>{title}</h1>",
         _lead(report),
         _data(report),
+        page_judge.section(report),
         page_tables.figures(report),
         page_tables.comparisons(report),
         page_details.groups(report),

@@ -69,8 +69,8 @@ def pairs(report: Findings) -> str:
         measure = shown(report.measures[0])
         body = "\n".join(_pair(top, first.letter, second.letter) for top in found)
         parts.append(
-            f"<details><summary>{first.letter} and {second.letter}: the {len(found)} queries whose "
-            f"{text(measure)} differs most</summary>{body}</details>"
+            f"<details><summary>{first.letter} and {second.letter}: where {text(measure)} differs "
+            f"most ({len(found)})</summary>{body}</details>"
         )
     return "<h2>Query by query</h2>\n" + "\n".join(parts) if parts else ""
 

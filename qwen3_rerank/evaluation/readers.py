@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from qwen3_rerank.evaluation.beir import read_beir
+from qwen3_rerank.evaluation.beir import read_beir, read_unjudged_beir
 from qwen3_rerank.evaluation.dataset import Dataset
 from qwen3_rerank.evaluation.graded import read_reranking, read_table
 from qwen3_rerank.evaluation.published import is_miracl, is_mteb, read_miracl, read_mteb
@@ -48,6 +49,22 @@ def read_dataset(path: str | Path, *, split: str | None = None) -> Dataset:
     if split is not None:
         raise InputError(f"{path} is one file, and has no split {split!r}: leave split out")
     return read(path)
+
+
+def read_unjudged(path: str | Path, *, split: str | None = None) -> Dataset:
+    """Return the queries and documents of a data set for a judge; judgements are not needed.
+
+    Args:
+        path: As for `read_dataset`. A BEIR folder need not have ``qrels``.
+        split: As for `read_dataset`.
+
+    Raises:
+        InputError: As for `read_dataset`.
+    """
+    path = Path(path)
+    is_beir = path.is_dir() and not is_mteb(path) and not is_miracl(path)
+    data = read_unjudged_beir(path) if is_beir else read_dataset(path, split=split)
+    return replace(data, relevant={query: {} for query in data.queries})
 
 
 _BY_END: dict[str, Callable[[Path], Dataset]] = {

@@ -132,6 +132,7 @@ def _system(system: SystemReport) -> dict[str, Any]:
         "suggestion": None if system.suggestion is None else asdict(system.suggestion),
         "fusion": asdict(system.fusion),
         "depths": [asdict(depth) for depth in system.depths],
+        "agreement": None if system.agreement is None else asdict(system.agreement),
         "evidence": None if system.evidence is None else asdict(system.evidence),
         **({} if system.calibrated is None else {"calibrated": system.calibrated.to_dict()}),
     }

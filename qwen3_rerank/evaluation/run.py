@@ -20,9 +20,10 @@ from qwen3_rerank.evaluation.evidence import compare_evidence
 from qwen3_rerank.evaluation.findings import FIRST, Comparison, SystemReport, Timing
 from qwen3_rerank.evaluation.first_stage import FirstStage
 from qwen3_rerank.evaluation.fusing import compare_fusions
+from qwen3_rerank.evaluation.judge import LETTER, agreement, judge_of, judged_by, restricted
 from qwen3_rerank.evaluation.measures import MEASURES, best_possible, parse, per_query
 from qwen3_rerank.evaluation.passages import best_f1, calibration, judged
-from qwen3_rerank.evaluation.readers import read_dataset
+from qwen3_rerank.evaluation.readers import read_dataset, read_unjudged
 from qwen3_rerank.evaluation.report import Report
 from qwen3_rerank.evaluation.results_file import NAME as RESULTS
 from qwen3_rerank.evaluation.results_file import QueryScores, ResultsFile
@@ -51,6 +52,7 @@ def evaluate(
     measures: Sequence[str] = MEASURES,
     keep: float = KEEP,
     queries_at_once: int = 1,
+    judge: Reranker | None = None,
     evidence: bool = False,
     calibrate: str | Path | None = None,
     out: str | Path | None = None,
@@ -74,6 +76,8 @@ def evaluate(
         keep: The share of answered queries that the suggestion must keep, and the threshold for no
             answer.
         queries_at_once: More than one is faster with short lists, and leaves out latency.
+        judge: A larger model, whose yes and no stand for the judgements that a data set lacks;
+            those it has are not read. All figures are then agreement with it, none is the truth.
         evidence: Also measure how often the evidence of the right documents holds the answer, which
             takes a data set that says where answers are (SQuAD's format).
         calibrate: A file for the calibration of every system, for ``Reranker(calibration=…)``.
@@ -94,7 +98,11 @@ def evaluate(
         raise ValueError(f"keep={keep}: expected a share above 0, up to 1")
     parse(measures)
     systems = systems_of(reranker, instructions)
-    data = dataset if isinstance(dataset, Dataset) else read_dataset(dataset, split=split)
+    data = dataset if isinstance(dataset, Dataset) else _read(dataset, split, judge)
+    if judge is not None:
+        if calibrate is not None:
+            raise ValueError("calibrate takes judgements by people, and a judge is a model")
+        data = replace(data, relevant={query: {} for query in data.queries})
     if queries is not None:
         data = data.sample(queries, seed)
     stage = _stage(data, first_stage, top_n)
@@ -104,8 +112,26 @@ def evaluate(
         folder = None if out is None else stack.enter_context(held(Path(out), RESULTS))
         results = ResultsFile(folder)
         scores = score_all(
-            systems, data, stage, results, at_once=queries_at_once, on_progress=on_progress
+            [*systems, *([] if judge is None else [judge_of(judge)])],
+            data,
+            stage,
+            results,
+            at_once=queries_at_once,
+            on_progress=on_progress,
         )
+        agreements = {}
+        if judge is not None:
+            judging, verdicts = judge_of(judge), scores.pop(LETTER)
+            agreements = {
+                letter: agreement(judging, found, verdicts, seed)
+                for letter, found in scores.items()
+            }
+            data = judged_by(judging, data, stage, verdicts)
+            stage = restricted(stage, data)
+            scores = {
+                letter: {query: found[query] for query in data.queries if query in found}
+                for letter, found in scores.items()
+            }
         before = per_query(data.relevant, stage.candidates, measures)
         parts = [
             _system(
@@ -120,6 +146,7 @@ def evaluate(
             )
             for system in systems
         ]
+        parts = [replace(part, agreement=agreements.get(part.letter)) for part in parts]
         if evidence:
             parts = [
                 replace(
@@ -163,6 +190,10 @@ def evaluate(
         if out is not None:
             report.save(out)
     return report
+
+
+def _read(path: str | Path, split: str | None, judge: Reranker | None) -> Dataset:
+    return read_dataset(path, split=split) if judge is None else read_unjudged(path, split=split)
 
 
 def _check(**options: int) -> None:

@@ -71,7 +71,7 @@ def test_two_systems_and_the_worst_losses_side_by_side(report: Report) -> None:
     assert found[0].second[2] is False
     assert losses(report, first) == []
     page = report.html()
-    assert "A and B: the 10 queries" in page
+    assert "A and B: where nDCG@10 differs most (10)" in page
     assert "By script of the query" in page
     assert "How many candidates to rerank" in page
     assert page.count('<div class="sides">') >= 10
