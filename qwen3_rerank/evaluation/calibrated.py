@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from qwen3_rerank.evaluation.calibrating import (
+    FOLDS,
     LEAST_RIGHT,
     Candidates,
     Fit,
     fit,
     fit_of,
     held_out,
+    place_of,
     scores_of,
 )
 from qwen3_rerank.evaluation.dataset import Dataset
@@ -56,7 +58,11 @@ class CalibrationReport:
             if name not in ("fitted", "no_answer")
         } | {
             "fitted": self.fitted.model_dump(mode="json"),
-            "levels": [] if self.no_answer is None else list(map(asdict, self.no_answer.levels)),
+            "no_answer": None
+            if self.no_answer is None
+            else {
+                name: value for name, value in asdict(self.no_answer).items() if name != "fitted"
+            },
         }
 
     def in_words(self) -> str:
@@ -77,6 +83,33 @@ class CalibrationReport:
         )
 
 
+def check(path: Path, systems: Sequence[System], data: Dataset, stage: FirstStage) -> None:
+    """Raise if there will be no calibration, before anything is scored.
+
+    Raises:
+        InputError: There are too few right or wrong passages, or several instructions, or there is
+            no folder for the file.
+    """
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path}: there is no folder for the calibration; make it first")
+    for system in systems:
+        _instruction(system, data)
+    right = [
+        (place_of(query, FOLDS), data.relevant[query].get(name, 0) > 0)
+        for query, ranked in stage.candidates.items()
+        for name, _ in ranked
+    ]
+    n_right = sum(is_right for _, is_right in right)
+    for fold in range(FOLDS):
+        others = [is_right for place, is_right in right if place != fold]
+        if min(others.count(True), others.count(False)) < LEAST_RIGHT:
+            raise InputError(
+                f"{data.name} has {n_right} right and {len(right) - n_right} wrong passages among "
+                f"its candidates: a calibration needs {LEAST_RIGHT} of both at least in every four "
+                "fifths of the queries; give more queries"
+            )
+
+
 def calibration_of(
     system: System,
     data: Dataset,
@@ -88,13 +121,10 @@ def calibration_of(
 
     Args:
         system: The system that scored.
-        data: The queries and judgements.
+        data: The queries and judgements, which `check` let pass.
         stage: The candidates.
         order: Query id → documents with margins, as the system ranked them.
         keep: The share of answerable queries that the threshold for no answer keeps.
-
-    Raises:
-        InputError: There are too few right or wrong passages, or several instructions.
     """
     queries = {}
     for query, ranked in order.items():
@@ -105,14 +135,7 @@ def calibration_of(
             queries[query] = Candidates([margins[name] for name in names], right)
     n_right = sum(sum(query.right) for query in queries.values())
     passages = sum(len(query.right) for query in queries.values())
-    curve = fit(list(queries.values()))
-    by_others = held_out(queries)
-    if curve is None or by_others is None:
-        raise InputError(
-            f"{data.name} has {n_right} right and {passages - n_right} wrong passages among its "
-            f"candidates: a calibration needs {LEAST_RIGHT} of both at least in every four fifths "
-            "of the queries; give more queries"
-        )
+    curve, by_others = fit(list(queries.values())), held_out(queries)
     no_answer = fit_no_answer(queries, keep)
     scores, probabilities = fit_of(scores_of(queries)), fit_of(by_others)
     share = n_right / passages

@@ -61,15 +61,13 @@ class Fit:
     log_loss: float
 
 
-def fit(queries: Sequence[Candidates]) -> Platt | Isotonic | None:
-    """Return the map from margins to probabilities that fits best; ``None`` if there is too little.
+def fit(queries: Sequence[Candidates]) -> Platt | Isotonic:
+    """Return the map from margins to probabilities that fits best.
 
     Args:
-        queries: Candidates with judgements.
+        queries: Candidates with judgements, `LEAST_RIGHT` of which are right at least, and wrong.
     """
     margins, right = pooled(queries)
-    if min(right.sum(), (~right).sum()) < LEAST_RIGHT:
-        return None
     if len(right) >= ISOTONIC_FROM[0] and right.sum() >= ISOTONIC_FROM[1]:
         return isotonic(margins, right)
     return platt(margins, right)
@@ -135,13 +133,11 @@ def isotonic(margins: Floats, right: Bools) -> Isotonic:
     return Isotonic(margins=tuple(map(float, middles)), probabilities=tuple(map(float, values)))
 
 
-def held_out(queries: Mapping[str, Candidates]) -> dict[str, Judged] | None:
+def held_out(queries: Mapping[str, Candidates]) -> dict[str, Judged]:
     """Return the probabilities of every query by a fit on the queries of the other folds."""
     found: dict[str, Judged] = {}
     for fold in range(FOLDS):
         curve = fit([query for name, query in queries.items() if place_of(name, FOLDS) != fold])
-        if curve is None:
-            return None
         found |= {
             name: Judged([curve.of(margin) for margin in query.margins], query.right)
             for name, query in queries.items()

@@ -10,8 +10,8 @@ from pathlib import Path
 from statistics import fmean, median, quantiles
 from typing import Any
 
+from qwen3_rerank.evaluation import calibrated
 from qwen3_rerank.evaluation import first_stage as stages
-from qwen3_rerank.evaluation.calibrated import calibration_of, save
 from qwen3_rerank.evaluation.cascading import compare_cascades
 from qwen3_rerank.evaluation.dataset import Dataset
 from qwen3_rerank.evaluation.depth import by_depth
@@ -108,6 +108,8 @@ def evaluate(
     stage = _stage(data, first_stage, top_n)
     if out is not None and Path(out).is_dir():
         ResultsFile(OutputFolder(Path(out)))  # refuses a foreign one before anything is written
+    if calibrate is not None:
+        calibrated.check(Path(calibrate), systems, data, stage)
     with ExitStack() as stack:
         folder = None if out is None else stack.enter_context(held(Path(out), RESULTS))
         results = ResultsFile(folder)
@@ -156,10 +158,13 @@ def evaluate(
             ]
         if calibrate is not None:
             parts = [
-                replace(part, calibrated=calibration_of(system, data, stage, part.order, keep))
+                replace(
+                    part,
+                    calibrated=calibrated.calibration_of(system, data, stage, part.order, keep),
+                )
                 for system, part in zip(systems, parts, strict=True)
             ]
-            save(Path(calibrate), [part.calibrated for part in parts if part.calibrated])
+            calibrated.save(Path(calibrate), [part.calibrated for part in parts if part.calibrated])
         ideal = best_possible(data.relevant, stage.candidates, measures)
         report = Report(
             dataset=data,
