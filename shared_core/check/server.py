@@ -10,9 +10,10 @@ from shared_core.check.report import Finding, Status
 from shared_core.errors import RemoteError, RerankError
 from shared_core.options import RerankerOptions
 from shared_core.prompt import DEFAULT_INSTRUCTION, render_prompt
+from shared_core.scorers.remote.comparing import counts_characters
 from shared_core.scorers.remote.dialects import vllm
 from shared_core.scorers.remote.dialects.base import Batch, Dialect, trait
-from shared_core.scorers.remote.discovery import OWN_SERVICE
+from shared_core.scorers.remote.discovery import OWN_SERVICE, discover
 from shared_core.scorers.remote.http import HttpSession
 from shared_core.scorers.remote.margins import margins_of
 from shared_core.scorers.remote.planning import plan_chunks
@@ -53,13 +54,24 @@ async def inspect_server(options: RerankerOptions, scorer: RemoteScorer) -> Insp
     except RemoteError as error:
         return Inspection([_unreachable(error)], None)
     except RerankError as error:
-        return Inspection([Finding("template", "failed", str(error))], None)
+        software = await _software_of(options, scorer.session)
+        return Inspection([*software, Finding("template", "failed", str(error))], None)
     findings = _identity(options, setup)
     findings.append(await _prompt_tokens(scorer.session, setup, options.model))
     if setup.facts.server == "vllm" and "/v1/rerank" in setup.facts.routes:
         findings.append(await _rerank_route(options, scorer.session, setup))
     findings += _limits(setup)
     return Inspection(findings, setup)
+
+
+async def _software_of(options: RerankerOptions, session: HttpSession) -> list[Finding]:
+    """Return the finding on a server that was refused, if it says what it is."""
+    try:
+        facts = await discover(session, server_root(options.base_url or ""), is_named=True)
+    except RerankError:
+        return []
+    software = " ".join(filter(None, (facts.server, facts.version)))
+    return [Finding("server", "ok", software)] if software else []
 
 
 async def compare_with_exact_route(
@@ -146,6 +158,9 @@ async def _prompt_tokens(session: HttpSession, setup: Setup, model: str) -> Find
     counted = await _count_tokens(session, setup.url, setup.dialect, chunk.batch)
     if counted is None:
         return Finding("prompt", "info", "the server does not count tokens")
+    if counts_characters(counted, chunk.batch):
+        detail = f"the server counts characters, {counted} for a pair, and no tokens"
+        return Finding("prompt", "info", detail)
     low, high = _PROMPT_TOKENS
     expected = f"between {low} and {high}"
     if setup.encoder is not None:

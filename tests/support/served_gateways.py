@@ -11,7 +11,10 @@ from support.served import Refused, Route, Served, ranked, take, texts_problem, 
 
 
 class Infinity(Served):
-    """Infinity strips every text and writes no prompt; ``templated`` stands for a wrapper."""
+    """Infinity strips every text and writes no prompt; ``templated`` stands for a wrapper.
+
+    What it counts are characters.
+    """
 
     public: ClassVar[tuple[str, ...]] = ("/health",)
     unauthorized: ClassVar[Any] = {"detail": "Unauthorized"}
@@ -54,8 +57,8 @@ class Infinity(Served):
             {"relevance_score": score, "index": index, "document": None}
             for index, score in ranked(scores, body.get("top_n"))
         ]
-        count = sum(map(len, prompts))
-        return Answer({"object": "rerank", "results": rows, "usage": usage(count)})
+        characters = sum(len(query) + len(document) for document in documents)
+        return Answer({"object": "rerank", "results": rows, "usage": usage(characters)})
 
 
 class Xinference(Served):

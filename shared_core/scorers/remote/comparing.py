@@ -176,7 +176,15 @@ class Comparison:
         reply = await self._session.post(self._url, dialect.build(batch), trait(dialect, "retried"))
         margins, tokens = read_margins(reply, dialect, batch)
         self._seen += margins
-        return margins, None if tokens is None else tokens // len(batch)
+        if tokens is None or counts_characters(tokens, batch):
+            return margins, None
+        return margins, tokens // len(batch)
+
+
+def counts_characters(counted: int, batch: Batch) -> bool:
+    """Return whether a count of a request is that of its characters, stripped, as Infinity's is."""
+    query = len(batch.query.strip())
+    return counted == sum(query + len(document.strip()) for document in batch.documents)
 
 
 def gap(left: Sequence[float], right: Sequence[float]) -> float:

@@ -148,7 +148,8 @@ class Dialect(Protocol):
     counts_prompt: ClassVar[bool] = False
     judges_otherwise: ClassVar[bool] = False
     remedy: ClassVar[str] = (
-        "Start it with the template of `qwen3-rerank template`; docs/servers.md has the command."
+        "Start it with the template of `qwen3-rerank template`, or use another server: see "
+        "docs/servers.md."
     )
     cuts_silently: ClassVar[bool] = False
     counts_tokens: ClassVar[bool] = True

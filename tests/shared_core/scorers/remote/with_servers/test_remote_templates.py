@@ -148,6 +148,20 @@ def test_a_server_that_changes_texts_is_sent_no_prompt(
     assert (report.exit_code, report["template"].status) == (2, "failed")
 
 
+def test_characters_are_no_tokens(serve: Serve, connect: Connect, oracle: Oracle) -> None:
+    """Those of Infinity are as many as a prompt has tokens, or as one written twice."""
+    remote = connect(serve(Infinity(oracle)).url + "/rerank", dialect="compatible")
+    with pytest.raises(ConfigurationError, match=r"it counts no tokens.* it strips texts"):
+        remote.score("q", DOCUMENTS)
+    given = connect(
+        serve(Infinity(oracle)).url + "/rerank", dialect="compatible", template="client"
+    )
+    report = given.check()
+    assert report.exit_code == 1
+    assert "counts characters" in report["prompt"].detail
+    assert "strips texts" in report["comparison"].detail
+
+
 @pytest.mark.parametrize(
     ("behind", "template", "change", "said"),
     [
