@@ -18,8 +18,6 @@ from shared_core.scorers.remote.scorer import RemoteScorer
 from shared_core.scorers.remote.setup import Setup
 from shared_core.scoring import ScoreRequest
 
-_NAME = "comparison"
-
 
 async def compare_prompts(
     options: RerankerOptions, scorer: RemoteScorer, setup: Setup
@@ -38,24 +36,26 @@ async def compare_prompts(
             return [await _joined(comparison, setup)]
         return [await _written_there(comparison, setup)]
     except RemoteError as error:
-        return [Finding(_NAME, "unreachable", str(error))]
+        return [Finding("comparison", "unreachable", str(error))]
 
 
 async def _written_there(comparison: Comparison, setup: Setup) -> Finding:
     found = await comparison.written_there()
     if found is None and comparison.is_ours:
-        return Finding(_NAME, "ok", "what is asked through is this project's service, as it says")
+        return Finding(
+            "comparison", "ok", "what is asked through is this project's service, as it says"
+        )
     if found is None:
         detail = "the server refuses a query with a label of the prompt: no scores to compare"
-        return Finding(_NAME, "info", detail)
+        return Finding("comparison", "info", detail)
     detail = (
         f"two pairs that are one prompt where the server writes it are {found:.2g} logits apart "
         f"(noise {comparison.noise:.1g})"
     )
     if comparison.is_noise(found):
-        return Finding(_NAME, "ok", detail)
+        return Finding("comparison", "ok", detail)
     return Finding(
-        _NAME,
+        "comparison",
         "wrong",
         f"{detail}: the server does not write the published prompt",
         trait(setup.dialect, "remedy"),
@@ -66,19 +66,19 @@ async def _joined(comparison: Comparison, setup: Setup) -> Finding:
     there = await comparison.written_there()
     joined = await comparison.joined_there()
     if joined is None:
-        return Finding(_NAME, "failed", "the server refuses the written prompt")
+        return Finding("comparison", "failed", "the server refuses the written prompt")
     problem = joined.problem(comparison, there)
     if problem is None:
         return Finding(
-            _NAME,
+            "comparison",
             "ok",
             f"one prompt, split in two ways, has scores {joined.gap:.2g} logits apart, and all "
             f"{N_PAIRS} known pairs are in the right order",
         )
     if comparison.is_noise(there, beside=joined.gap):
         problem += ". It writes the prompt already, so that there are two"
-        return Finding(_NAME, "wrong", problem, f'Use template="{server_state(setup)}".')
-    return Finding(_NAME, "wrong", problem, trait(setup.dialect, "remedy"))
+        return Finding("comparison", "wrong", problem, f'Use template="{server_state(setup)}".')
+    return Finding("comparison", "wrong", problem, trait(setup.dialect, "remedy"))
 
 
 async def _whole_prompts(options: RerankerOptions, setup: Setup, comparison: Comparison) -> Finding:
@@ -96,9 +96,9 @@ async def _whole_prompts(options: RerankerOptions, setup: Setup, comparison: Com
         gaps.append(gap(whole, bare))
     detail = f"whole prompts differ by {max(gaps):.2g} logits from those without the last newlines"
     if not comparison.is_noise(max(gaps)):
-        return Finding(_NAME, "ok", detail)
+        return Finding("comparison", "ok", detail)
     return Finding(
-        _NAME,
+        "comparison",
         "wrong",
         f"{detail}: the server strips prompts",
         "Use another server or another route (docs/servers.md).",
