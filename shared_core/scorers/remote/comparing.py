@@ -183,8 +183,11 @@ class Comparison:
 
 def counts_characters(counted: int, batch: Batch) -> bool:
     """Return whether a count of a request is that of its characters, stripped, as Infinity's is."""
+    if not isinstance(batch.query, str):
+        return False
     query = len(batch.query.strip())
-    return counted == sum(query + len(document.strip()) for document in batch.documents)
+    texts = [document.strip() for document in batch.documents if isinstance(document, str)]
+    return counted == sum(query + len(text) for text in texts)
 
 
 def gap(left: Sequence[float], right: Sequence[float]) -> float:
