@@ -147,11 +147,16 @@ def _with_evidence(
         return result
     best, margin = (0, 1), result.logit
     if scored:
-        rated = zip(parts.runs, (one.logit for one in scored), strict=True)
-        best, margin = max(rated, key=lambda r: r[1] - LENGTH_COST * (r[0][1] - r[0][0]))
+        place = max(range(len(scored)), key=lambda at: _worth(parts.runs[at], scored[at]))
+        best, margin = parts.runs[place], scored[place].logit
     around = parts.span((max(0, best[0] - 1), min(len(parts.spans), best[1] + 1)))
     start, end = parts.span(best)
     evidence = Evidence(start, end, parts.document[start:end], sigmoid(margin), around)
     if options.compress is None:
         return replace(result, evidence=evidence)
     return replace(result, evidence=evidence, document=parts.document[slice(*around)])
+
+
+def _worth(run: Span, scored: Scored) -> tuple[int, float]:
+    """Return what runs are compared by; the margins of two stages of a `Cascade` are not."""
+    return scored.stage or 0, scored.logit - LENGTH_COST * (run[1] - run[0])

@@ -21,7 +21,7 @@ def depths(report: Findings, system: SystemReport) -> str:
         return ""
     measure = shown(report.measures[0])
     rows = [_depth(depth, system) for depth in system.depths]
-    head = ["candidates", text(measure), "change from all", "p", "work", "tokens a query"]
+    head = ["", text(measure), "change from all", "p", "work", "tokens a query"]
     image = plots.by_depth(report, system)
     caption = f"{measure} with so many candidates reranked, and its 95 % interval."
     return (
@@ -78,7 +78,7 @@ def pairs(report: Findings) -> str:
 def _depth(depth: Depth, system: SystemReport) -> list[str]:
     tokens = system.tokens_per_query
     return [
-        cell(f"{depth.depth:,}"),
+        cell(f"first {depth.depth:,}" if depth.depth < system.depths[-1].depth else "all", "text"),
         cell(figure(depth.figure)),
         _change(depth.change),
         cell(p_value(depth.change.p)),

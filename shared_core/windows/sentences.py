@@ -28,6 +28,11 @@ _ABBREVIATION = re.compile(
     "rev|hon|nr|bzw|usw|abb|bd|mme|mlle",
     re.IGNORECASE,
 )
+# German writes a full stop behind the number of a day: "am 27. Januar".
+_MONTH = re.compile(
+    r"(?:Januar|Jänner|Februar|März|April|Mai|Juni|Juli|August|September|Oktober|November|Dezember)"
+    r"\b"
+)
 _CLAUSE_ENDS = re.compile(r"[,;:–—]\s+|[，、；：،؛]\s*")
 
 
@@ -66,13 +71,15 @@ def _sentence_ends(text: str) -> Iterator[int]:
 
 
 def _is_abbreviation(text: str, place: int, mark: str) -> bool:
-    """Return whether a full stop ends an initial or a known abbreviation."""
+    """Return whether a full stop ends an initial, a known abbreviation or the day of a date."""
     if mark.rstrip(" ") != ".":
         return False
     word = _WORD_BEFORE.search(text, max(0, place - 12), place)
     if word is None:
         return False
     found = word.group()
+    if found.isdecimal() and len(found) <= 2 and _MONTH.match(text, place + len(mark)):
+        return True
     return (len(found) == 1 and found.isupper()) or bool(_ABBREVIATION.fullmatch(found))
 
 

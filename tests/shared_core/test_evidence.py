@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared_core import Reranker, RerankError
+from shared_core import Cascade, Reranker, RerankError
 from shared_core.ranking import sigmoid
 from shared_core.scoring import Scored, ScoreRequest
 
@@ -135,6 +135,18 @@ async def test_with_a_model_it_is_the_best_run_of_sentences(reranker: Reranker) 
     assert found.evidence is not None
     assert found.evidence.text == runs[best]
     assert found.evidence.score == pytest.approx(sigmoid(margins[best]), abs=1e-5)
+
+
+def test_in_a_cascade_it_is_what_the_better_model_says() -> None:
+    class Any:
+        """Says yes to everything."""
+
+        def score(self, query: str, documents: Sequence[str], *, instruction: str) -> list[float]:
+            return [9.0 - len(text) / 100 for text in documents]
+
+    cascade = Cascade(first=Reranker(scorer=Any()), second=Reranker(scorer=Hits()), keep=9)
+    ranking = cascade.rerank(QUERY, [BREAD, TEA], evidence=True)
+    assert texts(ranking)[0] == "Green tea steeps at 80 degrees."
 
 
 def test_in_a_long_document_it_is_in_the_best_window(reranker: Reranker) -> None:

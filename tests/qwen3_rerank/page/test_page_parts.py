@@ -172,6 +172,10 @@ async def test_the_bounds_of_the_form_hold(tiny: Reranker) -> None:
     models = models_of(tiny)
     (name,) = models
 
+    texts = (name, "red planet", "", "Ice is cold. Mars is red. So be it.", "lines", None)
+    found = await ranked(models, Kept(1), *texts, 0, "truncate", 0, True, 0, 0, "en")
+    assert found.ranked[0].evidence is not None
+
     async def by_form(most: float, budget: float) -> list[bool]:
         documents = "\n".join(f"Mars is red, {number}." for number in range(6))
         texts = (name, "red planet", "", documents, "lines", None)

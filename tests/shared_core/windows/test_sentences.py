@@ -30,6 +30,10 @@ def parts(text: str) -> list[str]:
         ("Wait... What?! “Yes.” He left.", ["Wait... ", "What?! ", "“Yes.” ", "He left."]),
         ("It costs 3.50 at example.com today.", ["It costs 3.50 at example.com today."]),
         ("e.g. this, and Mr. Smith, J. Doe.", ["e.g. this, and Mr. Smith, J. Doe."]),
+        (
+            "Am 27. Januar 1967. Es war 27. Er ging.",
+            ["Am 27. Januar 1967. ", "Es war 27. ", "Er ging."],
+        ),
         ("“Stop!” she said. He did.", ["“Stop!” she said. ", "He did."]),
         ("a\n\nb", ["a\n\n", "b"]),
         ("Title\nFirst line\nwraps here", ["Title\n", "First line\nwraps here"]),
