@@ -145,7 +145,8 @@ def test_the_bundled_models_probabilities_are_reliable(
     report_of_tiny: tuple[CalibrationReport, Path],
 ) -> None:
     found, _ = report_of_tiny
-    assert found.probabilities.reliability.error <= found.scores.reliability.error / 2
+    before, after = found.scores.reliability.error, found.probabilities.reliability.error
+    assert after <= max(before / 2, 0.04)  # so near 0, some hundred passages tell no difference
     assert found.probabilities.brier < min(found.scores.brier, found.share.brier)
     assert found.no_answer is not None
     assert found.no_answer.told_apart > 0.6
