@@ -230,7 +230,7 @@ class Qwen3Rerank(
     def _compressed(
         self, documents: Sequence[Document], query: Query, config: RunnableConfig | None
     ) -> list[Document]:
-        if not documents:
+        if not documents and not callable(self.on_no_answer):
             return []
         run, inputs, own = self._run(documents, query)
         outputs: list[Document] = run.invoke(inputs, merge_configs(own, config))["documents"]
@@ -239,7 +239,7 @@ class Qwen3Rerank(
     async def _acompressed(
         self, documents: Sequence[Document], query: Query, config: RunnableConfig | None
     ) -> list[Document]:
-        if not documents:
+        if not documents and not callable(self.on_no_answer):
             return []
         run, inputs, own = self._run(documents, query)
         outputs = await run.ainvoke(inputs, merge_configs(own, config))

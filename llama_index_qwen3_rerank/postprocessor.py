@@ -94,7 +94,7 @@ class Qwen3Rerank(RerankerComponent):
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         query = self._required(query_bundle)
-        if not nodes:
+        if not nodes and not callable(self.on_no_answer):
             return []
         check_nodes(nodes)
         with self._traced(nodes, query) as found:
@@ -116,7 +116,7 @@ class Qwen3Rerank(RerankerComponent):
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         query = self._required(query_bundle)
-        if not nodes:
+        if not nodes and not callable(self.on_no_answer):
             return []
         check_nodes(nodes)
         with self._traced(nodes, query) as found:

@@ -52,9 +52,12 @@ async def test_on_no_answer_acts_where_nothing_answers(tmp_path: Path) -> None:
         assert acting.compress_documents(POOR, "q") == expected
         assert await acting.acompress_documents(POOR, "q") == expected
         assert len(acting.compress_documents(GOOD, "q")) == 2
+        assert acting.compress_documents([], "q") == expected
+        assert await acting.acompress_documents([], "q") == expected
     awaiting = rerank.with_options(on_no_answer=asearch)
     assert await awaiting.ainvoke({"query": "q", "documents": POOR}) == WEB
-    assert asked == [("q", ["-2.0", "-3.0"])] * 3
+    ranked = ("q", ["-2.0", "-3.0"])
+    assert asked == [ranked, ranked, ("q", []), ("q", []), ranked]
     with pytest.raises(TypeError, match="is async"):
         awaiting.compress_documents(POOR, "q")
     with pytest.raises(TypeError, match="a list of Document, got one with a str"):

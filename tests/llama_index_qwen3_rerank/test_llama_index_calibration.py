@@ -53,9 +53,12 @@ async def test_on_no_answer_acts_where_nothing_answers(tmp_path: Path) -> None:
         assert acting.postprocess_nodes(poor, query_str="q") == expected
         assert await acting.apostprocess_nodes(poor, query_str="q") == expected
         assert len(acting.postprocess_nodes(good, query_str="q")) == 2
+        assert acting.postprocess_nodes([], query_str="q") == expected
+        assert await acting.apostprocess_nodes([], query_str="q") == expected
     awaiting = rerank.with_options(on_no_answer=asearch)
     assert await awaiting.apostprocess_nodes(poor, query_str="q") == WEB
-    assert asked == [("q", ["-2.0", "-3.0"])] * 3
+    ranked = ("q", ["-2.0", "-3.0"])
+    assert asked == [ranked, ranked, ("q", []), ("q", []), ranked]
     with pytest.raises(TypeError, match="is async"):
         awaiting.postprocess_nodes(poor, query_str="q")
 
