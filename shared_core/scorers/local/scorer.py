@@ -19,7 +19,7 @@ from shared_core.prompt.encoding import EncodedGroup
 from shared_core.scorers.local.calls import Call
 from shared_core.scorers.local.devices import current
 from shared_core.scorers.local.loading import LoadedModel, load_model
-from shared_core.scorers.local.memory import give_back
+from shared_core.scorers.local.memory import give_back, keep_buffers
 from shared_core.scorers.local.packing import Pack, build_pack, plan_packs
 from shared_core.scorers.local.process_settings import computed, own_settings
 from shared_core.scorers.local.threads import choose_threads, computing_with
@@ -162,6 +162,8 @@ class TransformersScorer:
             loaded = self._read()
             self._threads = choose_threads(self._options.threads, loaded.backbone.n_weights)
             self._loaded = loaded
+            if loaded.device.type == "cpu":
+                keep_buffers()
             logger.info("%s is loaded: %s", self._options.model, _placement(self._loaded))
         elif _is_in_bad_fork(self._loaded.device):
             raise ForkedProcessError(f"its parent has the model on {self._loaded.device}")
