@@ -72,15 +72,18 @@ class Xinference(Served):
         *,
         key: str | None = None,
         engine: Literal["transformers", "vllm"] = "transformers",
+        templated: bool = True,
     ) -> None:
         super().__init__(oracle, key=key)
         self.engine = engine
+        self.templated = templated  # not if the registered name does not contain qwen3
 
     def pages(self) -> dict[str, Any]:
         card = {"id": self.model, "model_type": "rerank", "model_name": "Qwen3-Reranker-0.6B"}
         return {
             "/v1/models": {"object": "list", "data": [card]},
-            "/v1/cluster/version": {"version": "1.9.0", "full-revisionid": "x"},
+            "/v1/cluster/version": {"version": "4.1.0", "full-revisionid": "x"},
+            "/v1/cluster/auth": {"auth": self.key is not None},
         }
 
     def routes(self) -> dict[str, Route]:
@@ -101,6 +104,8 @@ class Xinference(Served):
             raise Refused(500, {"detail": f"Unexpected keyword arguments: {list(extra)}"})
         prompts = [
             self.oracle.prompt(extra.get("instruction"), body["query"], document)
+            if self.templated
+            else self.oracle.ids(body["query"] + document)
             for document in body["documents"]
         ]
         scores = [sigmoid(self.oracle.margin(ids)) for ids in prompts]
@@ -108,7 +113,7 @@ class Xinference(Served):
             {"index": index, "relevance_score": score, "document": None}
             for index, score in ranked(scores, body.get("top_n"))
         ]
-        tokens = {"input_tokens": sum(map(len, prompts)), "output_tokens": 0}
+        tokens = dict.fromkeys(("input_tokens", "output_tokens"), sum(map(len, prompts)))
         meta = {"tokens": tokens if body.get("return_len") else None, "warnings": None}
         return Answer({"id": "x", "results": rows, "meta": meta})
 

@@ -250,11 +250,13 @@ def whole(value: Any, name: str) -> int:
 def tokens(reply: Any, *paths: Sequence[str]) -> int | None:
     """Return the first count of prompt tokens that a reply has, else ``None``; none is required.
 
-    0 is no count. Nor is what stands beside tokens of an output or beside search units: no model
-    that scores has either, so that a gateway has made the count up from the texts (LiteLLM does).
+    0 is no count. Nor is what stands beside search units or tokens of an output: no model that
+    scores has either, so that a gateway has made the count up from the texts (LiteLLM does).
+    Xinference repeats its count as that of the output.
     """
-    invented = (("meta", "tokens", "output_tokens"), ("meta", "billed_units", "search_units"))
-    if any(_whole_at(reply, path) for path in invented):
+    output = _whole_at(reply, ("meta", "tokens", "output_tokens"))
+    is_made_up = output != _whole_at(reply, ("meta", "tokens", "input_tokens"))
+    if (output and is_made_up) or _whole_at(reply, ("meta", "billed_units", "search_units")):
         return None
     return next(filter(None, (_whole_at(reply, path) for path in paths)), None)
 

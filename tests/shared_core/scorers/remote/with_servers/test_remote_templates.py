@@ -207,6 +207,11 @@ def test_a_server_that_counts_less_than_a_prompt_has_is_refused(
     assert "convert the model again" in report["prompt"].fix
     assert len(connect(server, template="server-fixed").score("q", DOCUMENTS)) == 2
 
+    with pytest.raises(
+        ConfigurationError, match=r"register the model under one that contains qwen3"
+    ):
+        connect(serve(Xinference(oracle, templated=False))).score("q", DOCUMENTS)
+
     kind = LiteLLM(oracle, behind="server-fixed")
     remote = connect(serve(kind))
     assert remote.score("q", DOCUMENTS) == pytest.approx(reranker.score("q", DOCUMENTS), abs=1e-6)
