@@ -5,7 +5,8 @@
 
 It starts llama.cpp, LiteLLM and this project's service over the bundled model, runs `check` on
 each, and compares the logits of known pairs with those of the model in this process. Servers that
-run already are named as ``NAME=URL``; they must serve the bundled model as ``tiny``.
+run already are named as ``NAME=URL``, or ``NAME=URL#MODEL`` where the bundled model is not called
+``tiny`` there.
 """
 
 from __future__ import annotations
@@ -84,8 +85,9 @@ def servers(stack: ExitStack, others: list[str]) -> Iterator[Tried]:
             options = {"model": f"{route} {name}", "api_key": KEY}
             yield Tried(f"LiteLLM, `{route}`, before {name}", proxy, options)
     for other in others:
-        name, _, url = other.partition("=")
-        yield Tried(name, url)
+        name, _, place = other.partition("=")
+        url, _, model = place.partition("#")
+        yield Tried(name, url, {"model": model or "tiny"})
 
 
 def service(stack: ExitStack, *flags: str) -> str:
