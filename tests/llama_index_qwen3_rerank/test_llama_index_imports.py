@@ -16,7 +16,11 @@ def run(code: str) -> str:
 
 
 def test_all_is_sorted_and_complete() -> None:
-    assert llama_index_qwen3_rerank.__all__ == ["Qwen3Rerank"]
+    assert llama_index_qwen3_rerank.__all__ == [
+        "Qwen3DropDuplicates",
+        "Qwen3RelevancyEvaluator",
+        "Qwen3Rerank",
+    ]
 
 
 def test_making_one_imports_nothing_heavy() -> None:
