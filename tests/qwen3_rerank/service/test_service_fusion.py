@@ -7,7 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from shared_core import Reranker
+from qwen3_rerank.service.app import create_app
+from qwen3_rerank.service.settings import ServiceSettings
+from shared_core import Cascade, ConfigurationError, Reranker
 
 QUERY = "Which planet is known as the Red Planet?"
 DOCUMENTS = ["Venus.", "Mars is red.", "Mars is red!", "Mars is known as the Red Planet.", "Rust."]
@@ -73,3 +75,12 @@ def test_what_is_wrong_is_refused(client: httpx.Client, options: Any, said: str)
     reply = client.post("/rerank", json={"query": QUERY, "documents": DOCUMENTS, **options})
     assert reply.status_code == 422
     assert said in reply.text
+
+
+def test_a_cascade_is_refused_since_batches_take_a_request_apart(
+    tiny: Reranker, reranker: Reranker
+) -> None:
+    cascade = Cascade(first=tiny, second=reranker)
+    for given in (cascade, Reranker(scorer=cascade)):
+        with pytest.raises(ConfigurationError, match="in batches"):
+            create_app(ServiceSettings(), reranker=given)
