@@ -20,6 +20,7 @@ PRINTED = {
     "llama_index_query_engine": ["At what temperature does mercury freeze?", "  0."],
     "instruction": ["explain the answer in words", "code that does what is asked"],
     "async_many": ["both ways agree: True"],
+    "images": ["retrieved by caption", "reranked by image", "A triangle.    (red)"],
     "demo": ["Before and after", "Mean reciprocal rank", "LangChain and LlamaIndex: the same"],
 }
 
