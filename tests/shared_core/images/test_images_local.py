@@ -1,0 +1,65 @@
+"""Images from where users have them to a model in this process, by every way there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.documents import Document
+from llama_index.core.schema import ImageNode, NodeWithScore
+from support.services import Running
+from support.vision import drawn, write_vision_checkpoint
+
+from langchain_qwen3_rerank import Qwen3Rerank
+from llama_index_qwen3_rerank import Qwen3Rerank as Qwen3RerankPostprocessor
+from qwen3_rerank.service.server import make_server
+from qwen3_rerank.service.settings import ServiceSettings
+from shared_core import Content, Reranker
+
+SIZES = ((96, 64), (64, 64), (160, 96))
+
+
+@pytest.fixture(scope="module")
+def seeing(tmp_path_factory: pytest.TempPathFactory, real_tokenizer: Any) -> Reranker:
+    folder = write_vision_checkpoint(tmp_path_factory.mktemp("vision"), real_tokenizer)
+    return Reranker(str(folder), device="cpu", dtype="float32")
+
+
+def test_all_ways_give_the_same_scores(seeing: Reranker, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(len(SIZES))]
+    for number, (path, size) in enumerate(zip(paths, SIZES, strict=True)):
+        drawn(*size, seed=number).save(path)
+    contents = [Content(f"picture {number}", [path]) for number, path in enumerate(paths)]
+    ranked = seeing.rerank("which picture?", contents)
+    assert seeing.takes_images
+    assert len({result.score for result in ranked}) == len(SIZES)
+    expected = [(result.text, pytest.approx(result.score, abs=1e-5)) for result in ranked]
+
+    by_langchain = Qwen3Rerank(reranker=seeing, document_images="path").compress_documents(
+        [
+            Document(f"picture {number}", metadata={"path": str(path)})
+            for number, path in enumerate(paths)
+        ],
+        "which picture?",
+    )
+    assert expected == [(one.page_content, one.metadata["relevance_score"]) for one in by_langchain]
+
+    nodes = [
+        NodeWithScore(node=ImageNode(text=f"picture {number}", image_path=str(path)))
+        for number, path in enumerate(paths)
+    ]
+    by_llama_index = Qwen3RerankPostprocessor(reranker=seeing).postprocess_nodes(
+        nodes, query_str="which picture?"
+    )
+    assert expected == [(one.node.get_content(), one.score) for one in by_llama_index]
+
+    running = Running(make_server(ServiceSettings(port=0, log_level="warning"), reranker=seeing))
+    try:
+        with Reranker(base_url=running.url) as client:
+            by_service = client.rerank("which picture?", contents)
+            plain = client.score("which picture?", ["a text"])
+    finally:
+        running.stop()
+    assert expected == [(one.text, one.score) for one in by_service]
+    assert plain == pytest.approx(seeing.score("which picture?", ["a text"]), abs=1e-5)
