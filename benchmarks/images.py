@@ -11,13 +11,15 @@ Each way runs in a process of its own, in turn, and is timed after one pair to w
 - pairs: one pair after the other, as its authors' code does (QwenLM/Qwen3-VL-Embedding at 8ce3aab);
 - batch: all pairs in one padded batch of transformers.
 
-CPU seconds are those of all threads: other programs on the machine change them less than the clock.
+CPU seconds of one thread are steady where other programs share the machine; the clock is not, nor
+are those of several threads, which wait for one another while they count.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -49,15 +51,20 @@ def drawn(seed: int) -> Image.Image:
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def make_checkpoint(tokenizer: Path, cache: Path) -> Path:
+def make_checkpoint(tokenizer: Path, cache: Path, divisor: int) -> Path:
     """Return the folder of a checkpoint of the 2B's shape with random values in bfloat16.
 
     Source of the shape: the configuration of Qwen3-VL-2B.
+
+    Args:
+        tokenizer: The folder of a Qwen3 tokenizer.
+        cache: The folder of the checkpoints.
+        divisor: What the numbers of layers are divided by.
     """
     import torch
     from transformers import AutoTokenizer, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
-    folder = cache / "qwen3-vl-reranker-2b-random"
+    folder = cache / f"qwen3-vl-reranker-2b-{divisor}-random"
     if (folder / "tokenizer.json").is_file():  # which is written last
         return folder
     rope = {"rope_type": "default", "rope_theta": 5e6, "mrope_section": [24, 20, 20]}
@@ -65,7 +72,7 @@ def make_checkpoint(tokenizer: Path, cache: Path) -> Path:
         "vocab_size": 151936,
         "hidden_size": 2048,
         "intermediate_size": 6144,
-        "num_hidden_layers": 28,
+        "num_hidden_layers": 28 // divisor,
         "num_attention_heads": 16,
         "num_key_value_heads": 8,
         "head_dim": 128,
@@ -74,12 +81,12 @@ def make_checkpoint(tokenizer: Path, cache: Path) -> Path:
         "rope_parameters": rope | {"mrope_interleaved": True},
     }
     vision = {
-        "depth": 24,
+        "depth": 24 // divisor,
         "hidden_size": 1024,
         "intermediate_size": 4096,
         "num_heads": 16,
         "out_hidden_size": 2048,
-        "deepstack_visual_indexes": [5, 11, 17],
+        "deepstack_visual_indexes": [layer // divisor for layer in (5, 11, 17)],
         "initializer_range": 0.04,
     }
     config = Qwen3VLConfig(
@@ -180,7 +187,14 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, help="a Qwen3 tokenizer for the made one")
     parser.add_argument("--cache-dir", type=Path, default=Path.home() / ".cache" / "qwen3-rerank")
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
+    parser.add_argument(
+        "--divide-layers",
+        type=int,
+        default=1,
+        help="make a part of the layers, 4 a quarter: each costs the same, so ratios stay",
+    )
     parser.add_argument("--documents", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ways", nargs="+", choices=_WAYS, default=_WAYS)
     parser.add_argument("--child", choices=_WAYS, help=argparse.SUPPRESS)
@@ -191,14 +205,19 @@ def main() -> None:
     if options.model is None:
         if options.tokenizer is None:
             parser.error("give a --model, or a --tokenizer for one of the 2B's shape")
-        options.model = str(make_checkpoint(options.tokenizer, options.cache_dir))
+        options.model = str(
+            make_checkpoint(options.tokenizer, options.cache_dir, options.divide_layers)
+        )
     found: dict[str, list[dict[str, Any]]] = {way: [] for way in options.ways}
     for _ in range(options.rounds):
         for way in options.ways:
             command = [sys.executable, "-m", "benchmarks.images", "--child", way]
             command += ["--model", options.model, "--dtype", options.dtype]
             command += ["--documents", str(options.documents)]
-            output = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout  # noqa: S603
+            environment = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
+            output = subprocess.run(  # noqa: S603
+                command, stdout=subprocess.PIPE, check=True, text=True, env=environment
+            ).stdout
             found[way].append(json.loads(output.splitlines()[-1]))
             shown = {key: round(found[way][-1][key], 1) for key in ("seconds", "cpu_seconds")}
             print(way, shown, flush=True)

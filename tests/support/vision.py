@@ -61,6 +61,7 @@ def write_vision_checkpoint(
 ) -> Path:
     """Write a Qwen3-VL with its tokenizer, as transformers does, and return the folder."""
     torch.manual_seed(seed)
+    overrides = {"image_token_id": tokenizer.convert_tokens_to_ids("<|image_pad|>")} | overrides
     model = Qwen3VLForConditionalGeneration(vision_config(**overrides))
     for name, weight in model.named_parameters():
         if name.endswith("bias"):  # which are zeros
