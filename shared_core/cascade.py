@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -207,8 +208,10 @@ class CascadeScorer:
         self, requests: Sequence[ScoreRequest], staging: Staging
     ) -> list[list[Scored]]:
         """Return one `Scored` per document of each request, in input order, with its stage."""
-        if staging.seconds is not None:
-            self.load()
+        if staging.seconds is not None:  # loading is not what the budget is for
+            self.first.load()
+            with _passing(staging):
+                self.second.load()
         options = _window_options(staging)
         steps = self._steps(requests, staging)
         try:
@@ -229,7 +232,9 @@ class CascadeScorer:
     ) -> list[list[Scored]]:
         """`score_staged` without blocking the event loop."""
         if staging.seconds is not None:
-            await self.aload()
+            await self.first.aload()
+            with _passing(staging):
+                await self.second.aload()
         options = _window_options(staging)
         steps = self._steps(requests, staging)
         try:
@@ -378,6 +383,15 @@ def _window_options(staging: Staging) -> dict[str, Any]:
         "window_tokens": windows.tokens,
         "window_overlap": windows.overlap,
     }
+
+
+@contextmanager
+def _passing(staging: Staging) -> Iterator[None]:
+    """Let a failure to load pass that may: it is said when the model is asked."""
+    try:
+        yield
+    except RerankError as error:
+        _raise_unless_passing(error, staging)
 
 
 def _raise_unless_passing(error: RerankError, staging: Staging) -> None:

@@ -184,6 +184,27 @@ async def test_where_the_second_fails_the_firsts_order_stays_if_failures_pass(
         cascade.rerank("bad", NUMBERS)
 
 
+async def test_a_second_that_cannot_be_loaded_leaves_the_first_with_a_budget_too() -> None:
+    class Away(Counting):
+        def load(self) -> None:
+            raise RerankError("no answer")
+
+    for on_error, passes in (("passthrough", True), ("raise", False)):
+        cascade = Cascade(
+            first=Reranker(scorer=Counting()),
+            keep=2,
+            second=Reranker(scorer=Away(failing="q")),
+            on_error=on_error,  # type: ignore[arg-type]  # one of its two values
+        )
+        if passes:
+            found = cascade.rerank("q", NUMBERS, time_budget=50)
+            assert shown(found) == [(at, 1) for at in range(9, -1, -1)]
+            assert await cascade.arerank("q", NUMBERS, time_budget=50) == found
+        else:
+            with pytest.raises(RerankError, match="no answer"):
+                cascade.rerank("q", NUMBERS, time_budget=50)
+
+
 def test_where_the_first_fails_its_query_alone_passes_through() -> None:
     cascade, first, _ = made(2, on_error="passthrough")
     first.failing = "bad"
