@@ -66,6 +66,13 @@ def rank(
             "Repeatable.",
         ),
     ] = None,
+    image: Annotated[
+        list[str] | None,
+        _input(
+            metavar="PATH",
+            help="An image as a document, by path or URL, for a model that sees. Repeatable.",
+        ),
+    ] = None,
     kind: Annotated[
         str,
         _input(
@@ -225,8 +232,9 @@ def rank(
     try:
         with stopping:
             query_text = _query(texts, query, query_file)
-            sources = _sources(file, query_text, texts, kind)
-            documents = _documents(query_text, texts, sources, kind, split, field)
+            images = image or []
+            sources = _sources(file, query_text, [*texts, *images], kind)
+            documents = _documents(query_text, texts, images, sources, kind, split, field)
             shows_progress = sys.stderr.isatty()
             if not shows_progress:  # nor the bars of the libraries that load a model
                 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -324,6 +332,7 @@ def _sources(
 def _documents(
     query: str | None,
     texts: Sequence[str],
+    images: Sequence[str],
     sources: Sequence[str],
     kind: str,
     split: str,
@@ -331,6 +340,8 @@ def _documents(
 ) -> list[GivenDocument]:
     """Return the documents of the one query."""
     if query is None:
+        if images:
+            raise ValueError("--image is a document: give a query, too")
         return []
     for place, text in enumerate(texts, 1):
         _check_argument(f"document {place} of the arguments", text)
@@ -342,6 +353,7 @@ def _documents(
             split=split,  # type: ignore[arg-type]  # likewise
             field=field,
         )
+    documents += [GivenDocument("", source, is_image=True) for source in images]
     if not documents:
         Console(stderr=True).print("[yellow]no documents:[/] there is nothing to rank")
     return documents

@@ -221,7 +221,8 @@ def _document(job: RankJob, found: RankedDocument) -> Text:
         start, end = found.window
         text = shown(job.documents[found.index].text[start:end])
         return text.append(f" [{start}:{end}]", "dim")
-    text = shown(found.text)
+    original = job.documents[found.index]
+    text = shown(original.given if original.is_image else found.text)
     return text.append(" (cut)", "yellow") if found.truncated else text
 
 

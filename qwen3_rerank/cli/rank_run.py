@@ -24,7 +24,7 @@ def one_ranking(
     reranker: Reranker, job: RankJob, kept: RankingOptions, score_key: str | None = None
 ) -> list[RankedDocument]:
     """Return the ranking of one request."""
-    texts = [document.text for document in job.documents]
+    texts = [document.judged for document in job.documents]
     return reranker.rerank(
         job.query,
         texts,
@@ -56,7 +56,7 @@ def rank_jobs(
         try:
             rankings = reranker.rerank_many(
                 [job.query for job in some],
-                [[document.text for document in job.documents] for job in some],
+                [[document.judged for document in job.documents] for job in some],
                 instruction=instruction,
                 retriever_scores=(
                     None

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from qwen3_rerank.reading.tables import Row, column_of, csv_rows, workbook_rows
 from qwen3_rerank.reading.text import InputError, check_text, decode_any, json_lines
+from shared_core.images.content import Content
 
 Format = Literal["txt", "jsonl", "csv", "xlsx"]
 Split = Literal["lines", "paragraphs"]
@@ -32,11 +33,19 @@ class GivenDocument:
 
     Attributes:
         text: The text to judge.
-        given: The input as it was read: the text, or the whole object or row that holds it.
+        given: The input as it was read: the text, or the whole object or row that holds it; or
+            the path or URL of an image.
+        is_image: Whether it is an image, without a text.
     """
 
     text: str
     given: Any
+    is_image: bool = False
+
+    @property
+    def judged(self) -> str | Content:
+        """What a reranker is given."""
+        return Content(images=[self.given]) if self.is_image else self.text
 
 
 def format_of(name: str) -> Format:

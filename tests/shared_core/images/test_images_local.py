@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from langchain_core.documents import Document
 from llama_index.core.schema import ImageNode, NodeWithScore
 from support.services import Running
 from support.vision import drawn, write_vision_checkpoint
+from typer.testing import CliRunner
 
 from langchain_qwen3_rerank import Qwen3Rerank
 from llama_index_qwen3_rerank import Qwen3Rerank as Qwen3RerankPostprocessor
+from qwen3_rerank.cli.app import app
 from qwen3_rerank.service.server import make_server
 from qwen3_rerank.service.settings import ServiceSettings
 from shared_core import Content, Reranker
@@ -63,3 +66,18 @@ def test_all_ways_give_the_same_scores(seeing: Reranker, tmp_path: Path) -> None
         running.stop()
     assert expected == [(one.text, one.score) for one in by_service]
     assert plain == pytest.approx(seeing.score("which picture?", ["a text"]), abs=1e-5)
+
+
+def test_the_command_ranks_images(seeing: Reranker, tmp_path: Path) -> None:
+    paths = [str(tmp_path / f"{number}.png") for number in range(2)]
+    for number, path in enumerate(paths):
+        drawn(*SIZES[number], seed=number).save(path)
+    images = [argument for path in paths for argument in ("--image", path)]
+    flags = ["--model", seeing.options.model, "--dtype", "float32", "--device", "cpu"]
+    found = CliRunner().invoke(app, ["rank", "which picture?", "a text", *images, *flags])
+    assert found.exit_code == 0, found.output
+    rows = [json.loads(line) for line in found.stdout.splitlines()]
+    ranked = seeing.rerank("which picture?", ["a text", *(Content(images=[one]) for one in paths)])
+    assert [row["index"] for row in rows] == [result.index for result in ranked]
+    assert [row["score"] for row in rows] == pytest.approx([one.score for one in ranked], abs=1e-5)
+    assert {row["document"] for row in rows} == {"a text", *paths}
