@@ -10,7 +10,7 @@ from langchain_core.documents.base import Blob
 
 from shared_core import Content
 from shared_core.images.content import ImageSource, is_source
-from shared_core.images.parts import content_of, image_of, is_text
+from shared_core.images.parts import image_of, is_text
 
 DocumentImages = str | Callable[[Document], Any]
 """The metadata key that holds a document's images, or a function that returns them."""
@@ -26,7 +26,7 @@ def query_content(query: Query) -> str | Content:
         TypeError, ValueError: A part is none that is known.
     """
     is_parts = isinstance(query, Sequence) and not isinstance(query, (str, bytes))
-    return content_of(query) if is_parts else query  # type: ignore[arg-type, return-value]
+    return Content.from_parts(query) if is_parts else query  # type: ignore[arg-type, return-value]
 
 
 def document_contents(

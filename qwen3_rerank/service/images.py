@@ -12,7 +12,6 @@ from qwen3_rerank.service.settings import ServiceSettings
 from shared_core.errors import ImageError
 from shared_core.images.content import Content, has_images
 from shared_core.images.limits import ImageLimits
-from shared_core.images.parts import content_of
 from shared_core.images.reading import are_read, read_requests
 from shared_core.scoring import ScoreRequest
 
@@ -57,7 +56,7 @@ def _content(value: Any) -> str | Content:
         else:
             split.append(part)
     try:
-        content = content_of(split)
+        content = Content.from_parts(split)
     except TypeError as error:
         raise ValueError(str(error)) from None
     return content if has_images(content) else content.text

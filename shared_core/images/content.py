@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Union
 
 from shared_core.errors import ImageError
+from shared_core.images.parts import EXPECTED, image_of, is_text
 from shared_core.images.picture import Picture
 
 if TYPE_CHECKING:
@@ -63,9 +64,22 @@ class Content:
         Raises:
             TypeError, ValueError: A part is none that is known; names its place.
         """
-        from shared_core.images.parts import content_of
-
-        return content_of(parts)
+        texts: list[str] = []
+        images: list[ImageSource] = []
+        for place, part in enumerate(parts):
+            if isinstance(part, str):
+                texts.append(part)
+            elif not isinstance(part, Mapping):
+                kind = type(part).__name__
+                raise TypeError(f"part {place} of the content is {kind}: {EXPECTED}")
+            elif is_text(part):
+                texts.append(part["text"])
+            else:
+                try:
+                    images.append(image_of(part))
+                except ValueError as error:
+                    raise ValueError(f"part {place} of the content {error}") from None
+        return cls("\n".join(texts), images)
 
     @property
     def pictures(self) -> tuple[Picture, ...]:

@@ -1,45 +1,20 @@
-"""Contents in parts, as chat messages have them: the shapes of OpenAI, LangChain and Jina."""
+"""Parts of contents, as chat messages have them: the shapes of OpenAI, LangChain and Jina."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from shared_core.images.content import Content, ImageSource
+if TYPE_CHECKING:
+    from shared_core.images.content import ImageSource
 
 EXPECTED = (
     'expected {"type": "text", "text": …}, {"type": "image_url", "image_url": {"url": …}} or '
     '{"type": "image", "url" or "base64": …}'
 )
 _NAMED = ("url", "image_url", "path", "image", "base64", "data", "bytes")
-
-
-def content_of(parts: Iterable[Any]) -> Content:
-    """Return the content that parts make together; texts are joined by newlines.
-
-    Args:
-        parts: Texts, and mappings that hold a text or an image each.
-
-    Raises:
-        TypeError, ValueError: A part is none that is known; names its place.
-    """
-    texts: list[str] = []
-    images: list[ImageSource] = []
-    for place, part in enumerate(parts):
-        if isinstance(part, str):
-            texts.append(part)
-        elif not isinstance(part, Mapping):
-            raise TypeError(f"part {place} of the content is {type(part).__name__}: {EXPECTED}")
-        elif is_text(part):
-            texts.append(part["text"])
-        else:
-            try:
-                images.append(image_of(part))
-            except ValueError as error:
-                raise ValueError(f"part {place} of the content {error}") from None
-    return Content("\n".join(texts), images)
 
 
 def is_text(part: Mapping[str, Any]) -> bool:
