@@ -116,6 +116,9 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "question,answer\nrefund?,within 30 days\nhours?,nine to five\n"
     )
     (tmp_path / "requests.jsonl").write_text('{"query": "sun", "documents": ["a", "b"], "id": 7}\n')
+    (tmp_path / "found.jsonl").write_text(
+        '{"text": "Refunds within 30 days.", "bm25": 7.1}\n{"text": "Open till five.", "bm25": 2}\n'
+    )
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "one.md").write_text("The sun is hot.\n")
     monkeypatch.chdir(tmp_path)

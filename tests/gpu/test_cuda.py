@@ -15,7 +15,7 @@ from support.texts import random_text
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
 from shared_core import Reranker
-from shared_core.scorers.local.elementwise import choose_elementwise
+from shared_core.scorers.local.elementwise_trial import choose_elementwise
 from shared_core.scorers.local.flash import FlashAttention, choose_attention
 
 if not torch.cuda.is_available():

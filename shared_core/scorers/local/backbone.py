@@ -22,7 +22,8 @@ from torch import Tensor
 from shared_core.scorers.local.attention import Attention
 from shared_core.scorers.local.checkpoints.config import ModelConfig
 from shared_core.scorers.local.checkpoints.rotary import frequencies, position_parts
-from shared_core.scorers.local.elementwise import Elementwise, choose_elementwise, rms_norm
+from shared_core.scorers.local.elementwise import Elementwise, rms_norm
+from shared_core.scorers.local.elementwise_trial import choose_elementwise
 from shared_core.scorers.local.embedding import Embedding
 from shared_core.scorers.local.flash import choose_attention
 from shared_core.scorers.local.packing import Pack

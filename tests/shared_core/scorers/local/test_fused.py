@@ -18,7 +18,7 @@ from support.packs import kernel, random_pack
 from torch import Tensor
 from transformers import Qwen3Model
 
-from shared_core.scorers.local import backbone, elementwise
+from shared_core.scorers.local import backbone, elementwise_trial
 from shared_core.scorers.local.block_attention import BlockAttention
 from shared_core.scorers.local.building import build_backbone
 from shared_core.scorers.local.checkpoints.config import ModelConfig
@@ -26,9 +26,8 @@ from shared_core.scorers.local.elementwise import (
     Elementwise,
     HeadShape,
     PlainElementwise,
-    choose_elementwise,
-    tried,
 )
+from shared_core.scorers.local.elementwise_trial import choose_elementwise, tried
 from shared_core.scorers.local.flash import FlashAttention
 
 pytest.importorskip("triton", reason="needs triton, as in requirements-dev.txt for Linux")
@@ -76,9 +75,9 @@ def test_the_kernels_compute_what_torchs_operators_do(
     """Sizes that fill no block, too."""
     one = config(*heads, 2 * half, width, inner)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(elementwise, "_TRIAL_TOKENS", tokens)
+        patch.setattr(elementwise_trial, "_TRIAL_TOKENS", tokens)
         ours, theirs = (
-            list(elementwise._trial(which, one, CPU, dtype)) for which in both(one, dtype)
+            list(elementwise_trial._trial(which, one, CPU, dtype)) for which in both(one, dtype)
         )
     assert [values.dtype for values in ours] == [
         torch.float32 if place == 2 else dtype for place in range(len(ours))
