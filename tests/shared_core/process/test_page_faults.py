@@ -26,7 +26,7 @@ print((faults() - before) / 10)
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have other ways")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc, whose buffers are kept")
 def test_a_forward_faults_no_buffers_in() -> None:
     """More than a thousand pages otherwise, each a call of the system."""
     done = subprocess.run(
