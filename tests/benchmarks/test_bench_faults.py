@@ -11,7 +11,9 @@ import pytest
 from benchmarks.faults import Run, draw
 
 
-@pytest.mark.skipif(shutil.which("nginx") is None, reason="no nginx here: apt-get install nginx-light")
+@pytest.mark.skipif(
+    shutil.which("nginx") is None, reason="no nginx here: apt-get install nginx-light"
+)
 def test_no_answer_is_wrong_and_no_call_is_without_one(checkpoint: Path, tmp_path: Path) -> None:
     run = Run(str(checkpoint), n_requests=192)  # 32 in each of six phases
     asyncio.run(run.all_phases(with_full_queue=False))
