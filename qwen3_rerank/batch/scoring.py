@@ -23,7 +23,9 @@ from shared_core.errors import (
     ServerUnreachableError,
 )
 from shared_core.options import resolve_instruction
+from shared_core.prompt.unwrapping import task_of
 from shared_core.reranker import Reranker
+from shared_core.scoring import ScoreRequest
 
 _PROBE = ("What is the capital of France?", "Paris is the capital of France.")
 _ABOUT_THE_REQUEST = (400, 413, 422)  # HTTP statuses that a text can cause
@@ -144,8 +146,8 @@ class BlockScorer:
         """Return the calibration of a query's scores. Raises `ConfigurationError`: it has none."""
         if not self._job.calibration:
             return None
-        configured = self._reranker.options.instruction
-        return self._reranker.calibration_of(resolve_instruction(None, configured, query))
+        task = resolve_instruction(None, self._reranker.options.instruction, query)
+        return self._reranker.calibration_of(task_of(ScoreRequest(query, task, [])))
 
     def _probe(self, error: Exception) -> None:
         """Raise the error if a harmless pair cannot be scored either: then no row is at fault."""

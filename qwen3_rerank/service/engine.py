@@ -36,6 +36,7 @@ from shared_core.options.calls import RankCallOptions, ranking_of
 from shared_core.options.windows import Windows, windows_of
 from shared_core.prompt import DEFAULT_INSTRUCTION
 from shared_core.prompt.encodable import check_requests
+from shared_core.prompt.unwrapping import task_of
 from shared_core.reranker import Reranker
 from shared_core.results import Ranking
 from shared_core.scoring import Scored, ScoreRequest, StagedScorer, refusal_of_stages
@@ -293,13 +294,15 @@ class Service:
                 )
             return None
         try:
-            return self.reranker.calibration_of(request.instruction)
+            return self.reranker.calibration_of(task_of(request))
         except ConfigurationError as error:
             raise RefusedError(
                 422,
                 "the calibration of this service was fitted with another instruction or model, and "
                 "probabilities would be wrong: leave out the instruction",
             ) from error
+        except ValueError as error:
+            raise refusal_of(error) from error
 
     async def evidence(
         self,

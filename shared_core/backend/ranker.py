@@ -16,6 +16,7 @@ from shared_core.images.reading import are_read
 from shared_core.options import RankingOptions
 from shared_core.options.windows import Windows
 from shared_core.pacing import Paced
+from shared_core.prompt.unwrapping import task_of
 from shared_core.results import Ranking, passed_through, ranked_documents
 from shared_core.scoring import RankRequest, Scored, ScoreRequest, StagedScorer
 
@@ -42,9 +43,14 @@ class Ranker:
                 pass, and a failing request spoils no other one.
         """
         if not are_read(requests):
-            return as_given(self.rank(self._runner.read(requests), ranking, windows), requests)
+            failed: Mapping[int, RerankError] = {}
+            try:
+                read = self._runner.read(requests)
+            except RerankError as error:
+                read, failed = self._read_each(requests, error)
+            return _as_given(self.rank(read, ranking, windows), requests, failed, ranking)
         candidates, began = Candidates(requests, ranking.max_candidates), monotonic()
-        failed: Mapping[int, RerankError] = {}
+        failed = {}
         try:
             if self._needs_load(requests, ranking):
                 self._runner.load()
@@ -79,10 +85,15 @@ class Ranker:
     ) -> list[Ranking]:
         """`rank` without blocking the event loop."""
         if not are_read(requests):
-            read = await self._runner.aread(requests)
-            return as_given(await self.arank(read, ranking, windows), requests)
+            failed: Mapping[int, RerankError] = {}
+            try:
+                read = await self._runner.aread(requests)
+            except RerankError as error:
+                first = error
+                read, failed = await self._runner.compute(lambda: self._read_each(requests, first))
+            return _as_given(await self.arank(read, ranking, windows), requests, failed, ranking)
         candidates, began = Candidates(requests, ranking.max_candidates), monotonic()
-        failed: Mapping[int, RerankError] = {}
+        failed = {}
         try:
             if self._needs_load(requests, ranking):
                 await self._runner.aload()
@@ -123,6 +134,30 @@ class Ranker:
         except RerankError as error:
             return self._without_evidence(rankings, error)
 
+    def _read_each(
+        self, requests: Sequence[RankRequest], error: RerankError
+    ) -> tuple[Sequence[RankRequest], dict[int, RerankError]]:
+        """Return those requests whose images can be read, and the errors of the others.
+
+        Args:
+            requests: All of them.
+            error: Why they cannot be read together; raised if it may not pass.
+        """
+        if not self._passes(error):
+            raise error
+        if len(requests) == 1:
+            return [], {0: error}
+        read: list[RankRequest] = []
+        failed: dict[int, RerankError] = {}
+        for number, request in enumerate(requests):
+            try:
+                read += self._runner.read([request])
+            except RerankError as other:  # noqa: PERF203  # each may fail by itself
+                if not self._passes(other):
+                    raise
+                failed[number] = other
+        return read, failed
+
     def _without_evidence(self, rankings: list[Ranking], error: RerankError) -> list[Ranking]:
         """Return rankings as they are after a failure that may pass; raise another one."""
         if not self._passes(error):
@@ -144,7 +179,7 @@ class Ranker:
                 scored,
                 ranking,
                 request.retrieved,
-                None if of is None else of(request.instruction),
+                None if of is None else of(task_of(request)),
             )
             for request, scored in zip(candidates.requests, answers, strict=True)
         ]
@@ -172,7 +207,7 @@ class Ranker:
         """Raise `ConfigurationError` before anything is scored without a calibration of its own."""
         if self._runner.calibrations is not None:
             for request in requests:
-                self._runner.calibrations.of(request.instruction)
+                self._runner.calibrations.of(task_of(request))
 
     def _budget(self, requests: Sequence[ScoreRequest], ranking: RankingOptions) -> float | None:
         """Return the seconds to score in, pack by pack; stages keep a budget by themselves."""
@@ -193,6 +228,28 @@ class Ranker:
 
     def _passes(self, error: RerankError) -> bool:
         return self._runner.options.on_error == "passthrough" and not error.is_permanent
+
+
+def _as_given(
+    rankings: Sequence[Ranking],
+    requests: Sequence[RankRequest],
+    failed: Mapping[int, RerankError],
+    ranking: RankingOptions,
+) -> list[Ranking]:
+    """Return the rankings of all requests, with contents as they were before they were read.
+
+    Args:
+        rankings: Of those that did not fail.
+        requests: All of them.
+        failed: The errors of those whose images could not be read, by number.
+        ranking: The options of the rankings.
+    """
+    whole = [one for number, one in enumerate(requests) if number not in failed]
+    found = iter(as_given(rankings, whole))
+    return [
+        _passed(request, failed[number], ranking) if number in failed else next(found)
+        for number, request in enumerate(requests)
+    ]
 
 
 def _rest(ranking: RankingOptions, began: float) -> RankingOptions:

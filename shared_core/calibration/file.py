@@ -104,9 +104,10 @@ def _read(path: str) -> list[Calibration]:
     try:
         with Path(path).open("rb") as stream:
             content = stream.read(_MOST_BYTES + 1)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the latter of a name with a null character
+        reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigurationError(
-            f"the calibration {path} cannot be read: {error.strerror} ({_HOW})"
+            f"the calibration {path!r:.300} cannot be read: {reason} ({_HOW})"
         ) from error
     if len(content) > _MOST_BYTES:
         raise ConfigurationError(f"the calibration {path} has more than 16 MiB: expected a few KiB")

@@ -15,6 +15,9 @@ from shared_core.ranking import sigmoid
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
+Weight = Annotated[float, Field(ge=-1e6, le=1e6)]
+"""Of a feature; larger ones are no fit, and with opposite signs their sum may be no number."""
+
 
 class _Fitted(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -81,10 +84,10 @@ class NoAnswer(_Fitted):
         queries: The number of queries that the threshold is from.
     """
 
-    intercept: FiniteFloat
-    best: Annotated[FiniteFloat, Field(ge=0.0)]
-    mean: FiniteFloat
-    candidates: FiniteFloat
+    intercept: Weight
+    best: Annotated[Weight, Field(ge=0.0)]
+    mean: Weight
+    candidates: Weight
     keep: Share
     threshold: Share
     queries: Annotated[int, Field(ge=0)]

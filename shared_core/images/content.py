@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Union
 from shared_core.errors import ImageError
 from shared_core.images.parts import EXPECTED, image_of, is_text
 from shared_core.images.picture import Picture
+from shared_core.images.showing import shown_address
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -208,6 +209,7 @@ def _hashable(image: ImageSource) -> object:
 def _shown(image: ImageSource) -> str:
     if isinstance(image, bytes):
         return f"<{len(image)} bytes>"
-    if isinstance(image, str) and len(image) > 80:
-        return repr(image[:60] + "…")
-    return repr(image)
+    if not isinstance(image, str):
+        return repr(image)
+    shown = shown_address(image)
+    return repr(shown[:60] + "…" if len(shown) > 80 else shown)

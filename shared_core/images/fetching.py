@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterable
 from time import monotonic
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from shared_core.errors import ImageError, ImageUnreachableError, MissingDependencyError
 from shared_core.images.limits import ImageLimits
@@ -23,9 +23,12 @@ except ModuleNotFoundError as missing:
 
 _MOST_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
+_AS_IT_IS = "%/:;=?@!$&'()*+,~[]|"  # of path and query, where escapes are not escaped anew
 _PASSING = (408, 425, 429)  # besides 5xx: statuses that a later call may not meet
 _CONNECT_SECONDS = 5.0
 _IPV6_UNICAST = ipaddress.IPv6Network("2000::/3")  # all of it that the internet routes
+# Python before 3.13 counts some of these as public.
+_SPECIAL = tuple(map(ipaddress.ip_network, ["192.0.0.0/24", "192.88.99.0/24", "3fff::/20"]))
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -50,7 +53,7 @@ def fetch(url: str, limits: ImageLimits) -> bytes:
     try:
         with httpcore.ConnectionPool(network_backend=network) as pool:
             for _ in range(_MOST_REDIRECTS + 1):
-                _check(url)
+                url = _checked(url)
                 with pool.stream(
                     "GET", url, headers=headers, extensions={"timeout": network.timeouts}
                 ) as response:
@@ -76,6 +79,8 @@ def is_public(address: Address) -> bool:
     inside = _inside(address)
     if inside is not None:
         return is_public(inside)
+    if any(address in network for network in _SPECIAL):
+        return False
     is_unicast = isinstance(address, ipaddress.IPv4Address) or address in _IPV6_UNICAST
     return is_unicast and address.is_global and not address.is_multicast and not address.is_reserved
 
@@ -89,19 +94,39 @@ def _inside(address: Address) -> ipaddress.IPv4Address | None:
     return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)
 
 
-def _check(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+def _checked(url: str) -> str:
+    """Return a URL as it is asked for: in ASCII, as browsers write it.
+
+    Raises:
+        ImageError: It is none of http and https, or has a password.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        name = host if host.isascii() else host.encode("idna").decode("ascii")
+        path, query = (quote(part, safe=_AS_IT_IS) for part in (parts.path, parts.query))
+    except ValueError:  # a port that is no number, half an address, half a character
+        raise ImageError(
+            "its URL cannot be read: expected one such as https://host/picture.png"
+        ) from None
+    if parts.scheme not in ("http", "https"):
         raise ImageError(f"it leads to {parts.scheme or 'no'} address: expected http or https")
+    if not name:
+        raise ImageError("its URL has no host: expected one such as https://host/picture.png")
     if parts.username is not None or parts.password is not None:
         raise ImageError(
             "its URL has a user or password: fetch the image yourself, and give its bytes"
         )
+    place = f"[{name}]" if ":" in name else name
+    return urlunsplit((parts.scheme, place if port is None else f"{place}:{port}", path, query, ""))
 
 
 def _next(url: str, response: httpcore.Response) -> str:
     found = dict(_lower(response.headers)).get(b"location", b"")
-    target = urljoin(url, found.decode("ascii", "replace"))
+    try:
+        target = urljoin(url, found.decode("utf-8", "replace"))
+    except ValueError:
+        raise ImageError("its URL is redirected to what is no address") from None
     if not found or (urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https"):
         raise ImageError("its URL is redirected to no https address")
     return target

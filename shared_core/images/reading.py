@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
 from shared_core.errors import ImageError
@@ -22,6 +22,7 @@ from shared_core.images.content import (
 )
 from shared_core.images.limits import ImageLimits
 from shared_core.images.picture import Picture
+from shared_core.images.showing import shown_address
 
 if TYPE_CHECKING:
     from shared_core.scoring import ScoreRequest
@@ -178,15 +179,7 @@ def shown_source(source: ImageSource) -> str:
         return f"{len(source)} bytes"
     if is_pillow_image(source):
         return "a Pillow image"
-    text = str(source)
-    scheme = _scheme(text)
-    if scheme == "data":
-        return f"{text[: text.find(',')][:40]},…"
-    if scheme in _FETCHED:
-        parts = urlsplit(text)
-        host = parts.netloc.rpartition("@")[2]
-        return urlunsplit((parts.scheme, host, parts.path, "", ""))[:200]
-    return text[:200]
+    return shown_address(str(source))
 
 
 def _scheme(source: str) -> str:
@@ -197,7 +190,10 @@ def _scheme(source: str) -> str:
 
 
 def _path(url: str | os.PathLike[str]) -> str:
-    parts = urlsplit(str(url))
+    try:
+        parts = urlsplit(str(url))
+    except ValueError as error:
+        raise ImageError(f"its address cannot be read: give {_SOURCES}") from error
     if parts.netloc not in ("", "localhost"):
         raise ImageError(f"{parts.netloc} is another machine: give {_SOURCES}")
     return url2pathname(parts.path)

@@ -127,6 +127,16 @@ def unwrapped(request: ScoreRequest) -> ScoreRequest:
     )
 
 
+def task_of(request: ScoreRequest) -> str:
+    """Return the instruction that counts for a request: that in a wrapped query, if it is one.
+
+    Raises:
+        ValueError: As for `unwrapped_query`.
+    """
+    wrapped = unwrapped_query(text_of(request.query))
+    return request.instruction if wrapped is None else wrapped.instruction
+
+
 def cut_in_front(request: ScoreRequest) -> Sequence[int]:
     """Return the number of characters that `unwrapped` removes from the start of each document."""
     if unwrapped_query(text_of(request.query)) is None:

@@ -249,3 +249,67 @@ def test_without_leave_no_url_is_fetched(server: ThreadingHTTPServer) -> None:
         with pytest.raises(ImageError, match="files are not read here"):
             read_image(path, closed)
     assert server.seen == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://[::1/a.png",
+        "http://[abc]/a.png",
+        "http://host:port/a.png",
+        "http://host:99999/a.png",
+        "http:///a.png",
+        "http://\ud800/a.png",
+        "file://[::1/a.png",
+    ],
+)
+def test_half_an_address_is_an_error_that_names_the_document(address: str) -> None:
+    with pytest.raises(ImageError, match=r"the image of document 1.*(expected|give a path)"):
+        Reranker(scorer=Redness()).rerank("q", ["a", Content("b", [address])])
+
+
+def test_addresses_are_written_as_browsers_do(server: ThreadingHTTPServer) -> None:
+    server.seen.clear()  # type: ignore[attr-defined]
+    with pytest.raises(ImageError, match="status 404"):
+        read_image(url(server, "/Straße 7%20.png?größe=1#oben", host="１２７.0.0.1"))
+    assert server.seen == ["/Stra%C3%9Fe%207%20.png?gr%C3%B6%C3%9Fe=1"]  # type: ignore[attr-defined]
+    with pytest.raises(ImageError, match="no public address"):
+        read_image(url(server, "/red.png", host="１２７.0.0.1"), PUBLIC)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://me:secret@host/a.png",
+        "http://me:secret@[::1/a.png",
+        "HTTP://host.invalid/a.png?token=secret#secret",
+        " http://me:secret@host/a.png",
+        "http:/me:secret@host/a.png",
+        "http://me:secret/more@host/a.png",
+        "http://me:secret#more@host/a.png",
+        "s3://key:secret@bucket/a.png",
+        "data:secret",
+        "data:image/png;base64,secret",
+    ],
+)
+def test_no_secret_of_an_address_is_shown(address: str) -> None:
+    content = Content("b", [address])
+    assert "secret" not in repr(content)
+    with pytest.raises(ImageError) as caught:
+        Reranker(scorer=Redness()).rerank("q", [content])
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("on_loop", [False, True])
+async def test_an_image_out_of_reach_is_passed_through_alone(
+    server: ThreadingHTTPServer, on_loop: bool
+) -> None:
+    reranker = Reranker(scorer=Redness(), on_error="passthrough")
+    busy, red = Content("a", [url(server, "/busy")]), Content("b", [url(server, "/red.png")])
+    given: Any = (["q", "r"], [["plain", busy], [red]])
+    first, second = await reranker.arerank_many(*given) if on_loop else reranker.rerank_many(*given)
+    assert [(one.document, one.scored) for one in first] == [("plain", False), (busy, False)]
+    assert "status 503" in str(first[0].error)
+    assert [(one.document, one.scored) for one in second] == [(red, True)]
+    with pytest.raises(ImageError, match="status 404"):
+        reranker.rerank("q", [Content("a", [url(server, "/nothing")])])

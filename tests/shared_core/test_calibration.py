@@ -200,3 +200,26 @@ def test_calibration_of_says_what_is_fitted(tmp_path: Path) -> None:
     assert calibration.probability_of(2.0) == 0.5
     assert reranker.rerank("q", DOCUMENTS).no_answer is None
     assert Reranker(scorer=Margins()).calibration_of() is None
+
+
+def test_the_instruction_of_a_wrapped_query_counts(tmp_path: Path) -> None:
+    reranker = calibrated(tmp_path)
+    wrapped = "<Instruct>: {}\n<Query>: q\n\n"
+    ranking = reranker.rerank(wrapped.format(DEFAULT_INSTRUCTION), DOCUMENTS)
+    assert [d.probability for d in ranking] == [HALF.of(d.logit) for d in ranking]
+    with pytest.raises(ConfigurationError, match="'Find poems'"):
+        reranker.rerank(wrapped.format("Find poems"), DOCUMENTS)
+
+
+def test_weights_whose_sum_may_be_no_number_are_refused(tmp_path: Path) -> None:
+    calibration = calibration_for(Reranker(scorer=Margins()))
+    path = tmp_path / "calibration.json"
+    text = dumped([calibration])
+    for name in ("intercept", "best", "mean", "candidates"):
+        content = json.loads(text)
+        content["calibrations"][0]["no_answer"][name] = 1e308
+        path.write_text(json.dumps(content), "utf-8")
+        with pytest.raises(ConfigurationError, match=f"no_answer.{name}"):
+            Reranker(scorer=Margins(), calibration=str(path))
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        Reranker(scorer=Margins(), calibration="a\0b")

@@ -61,6 +61,16 @@ def test_another_instruction_is_refused_and_names_no_file(calibrated_client: htt
     assert "calibration.json" not in refusal.text
 
 
+def test_the_instruction_in_a_wrapped_query_counts(calibrated_client: httpx.Client) -> None:
+    wrapped = "<Instruct>: Find poems\n<Query>: q\n\n"
+    body = {"query": wrapped, "documents": GOOD}
+    for path in ("/rerank", "/score"):
+        refusal = calibrated_client.post(path, json=body)
+        assert (refusal.status_code, "another instruction" in refusal.text) == (422, True)
+    half = calibrated_client.post("/rerank", json={**body, "query": f"x\n{wrapped}"})
+    assert (half.status_code, "the model's own prompt" in half.text) == (422, True)
+
+
 def test_without_a_calibration_nothing_changes(client: httpx.Client) -> None:
     body = {"query": "q", "documents": ["Mars is red."]}
     reply = client.post("/rerank", json=body).json()
