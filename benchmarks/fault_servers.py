@@ -1,76 +1,19 @@
-"""The servers of `benchmarks.faults`: the service as a process, nginx, and a relay that cuts."""
+"""What stands between client and server in `benchmarks.faults`: nginx, and a relay that cuts."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
-import signal
-import socket
 import subprocess
-import sys
 import tempfile
-import time
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-_SERVE = "from qwen3_rerank.cli import main; main()"
-_START_SECONDS = 180
+from benchmarks.fault_processes import free_port
 
-
-def free_port() -> int:
-    """Return a port of the loopback interface that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-class Service:
-    """The service as a process, always on the same port.
-
-    Args:
-        model: What it serves.
-    """
-
-    def __init__(self, model: str) -> None:
-        self.port = free_port()
-        self._flags = ["--port", str(self.port), "--model", model, "--device", "cpu"]
-        self._flags += ["--dtype", "float32", "--log-level", "error"]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self, flags: Sequence[str] = ()) -> None:
-        """Start it; returns at once."""
-        command = [sys.executable, "-c", _SERVE, "serve", *self._flags, *flags]
-        self._process = subprocess.Popen(  # noqa: S603  # our own command
-            command, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        )
-
-    def wait_until_ready(self) -> None:
-        """Return when it takes requests."""
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/ready")
-                return
-            time.sleep(0.1)
-        raise TimeoutError("the service did not start")
-
-    @property
-    def pid(self) -> int | None:
-        """The process that runs now."""
-        return self._process.pid if self._process and self._process.poll() is None else None
-
-    def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        if self._process is not None:
-            self._process.send_signal(number)
-
-    def stop(self) -> None:
-        """Kill it, as a machine's failure would."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+# With a 429 alone: a header whose value is empty is left out.
+_WAIT = "add_header Retry-After $wait always;"
 
 
 class Nginx:
@@ -82,10 +25,15 @@ class Nginx:
     Attributes:
         port: Passes everything on.
         silent_port: Passes everything on but ``Retry-After``.
+        full_port: Answers 429 with ``Retry-After`` to what is more than 4 requests at once.
+        silent_full_port: Answers 429 without it.
     """
 
     def __init__(self, ports: Sequence[int]) -> None:
-        self.port, self.silent_port = free_port(), free_port()
+        full = "limit_conn all 4; limit_conn_status 429;"
+        kinds = ("", "proxy_hide_header Retry-After;", f"{full} {_WAIT}", full)
+        listening = {free_port(): kind for kind in kinds}
+        self.port, self.silent_port, self.full_port, self.silent_full_port = listening
         self._folder = Path(tempfile.mkdtemp(prefix="faults-"))
         servers = " ".join(f"server 127.0.0.1:{port} max_fails=0;" for port in ports)
         paths = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -93,19 +41,18 @@ class Nginx:
         listeners = "\n".join(
             f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://services; "
             f"proxy_buffering on; proxy_read_timeout 60s; proxy_http_version 1.1; "
-            f'proxy_set_header Host $http_host; proxy_set_header Connection ""; {hidden} }} }}'
-            for port, hidden in (
-                (self.port, ""),
-                (self.silent_port, "proxy_hide_header Retry-After;"),
-            )
+            f'proxy_set_header Host $http_host; proxy_set_header Connection ""; {more} }} }}'
+            for port, more in listening.items()
         )
         (self._folder / "nginx.conf").write_text(
             f"daemon off; pid {self._folder}/pid; error_log {self._folder}/errors;\n"
             f"events {{ worker_connections 512; }}\nhttp {{ access_log off; {temporary}\n"
+            "limit_conn_zone $server_addr zone=all:1m; map $status $wait { 429 1; }\n"
             f"upstream services {{ {servers} keepalive 16; }}\n{listeners}\n}}\n"
         )
         program = shutil.which("nginx") or "nginx"
         command = [program, "-c", str(self._folder / "nginx.conf"), "-p", str(self._folder)]
+        subprocess.run([*command, "-t", "-q"], check=True)  # noqa: S603  # the file is right
         self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: S603
 
     def stop(self) -> None:
@@ -118,17 +65,19 @@ class Nginx:
 class Relay:
     """Passes connections on, byte by byte, and cuts some replies in the middle.
 
-    Attributes:
+    Args:
         target: The port to connect to.
+
+    Attributes:
         cut_every: Cut every so-manieth piece of a reply; 0 is none.
         open, most_open: Connections of clients, now and at most.
-        n_cuts: How many replies were cut.
+        n_faults: How many replies were cut, or had the status 429.
     """
 
     def __init__(self, target: int) -> None:
-        self.target = target
+        self._target = target
         self.cut_every = 0
-        self.open = self.most_open = self.n_cuts = 0
+        self.open = self.most_open = self.n_faults = 0
         self._pieces = 0
         self._handlers: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -138,6 +87,14 @@ class Relay:
         """Listen."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
+
+    async def turn_to(self, target: int) -> None:
+        """Connect to another port from now on; connections to the one before end."""
+        self._target = target
+        for handler in list(self._handlers):
+            handler.cancel()
+        if self._handlers:
+            await asyncio.wait(self._handlers, timeout=10)
 
     async def stop(self) -> None:
         """Listen no more, and return when all connections have ended."""
@@ -152,14 +109,17 @@ class Relay:
             handler.add_done_callback(self._handlers.discard)
         self.open += 1
         self.most_open = max(self.most_open, self.open)
+        upstream = None
         try:
-            upstream = await asyncio.open_connection("127.0.0.1", self.target)
+            upstream = await asyncio.open_connection("127.0.0.1", self._target)
             await asyncio.gather(
                 self._pass(reader, upstream[1]), self._pass(upstream[0], writer, cuts=True)
             )
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             writer.transport.abort()
         finally:
+            if upstream is not None:
+                upstream[1].close()
             self.open -= 1
 
     async def _pass(
@@ -168,10 +128,11 @@ class Relay:
         with contextlib.suppress(OSError):
             while piece := await reader.read(65536):
                 self._pieces += cuts
+                self.n_faults += piece.startswith(b"HTTP/1.1 429")
                 if cuts and self.cut_every and self._pieces % self.cut_every == 0:
                     writer.write(piece[: len(piece) - len(piece) // 4])  # inside of the body
                     await writer.drain()
-                    self.n_cuts += 1
+                    self.n_faults += 1
                     break
                 writer.write(piece)
                 await writer.drain()

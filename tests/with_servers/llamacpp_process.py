@@ -3,12 +3,12 @@
 ::
 
     python llamacpp_process.py CHECKPOINT FILE.gguf --file with-head|without-head [--quantised]
-        [--reranking] [--context 2048]
+        [--reranking] [--context 2048] [--port 0]
 
-It converts the checkpoint, serves the file on a free port of loopback, and prints the address. The
-conversion is that of llama.cpp's ``convert_hf_to_gguf.py`` for Qwen3-Reranker: with its head, a
-file has the tensor ``cls.output.weight``, rank pooling and the template ``rerank``; without it, it
-is the file of any Qwen3, as many that can be downloaded are.
+It converts the checkpoint, serves the file on a port of loopback (0 is a free one), and prints the
+address. The conversion is that of llama.cpp's ``convert_hf_to_gguf.py`` for Qwen3-Reranker: with
+its head, a file has the tensor ``cls.output.weight``, rank pooling and the template ``rerank``;
+without it, it is the file of any Qwen3, as many that can be downloaded are.
 """
 
 from __future__ import annotations
@@ -101,12 +101,12 @@ def _add_tokenizer(writer: Any, tokenizer: dict[str, Any], size: int) -> None:
     writer.add_add_bos_token(False)  # its name for the only argument is "value"
 
 
-def serve(path: Path, *, reranking: bool, context: int) -> None:
+def serve(path: Path, *, reranking: bool, context: int, port: int) -> None:
     """Serve a file until the process is ended."""
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(path)
     parameters.hostnames = ["127.0.0.1"]
-    parameters.port = 0
+    parameters.port = port
     parameters.n_ctx = context
     parameters.n_parallel = 1
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
@@ -131,10 +131,11 @@ def main() -> None:
     parser.add_argument("--quantised", action="store_true")
     parser.add_argument("--reranking", action="store_true")
     parser.add_argument("--context", type=int, default=2048)
+    parser.add_argument("--port", type=int, default=0)
     told = parser.parse_args()
     has_head = told.file == "with-head"
     write_gguf(told.checkpoint, told.path, has_head=has_head, is_quantised=told.quantised)
-    serve(told.path, reranking=told.reranking, context=told.context)
+    serve(told.path, reranking=told.reranking, context=told.context, port=told.port)
 
 
 if __name__ == "__main__":

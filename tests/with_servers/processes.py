@@ -54,13 +54,24 @@ def llamacpp(
     """
     with tempfile.TemporaryDirectory(prefix="llamacpp-") as folder:
         flags = ["--reranking"] * reranking + ["--quantised"] * quantised
+        path = Path(folder) / "reranker.gguf"
         command = [
-            *(str(BIN / "python"), str(Path(__file__).with_name("llamacpp_process.py"))),
-            *(str(checkpoint), str(Path(folder) / "reranker.gguf"), "--context", str(context)),
-            *("--file", "with-head" if has_head else "without-head", *flags),
+            *llamacpp_command(checkpoint, path, *flags, has_head=has_head),
+            *("--context", str(context)),
         ]
         with _running(command, Path(folder)) as log:
             yield _when_ready(log, _printed_address, "/health")
+
+
+def llamacpp_command(
+    checkpoint: Path, path: Path, *flags: str, has_head: bool = True, port: int = 0
+) -> list[str]:
+    """Return what writes a checkpoint's GGUF file to a path, and serves it."""
+    return [
+        *(str(BIN / "python"), str(Path(__file__).with_name("llamacpp_process.py"))),
+        *(str(checkpoint), str(path), "--port", str(port)),
+        *("--file", "with-head" if has_head else "without-head", *flags),
+    ]
 
 
 @contextmanager
@@ -72,23 +83,28 @@ def litellm(models: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
             in front, ``api_base``, ``api_key``.
     """
     with tempfile.TemporaryDirectory(prefix="litellm-") as folder:
-        config = {
-            "model_list": [
-                {"model_name": name, "litellm_params": dict(parameters)}
-                for name, parameters in models.items()
-            ],
-            "general_settings": {"master_key": KEY},
-        }
-        path = Path(folder) / "config.yaml"
-        path.write_text(json.dumps(config))  # which is YAML
         port = free_port()
-        command = [
-            *(str(BIN / "litellm"), "--config", str(path), "--host", "127.0.0.1"),
-            *("--port", str(port), "--num_workers", "1", "--telemetry", "False"),
-        ]
+        command = litellm_command(models, Path(folder), port)
         url = f"http://127.0.0.1:{port}"
         with _running(command, Path(folder)) as log:
             yield _when_ready(log, lambda _: url, "/health/liveliness")
+
+
+def litellm_command(models: Mapping[str, Mapping[str, str]], folder: Path, port: int) -> list[str]:
+    """Return what starts a LiteLLM proxy, whose configuration is written into a folder."""
+    config = {
+        "model_list": [
+            {"model_name": name, "litellm_params": dict(parameters)}
+            for name, parameters in models.items()
+        ],
+        "general_settings": {"master_key": KEY},
+    }
+    path = folder / "config.yaml"
+    path.write_text(json.dumps(config))  # which is YAML
+    return [
+        *(str(BIN / "litellm"), "--config", str(path), "--host", "127.0.0.1"),
+        *("--port", str(port), "--num_workers", "1", "--telemetry", "False"),
+    ]
 
 
 def free_port() -> int:
