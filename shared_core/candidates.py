@@ -68,7 +68,10 @@ class Candidates:
                 others = others[: max(0, options.min_docs - len(ranking))]
             found = [replace(document, index=places[document.index]) for document in ranking]
             found += [RankedDocument(at, None, None, request.documents[at]) for at in others]
-            completed.append(ranking.with_documents(found[: options.top_k]))
+            judged_all = len(places) == len(request.documents)
+            # What was not judged may answer.
+            answers = ranking.answers if judged_all else ranking.answers or None
+            completed.append(Ranking(found[: options.top_k], ranking.no_answer, answers))
         return completed
 
 

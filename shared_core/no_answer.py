@@ -38,12 +38,12 @@ def is_unanswered(ranking: Ranking, on_no_answer: OnNoAnswer) -> bool:
     """
     if on_no_answer == "keep" or any(document.error is not None for document in ranking):
         return False
-    if ranking.answers is None:
+    if ranking.no_answer is None:
         raise ConfigurationError(
             f"on_no_answer={on_no_answer!r:.60} needs a calibration with no_answer, which takes "
             "more queries with a right candidate than this one was fitted on"
         )
-    return not ranking.answers
+    return ranking.answers is False
 
 
 def instead(

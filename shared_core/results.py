@@ -145,7 +145,8 @@ class Ranking(list[RankedDocument]):
         no_answer: The calibrated probability that none of the candidates is right, those that were
             not kept included; ``None`` without a ``calibration``.
         answers: Whether to take it that one of them is: not where ``no_answer`` is above the
-            threshold of the calibration. ``None`` likewise.
+            threshold of the calibration. ``None`` likewise, and where that is so of the documents
+            that were scored, and others were not.
     """
 
     def __init__(

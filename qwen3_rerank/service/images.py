@@ -51,7 +51,8 @@ def _content(value: Any) -> str | Content:
         raise ValueError(_EXPECTED)
     split: list[Any] = []
     for part in parts:  # Jina's may hold a text and an image
-        if isinstance(part, dict) and isinstance(part.get("text"), str) and "image" in part:
+        has_image = isinstance(part, dict) and part.get("image") is not None
+        if has_image and isinstance(part.get("text"), str):
             split += [{"image": part["image"]}, {"text": part["text"]}]
         else:
             split.append(part)

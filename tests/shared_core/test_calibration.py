@@ -18,6 +18,7 @@ from support.calibrations import HALF, Margins, calibrated, calibration_for
 
 from shared_core import DEFAULT_INSTRUCTION, ConfigurationError, Reranker
 from shared_core.calibration import Isotonic, NoAnswer, Platt, dumped
+from shared_core.no_answer import is_unanswered
 from shared_core.ranking import sigmoid
 
 DOCUMENTS = ["-1.0", "6.0", "2.0", "6.0", "0.5"]
@@ -223,3 +224,12 @@ def test_weights_whose_sum_may_be_no_number_are_refused(tmp_path: Path) -> None:
             Reranker(scorer=Margins(), calibration=str(path))
     with pytest.raises(ConfigurationError, match="cannot be read"):
         Reranker(scorer=Margins(), calibration="a\0b")
+
+
+def test_what_was_not_judged_may_answer(tmp_path: Path) -> None:
+    reranker = calibrated(tmp_path)
+    ranking = reranker.rerank("q", ["-3.0", "6.0"], max_candidates=1, top_k=1)
+    assert (ranking.answers, ranking.no_answer) == (None, sigmoid(3.0))
+    assert reranker.rerank("q", ["6.0", "-3.0"], max_candidates=1).answers is True
+    assert reranker.rerank("q", ["-3.0", "-3.0"], max_candidates=1).answers is False
+    assert not is_unanswered(ranking, "empty")

@@ -58,6 +58,11 @@ def test_images_are_taken_in_the_shapes_of_other_servers(shape: str, seeing: Run
     assert post(seeing, query=SHAPES[shape]).status_code == 200
 
 
+def test_a_text_without_an_image_may_say_so(seeing: Running) -> None:
+    reply = post(seeing, documents=[{"text": "a text", "image": None}])
+    assert reply.json()["results"][0]["document"] == {"text": "a text"}
+
+
 def test_our_own_client_sends_contents_through_the_service(seeing: Running) -> None:
     documents = ["a text", Content("green", [swatch("green")]), Content(images=[swatch("red")])]
     with Reranker(base_url=seeing.url) as reranker:
