@@ -1,6 +1,9 @@
-"""Questions with a passage that answers them and one that does not."""
+"""Questions with a passage that answers them and one that does not, and the like with images."""
 
 from __future__ import annotations
+
+from shared_core.images.bundled import DISC, SQUARE
+from shared_core.images.content import Content
 
 PAIRS = (
     (
@@ -35,3 +38,16 @@ PAIRS = (
     ),
 )
 """(query, a document that answers it, one that does not): no reranker should get these wrong."""
+
+_RED, _BLUE = "A red square on a white background.", "A blue disc on a white background."
+_SQUARE, _DISC = Content(images=[SQUARE]), Content(images=[DISC])
+
+IMAGE_PAIRS = (
+    (_RED, _SQUARE, _DISC),
+    (_BLUE, _DISC, _SQUARE),
+    (_SQUARE, _RED, _BLUE),
+    (_DISC, _BLUE, _RED),
+    (_SQUARE, _SQUARE, _DISC),
+    (_DISC, _DISC, _SQUARE),
+)
+"""The like for models that see. Every answer is wrong elsewhere: who does not see gets half."""

@@ -13,7 +13,7 @@ from shared_core.backend.answers import checked_answers, scored_of
 from shared_core.backend.distinct import Distinct
 from shared_core.backend.idle import IdleClock
 from shared_core.backend.score_cache import ScoreCache
-from shared_core.backend.seeing import margins, refuse_images, sees
+from shared_core.backend.seeing import have_images, margins, refuse_images, sees
 from shared_core.calibration import Calibrations
 from shared_core.errors import (
     ClosedError,
@@ -129,11 +129,14 @@ class Runner:
             return [[] for _ in requests]
         scorer = self.scorer
         requests = self.read(requests)
-        self._check(scorer, requests)
         if isinstance(scorer, StagedScorer):
             with self._asking(scorer):
                 given = scorer.score_staged(requests, self._staging(windows, seconds, by_last))
                 return checked_answers(type(scorer).__name__, given, requests)
+        if isinstance(scorer, LoadingScorer) and have_images(requests):
+            with self._asking(scorer):
+                scorer.load()  # it knows then whether it sees, and documents are in their places
+        self._check(scorer, requests)
         if windows is not None:
             with self._idle.used():
                 plan = plan_windows(requests, windows, make_meter(scorer, self.options))
@@ -172,6 +175,9 @@ class Runner:
                     requests, self._staging(windows, seconds, by_last)
                 )
                 return checked_answers(type(scorer).__name__, given, requests)
+        if isinstance(scorer, AsyncLoadingScorer) and have_images(requests):
+            with self._asking(scorer, asyncio.CancelledError, GeneratorExit):
+                await scorer.aload()
         if not isinstance(scorer, AsyncScorer):
             return await self._worker.arun(self._judging(requests, windows))
         self._check(scorer, requests)

@@ -15,6 +15,11 @@ def sees(scorer: Scorer) -> bool:
     return isinstance(scorer, SeeingScorer) and scorer.takes_images
 
 
+def have_images(requests: Sequence[ScoreRequest]) -> bool:
+    """Return whether there are images in any of the requests."""
+    return any(map(has_images, (item for one in requests for item in (one.query, *one.documents))))
+
+
 def refuse_images(scorer: Scorer, requests: Sequence[ScoreRequest], model: str) -> None:
     """Raise if there are images, and a backend takes texts alone.
 

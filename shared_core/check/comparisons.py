@@ -25,8 +25,10 @@ async def compare_prompts(
     """Return the finding on whether the prompt is written once, whole, and by whom it should be.
 
     The template state may have been given or be documented; here, it has to show in the scores.
+    Of models that see, whose prompt is another one, known pairs alone tell.
     """
-    if setup.facts.server == OWN_SERVICE or trait(setup.dialect, "judges_otherwise"):
+    is_ours = setup.facts.server == OWN_SERVICE
+    if setup.sees or is_ours or trait(setup.dialect, "judges_otherwise"):
         return []
     comparison = Comparison(scorer.session, setup.url, setup.dialect, options.model)
     try:

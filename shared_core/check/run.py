@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from shared_core.check.report import CheckReport, Finding, Status, worst
 from shared_core.check.scores import check_scores, measure_latency
 from shared_core.errors import MissingDependencyError, RemoteError, RerankError, ScoringError
+from shared_core.images.content import Content
 from shared_core.scoring import PlacedScorer
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ def check(reranker: Reranker) -> CheckReport:
     model = options.model
     latency: dict[int, float] = {}
 
-    def logits(query: str, documents: Sequence[str], instruction: str) -> list[float]:
+    def logits(
+        query: str | Content, documents: Sequence[str | Content], instruction: str
+    ) -> list[float]:
         found = reranker.judge(query, documents, instruction=instruction, long_documents="truncate")
         return [one.logit for one in found]
 
@@ -41,7 +44,7 @@ def check(reranker: Reranker) -> CheckReport:
         else:
             findings += _of_model(reranker)
         if worst(findings) not in ("failed", "unreachable"):
-            findings += check_scores(logits, model)
+            findings += check_scores(logits, model, sees=reranker.takes_images)
             latency = measure_latency(logits)
     except MissingDependencyError:
         raise

@@ -17,35 +17,60 @@ from shared_core.check.golden import (
 )
 from shared_core.check.report import Finding
 from shared_core.errors import ConfigurationError, ServerStatusError
-from shared_core.known_pairs import PAIRS
+from shared_core.images.content import Content
+from shared_core.known_pairs import IMAGE_PAIRS, PAIRS
 from shared_core.prompt import DEFAULT_INSTRUCTION
 from shared_core.ranking import sigmoid
 
-Logits = Callable[[str, Sequence[str], str], list[float]]
+Logits = Callable[[str | Content, Sequence[str | Content], str], list[float]]
 """From a query, documents and an instruction to one logit per document."""
+
+_TEMPLATE = "start it with the template of `qwen3-rerank template`"
+SEEING_TEMPLATE = "start vLLM with its qwen3_vl_reranker.jinja (docs/images.md)"
+"""What a server of a model that sees needs to write its prompt."""
+_ORDER = (
+    "The prompt is missing or wrong, or this is no trained Qwen3-Reranker. See the findings on the "
+    "template; without one, start the server with that of `qwen3-rerank template`."
+)
+_SEEING_ORDER = (
+    "The prompt is missing or wrong, or this is no trained Qwen3-VL-Reranker. If it is a server's, "
+    f"{SEEING_TEMPLATE}."
+)
+_IMAGES = (
+    "Images do not move the scores as they should: this is no trained Qwen3-VL-Reranker, or its "
+    f"server leaves them out. If it is a server's, {SEEING_TEMPLATE}."
+)
 
 _TINY = 1e-12  # a probability below which the best of the known documents never is
 _SAME = 1e-9
 
 
-def check_scores(logits: Logits, model: str) -> list[Finding]:
-    """Return the findings on the scores of known texts.
+def check_scores(logits: Logits, model: str, *, sees: bool = False) -> list[Finding]:
+    """Return the findings on the scores of known texts, and of images for a model that sees.
 
     Raises:
         RerankError: No scores could be had.
     """
     canary = logits(CANARY_QUERY, CANARY_DOCUMENTS, DEFAULT_INSTRUCTION)
-    right, wrong = [], []
-    for query, good, bad in PAIRS:
-        first, second = logits(query, [good, bad], DEFAULT_INSTRUCTION)
-        right.append(first)
-        wrong.append(second)
-    seen = [*canary, *right, *wrong]
-    findings = [_values(seen), _spread(seen), _order(right, wrong)]
-    golden = golden_logits(model)
+    right, wrong = _asked(logits, PAIRS)
+    better, worse = _asked(logits, IMAGE_PAIRS) if sees else ([], [])
+    seen = [*canary, *right, *wrong, *better, *worse]
+    findings = [_values(seen), _spread(seen, SEEING_TEMPLATE if sees else _TEMPLATE)]
+    findings.append(_order("order", right, wrong, _SEEING_ORDER if sees else _ORDER))
+    if sees:
+        findings.append(_order("images", better, worse, _IMAGES))
+    golden = None if sees else golden_logits(model)
     if golden is not None:
         findings.append(_golden(canary, golden))
     return [*findings, _instruction(logits, canary), _forgery(logits)]
+
+
+def _asked(
+    logits: Logits, pairs: Sequence[tuple[str | Content, str | Content, str | Content]]
+) -> tuple[list[float], list[float]]:
+    """Return the logits of the documents that answer, and of those that do not."""
+    found = [logits(query, answers, DEFAULT_INSTRUCTION) for query, *answers in pairs]
+    return [good for good, _ in found], [bad for _, bad in found]
 
 
 def measure_latency(logits: Logits, counts: Sequence[int] = (1, 8, 32)) -> dict[int, float]:
@@ -86,7 +111,7 @@ def _values(logits: Sequence[float]) -> Finding:
     return Finding("values", "ok", detail)
 
 
-def _spread(logits: Sequence[float]) -> Finding:
+def _spread(logits: Sequence[float], template: str) -> Finding:
     ties = len(logits) - len(set(logits))
     if max(logits) - min(logits) > _SAME:
         detail = f"{ties} of {len(logits)} scores are tied" if ties else "all scores differ"
@@ -104,22 +129,16 @@ def _spread(logits: Sequence[float]) -> Finding:
         "wrong",
         f"every document has the score {sigmoid(logits[0]):.4g}: the server does not see them",
         "Its chat template does not know the roles that it is given, and renders an empty prompt: "
-        "start it with the template of `qwen3-rerank template`.",
+        f"{template}.",
     )
 
 
-def _order(right: Sequence[float], wrong: Sequence[float]) -> Finding:
+def _order(name: str, right: Sequence[float], wrong: Sequence[float], fix: str) -> Finding:
     good = sum(a > b for a, b in zip(right, wrong, strict=True))
     detail = f"{good} of {len(right)} known pairs in the right order"
     if good >= len(right) - 1:
-        return Finding("order", "ok", detail)
-    return Finding(
-        "order",
-        "wrong",
-        f"{detail}: close to random",
-        "The prompt is missing or wrong, or this is no trained Qwen3-Reranker. See the findings on "
-        "the template; without one, start the server with that of `qwen3-rerank template`.",
-    )
+        return Finding(name, "ok", detail)
+    return Finding(name, "wrong", f"{detail}: close to random", fix)
 
 
 def _golden(seen: Sequence[float], golden: Sequence[float]) -> Finding:

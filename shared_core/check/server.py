@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from shared_core.check.golden import CANARY_DOCUMENTS, CANARY_QUERY, OTHER_INSTRUCTION
 from shared_core.check.report import Finding, Status
+from shared_core.check.scores import SEEING_TEMPLATE
 from shared_core.errors import RemoteError, RerankError
 from shared_core.options import RerankerOptions
 from shared_core.prompt import DEFAULT_INSTRUCTION, render_prompt
@@ -58,7 +59,8 @@ async def inspect_server(options: RerankerOptions, scorer: RemoteScorer) -> Insp
         return Inspection([*software, Finding("template", "failed", str(error))], None)
     findings = _identity(options, setup)
     findings.append(await _prompt_tokens(scorer.session, setup, options.model))
-    if setup.facts.server == "vllm" and "/v1/rerank" in setup.facts.routes:
+    asks_plainly = setup.sees  # by that very route
+    if setup.facts.server == "vllm" and "/v1/rerank" in setup.facts.routes and not asks_plainly:
         findings.append(await _rerank_route(options, scorer.session, setup))
     findings += _limits(setup)
     return Inspection(findings, setup)
@@ -78,7 +80,7 @@ async def compare_with_exact_route(
     options: RerankerOptions, scorer: RemoteScorer, setup: Setup
 ) -> list[Finding]:
     """Compare the route in use with the route where the client controls every token."""
-    if "/classify" not in setup.facts.routes or setup.template == "prompt":
+    if "/classify" not in setup.facts.routes or setup.template == "prompt" or setup.sees:
         return []
     request = ScoreRequest(CANARY_QUERY, DEFAULT_INSTRUCTION, CANARY_DOCUMENTS)
     (used,) = await scorer.ascore_many([request])
@@ -136,6 +138,7 @@ def _identity(options: RerankerOptions, setup: Setup) -> list[Finding]:
     served = ", ".join(facts.models[:5]) or "not listed"
     is_ours = facts.server == OWN_SERVICE
     ids = "token ids" if setup.sends_ids else "text" if is_ours else "text, control tokens broken"
+    ids = f"images, and {ids}" if setup.sees else ids
     findings = [
         Finding("server", status, software),
         Finding("model", "ok" if options.model in facts.models else "info", f"serves {served}"),
@@ -196,6 +199,8 @@ async def _prompt_tokens(session: HttpSession, setup: Setup, model: str) -> Find
 
 
 def _remedy(setup: Setup) -> str:
+    if setup.sees:
+        return f"The prompt is another one than the text models': {SEEING_TEMPLATE}."
     remedy = f"Start it with: {POOLING}" if setup.facts.server == "vllm" else None
     return remedy or str(trait(setup.dialect, "remedy"))
 

@@ -17,6 +17,7 @@ from shared_core.prompt import render_fields
 from shared_core.prompt.encodable import check_encodable
 from shared_core.prompt.encoding import EncodedGroup
 from shared_core.scorers.local.calls import Call
+from shared_core.scorers.local.checkpoints.model_source import may_read_images
 from shared_core.scorers.local.devices import current
 from shared_core.scorers.local.loading import LoadedModel, load_model
 from shared_core.scorers.local.memory import give_back, keep_buffers
@@ -66,8 +67,9 @@ class TransformersScorer:
 
     @property
     def takes_images(self) -> bool:
-        """Whether the model reads images. One that is not loaded may, and refuses them itself."""
-        return self._loaded is None or self._loaded.reads_images
+        """Whether the model reads images; before it is loaded, as far as its folder tells."""
+        loaded = self._loaded
+        return may_read_images(self._options.model) if loaded is None else loaded.reads_images
 
     def load(self) -> LoadedModel:
         """Return the model, loaded once for all threads."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
+from support.checkpoints import write_checkpoint
 from support.seeing import Redness, swatch
 
 from shared_core import Cascade, Content, ImageError, Picture, Reranker, ScoreRequest
+from shared_core.scorers.local.checkpoints.model_source import may_read_images
 
 
 @pytest.fixture
@@ -113,9 +116,17 @@ async def test_what_cannot_be_read_names_its_place(tmp_path: Path) -> None:
         await reranker.ascore_pairs(pairs)
 
 
-def test_a_text_model_says_which_one_sees(tmp_path: Path) -> None:
+def test_a_text_model_says_which_one_sees(tmp_path: Path, small_tokenizer: Any) -> None:
     with pytest.raises(ImageError, match=r"document 1 has an image, and tiny reads text.*VL"):
         Reranker("tiny", on_error="passthrough").rerank("q", ["a", *colours("red")])
+    # What its name or folder tells is known before anything is read.
+    unread = Content(images=tmp_path / "unread.png")
+    write_checkpoint(tmp_path, small_tokenizer)
+    for name in ("tiny", str(tmp_path)):
+        with pytest.raises(ImageError, match=r"document 1 of query 1 has an image, and.*VL"):
+            Reranker(name).rerank_many(["q", "q"], [["a"], ["a", unread]])
+    assert may_read_images("Qwen/Qwen3-VL-Reranker-2B")
+    assert not may_read_images("Qwen/Qwen3-Reranker-4B")
 
     class Blind:
         def score(self, query: str, documents: list[str], *, instruction: str) -> list[float]:

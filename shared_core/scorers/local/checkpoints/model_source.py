@@ -15,13 +15,16 @@ from typing import NoReturn
 from shared_core.errors import HubUnreachableError, ModelLoadError, UnsupportedModelError
 from shared_core.options import DEFAULT_MODEL, TINY, RerankerOptions
 from shared_core.options.neighbours import did_you_mean
+from shared_core.prompt.forms import VISION_FORM
 from shared_core.scorers.local.checkpoints.adapter_config import ADAPTER_CONFIG
 from shared_core.scorers.local.checkpoints.adapter_source import (
     ADAPTER_FILES,
     adapter_folder,
     told_apart,
 )
+from shared_core.scorers.local.checkpoints.files import CONFIG
 from shared_core.scorers.local.checkpoints.hub import folder_advice, snapshot
+from shared_core.scorers.local.checkpoints.vision_config import prompt_form
 
 logger = logging.getLogger("qwen3_rerank")
 
@@ -86,6 +89,19 @@ def locate_model(options: RerankerOptions) -> RerankerOptions:
             f'nothing. Use a reranker, such as "{DEFAULT_MODEL}", or give the adapter, too.'
         )
     return options if options.hub == "modelscope" else _located_on_hub(options)
+
+
+def may_read_images(name: str) -> bool:
+    """Return whether a model may read images, as far as its name or its folder tells."""
+    folder = Path(name)
+    if name == TINY:
+        return False
+    if not (folder / CONFIG).is_file():
+        return name not in PUBLISHED or "-VL-" in name
+    try:
+        return prompt_form(folder, name) is VISION_FORM
+    except ModelLoadError:  # which loading says
+        return True
 
 
 def _check_folder(folder: Path) -> None:

@@ -66,7 +66,7 @@ def test_vllm_without_what_such_a_model_needs_is_refused(
         connect(serve(kind)).score("q", ["a"])
 
 
-def test_text_models_behind_servers_refuse_images(
+async def test_text_models_behind_servers_refuse_images(
     serve: Serve, connect: Connect, oracle: Any
 ) -> None:
     for kind in (VllmPooling(oracle), SeeingVllm(sees=False)):
@@ -74,6 +74,11 @@ def test_text_models_behind_servers_refuse_images(
         with pytest.raises(ImageError, match=r"document 0 has an image, and.*reads text alone.*VL"):
             reranker.rerank("q", documents())
         assert reranker.score("q", ["a"])
+        # Found out by asking the server, and told by the caller's own places.
+        with pytest.raises(ImageError, match="document 2 of query 1 has an image"):
+            connect(serve(kind)).rerank_many(["q", "r"], [["a"], ["a", "a", documents()[0]]])
+        with pytest.raises(ImageError, match="document 2 of query 1 has an image"):
+            await connect(serve(kind)).arerank_many(["q", "r"], [["a"], ["a", "a", documents()[0]]])
 
 
 def test_sglang_takes_a_list_of_parts(serve: Serve, connect: Connect) -> None:
@@ -82,7 +87,9 @@ def test_sglang_takes_a_list_of_parts(serve: Serve, connect: Connect) -> None:
     reranker = connect(server := serve(SeeingSglang()), model=name, **options)
     assert [one.index for one in reranker.rerank("q", documents())] == [2, 1, 0]
     assert [part["type"] for part in server.bodies[-1]["documents"][0]] == ["image_url", "text"]
-    with pytest.raises(ImageError, match="as far as it says, reads text alone"):
+    with pytest.raises(
+        ImageError, match="document 0 has an image, and Qwen/Qwen3-Reranker-4B reads"
+    ):
         connect(server, model="Qwen/Qwen3-Reranker-4B", **options).score("q", documents())
 
 
