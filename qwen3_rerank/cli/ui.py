@@ -72,7 +72,7 @@ def ui(
             for reranker in rerankers:
                 # What is wrong with a model or the server is said here, and nobody waits later.
                 reranker.score("Is it there?", ["It is."])
-            models = {reranker.options.model: reranker.arerank for reranker in rerankers}
+            models = {reranker.options.model: reranker for reranker in rerankers}
             serve_page(
                 models,
                 host=host,

@@ -15,15 +15,14 @@ from shared_core.errors import MissingDependencyError
 if TYPE_CHECKING:
     import fastapi
 
-    from qwen3_rerank.page.models import Models
-    from shared_core.reranker import Reranker
+    from qwen3_rerank.page.models import Given
 
 __all__ = ["is_installed", "mount_page", "serve_page"]
 
 
 def mount_page(
     app: fastapi.FastAPI,
-    given: Reranker | Models,
+    given: Given,
     path: str = "/ui",
     *,
     max_body_bytes: int = 16 * 2**20,
@@ -55,7 +54,7 @@ def mount_page(
 
 
 def serve_page(
-    given: Reranker | Models,
+    given: Given,
     *,
     host: str = "127.0.0.1",
     port: int = 7860,

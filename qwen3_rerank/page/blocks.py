@@ -45,6 +45,7 @@ _REFUSED = json.dumps(
 )
 # A file is a token here (store.py): what Gradio takes for a path is never sent back to it.
 _PATH_OF = "(file) => file ? file.path : ''"
+_PATHS_OF = "(files) => (files || []).map((file) => file.path).join('\\n')"
 # Nothing of the page is an API: the service has one. Events are answered at once: Gradio's queue
 # keeps messages until somebody fetches them.
 _QUIET: dict[str, Any] = {"api_visibility": "private", "queue": False}
@@ -122,6 +123,8 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
                 form.split: "lines" if by_line else "paragraphs",
                 form.file: None,
                 form.added: "",
+                form.images: None,
+                form.pictures: "",
                 form.top_k: 0,
                 **form.task.filled(example.task),
                 **second.filled(example.second_task),
@@ -156,10 +159,18 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
                 },
             }
 
-        def greet(request: gr.Request) -> str:
+        def greet(request: gr.Request) -> tuple[str, Any]:
             language = request.query_params.get("lang", "")
             accepted = request.headers.get("accept-language")
-            return language if language in LANGUAGES else language_of(accepted)
+            sees = gr.update(visible=models[first].takes_images())
+            return language if language in LANGUAGES else language_of(accepted), sees
+
+        def choose(model: str, tongue: Language) -> Updates:
+            """Name the model; images go where it does not see."""
+            sees = models[model].takes_images()
+            images = gr.update(visible=True) if sees else gr.update(visible=False, value=None)
+            pictures = gr.skip() if sees else ""
+            return {banner: _banner(model, tongue), form.images: images, form.pictures: pictures}
 
         def ask(
             listen: Callable[..., Any], handler: Any, given: list[Any], target: list[Any]
@@ -175,6 +186,7 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
             event.then(None, js=_ANSWERED % panel, **_QUIET)
 
         form.file.change(None, [form.file], [form.added], js=_PATH_OF, **_QUIET)
+        form.images.change(None, [form.images], [form.pictures], js=_PATHS_OF, **_QUIET)
         asked = [form.run.click, form.query.submit, form.documents.submit]
         ask(
             partial(gr.on, [*asked, form.task.instruction.submit], trigger_mode="once"),
@@ -198,7 +210,8 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
                 **_HIDDEN,
             )
             ask(filled.then, show_ranking, inputs, [ranking, cards])
-        form.model.change(_banner, [form.model, language], [banner], **_HIDDEN)
+        chosen = [banner, form.images, form.pictures]
+        form.model.change(choose, [form.model, language], chosen, **_HIDDEN)
         language.change(
             speak,
             [language, form.model, ranking, comparison],
@@ -206,7 +219,7 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
             **_HIDDEN,
         )
         language.change(None, [language], js=_SET_LANGUAGE, **_QUIET)
-        page.load(greet, None, [language], **_HIDDEN)
+        page.load(greet, None, [language, form.images], **_HIDDEN)
     return page
 
 

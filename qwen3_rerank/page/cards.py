@@ -37,7 +37,7 @@ def ranking_html(ranking: Ranking, language: Language) -> str:
     return (
         f'<section class="qr-ranking" lang="{language}">'
         f"{_head(ranking, language)}"
-        f"{_cards(ranking.ranked, language, _moves_from_input(ranking.ranked))}"
+        f"{_cards(ranking, language, _moves_from_input(ranking.ranked))}"
         f"{_downloads([ranking], language)}</section>"
     )
 
@@ -52,7 +52,7 @@ def comparison_html(first: Ranking, second: Ranking, language: Language) -> str:
     columns = "".join(  # what moved is said of the second one alone: the first is the measure
         f'<section class="qr-column"><h3><span class="qr-letter">{letter}</span>'
         f"{escape(ranking.instruction)}</h3>{_no_answer(ranking, language)}"
-        f"{_cards(ranking.ranked, language, moves, other)}</section>"
+        f"{_cards(ranking, language, moves, other)}</section>"
         for letter, ranking, moves, other in (
             ("A", first, {}, places[1]),
             ("B", second, _moves_from(places[1], places[0]), places[0]),
@@ -106,14 +106,21 @@ def _downloads(rankings: Sequence[Ranking], language: Language) -> str:
 
 
 def _cards(
-    ranked: Sequence[RankedDocument],
+    ranking: Ranking,
     language: Language,
     moves: Mapping[int, int],
     other: Mapping[int, int] | None = None,
 ) -> str:
     cards = "".join(
-        _card(place, result, language, moves.get(result.index), other)
-        for place, result in enumerate(ranked, 1)
+        _card(
+            place,
+            result,
+            language,
+            moves.get(result.index),
+            other,
+            ranking.thumbnails.get(result.index),
+        )
+        for place, result in enumerate(ranking.ranked, 1)
     )
     return f'<ol class="qr-cards">{cards}</ol>'
 
@@ -124,6 +131,7 @@ def _card(
     language: Language,
     move: int | None,
     other: Mapping[int, int] | None,
+    thumbnail: str | None,
 ) -> str:
     facts = []
     if other is None:
@@ -142,8 +150,15 @@ def _card(
     return (
         f'<li class="qr-card"><div class="qr-top"><span class="qr-place">{place}</span>'
         f"{_bar(result.score, language)}{_move(move, language)}</div>"
-        f'{_text(result, language)}<div class="qr-facts">{spans}</div></li>'
+        f"{_thumbnail(thumbnail, result)}{_text(result, language)}"
+        f'<div class="qr-facts">{spans}</div></li>'
     )
+
+
+def _thumbnail(address: str | None, result: RankedDocument) -> str:
+    if address is None:
+        return ""
+    return f'<img class="qr-image" src="{escape(address)}" alt="{escape(result.text)}">'
 
 
 def _bar(score: float | None, language: Language) -> str:

@@ -6,8 +6,8 @@ import base64
 import csv
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from shared_core.results import RankedDocument
 from shared_core.results import Ranking as RankedDocuments
@@ -28,7 +28,8 @@ class Ranking:
         query, instruction, model: The question, its task and the model.
         count: The number of documents.
         seconds: The duration.
-        ranked: The documents that are kept, best first.
+        ranked: The documents that are kept, best first; an image is its file's name.
+        thumbnails: Small images as ``data:`` addresses, by the index of the document.
     """
 
     query: str
@@ -37,6 +38,7 @@ class Ranking:
     count: int
     seconds: float
     ranked: Sequence[RankedDocument]
+    thumbnails: Mapping[int, str] = field(default_factory=dict)
 
 
 def as_json(rankings: Sequence[Ranking]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from qwen3_rerank.page.inputs import FILE_TYPES
+from qwen3_rerank.page.inputs import FILE_TYPES, IMAGE_TYPES
 from qwen3_rerank.page.tasks import OWN, TASKS, task_choices, task_of
 from qwen3_rerank.page.texts import Language, say
 
@@ -71,10 +71,19 @@ class Form:
 
     def __init__(self, names: list[str], quiet: dict[str, Any]) -> None:
         self.added = gr.Textbox("", visible=False)  # the token of the file
+        self.pictures = gr.Textbox("", visible=False)  # those of the images, one a line
         self.query = gr.Textbox(lines=1, max_lines=4, **_named("query"))
         self.documents = gr.Textbox(lines=6, max_lines=18, **_named("documents"))
         self.file = gr.File(
             file_types=list(FILE_TYPES), type="filepath", height=48, **_named("file")
+        )
+        self.images = gr.File(
+            file_types=list(IMAGE_TYPES),
+            file_count="multiple",
+            type="filepath",
+            height=48,
+            visible=False,
+            **_named("images"),
         )
         self.model = gr.Dropdown(
             names, value=names[0], filterable=False, visible=len(names) > 1, **_named("model")
@@ -104,13 +113,13 @@ class Form:
         return [
             *(self.model, self.query, self.task.instruction, self.documents, self.split),
             *(self.added, self.top_k, self.long, self.window_tokens, self.evidence),
-            *(self.max_candidates, self.time_budget),
+            *(self.max_candidates, self.time_budget, self.pictures),
         ]
 
     def spoken(self, language: Language) -> Updates:
         """Return the updates that make the fields speak a language."""
         words = (
-            *("query", "documents", "file", "model", "split", "top_k", "evidence"),
+            *("query", "documents", "file", "images", "model", "split", "top_k", "evidence"),
             *("max_candidates", "time_budget", "long", "window_tokens"),
         )
         updates = {getattr(self, word): _labels(word, language) for word in words}

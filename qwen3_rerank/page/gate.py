@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from qwen3_rerank.page.bodies import Bodies, PageLimits, PageRefusedError
 from qwen3_rerank.page.document import Document, made
 from qwen3_rerank.page.fields import Check, Value
-from qwen3_rerank.page.inputs import FILE_TYPES, MOST_FILE_BYTES
+from qwen3_rerank.page.inputs import FILE_TYPES, IMAGE_TYPES, MOST_FILE_BYTES
 from qwen3_rerank.page.store import Kept, Upload
 from qwen3_rerank.web.values import more_values_than
 
@@ -35,6 +35,8 @@ _UPLOAD = "/gradio_api/upload"
 _PROGRESS = "/gradio_api/upload_progress"
 # What surrounds a file in a multipart body.
 _AROUND_FILE_BYTES = 16_384
+# Of images that are added together: the limit of all bodies is lower by default.
+_MOST_IMAGES, _MOST_IMAGES_BYTES = 64, 32 * 2**20
 # An event has some twenty.
 _MOST_VALUES = 256
 # Gradio believes these, whoever sends them, or answers them by itself.
@@ -59,6 +61,7 @@ class Gate:
         checks: The checks of every event's values.
         uploads: The store of uploaded files.
         limits: Limits on simultaneous requests.
+        takes_images: Tells whether images may be added.
     """
 
     def __init__(
@@ -67,11 +70,13 @@ class Gate:
         checks: Mapping[int, Sequence[Check]],
         uploads: Kept[Upload],
         limits: PageLimits,
+        takes_images: Callable[[], bool],
     ) -> None:
         self._app = app
         self._checks = checks
         self._uploads = uploads
         self._limits = limits
+        self._takes_images = takes_images
         self._bodies = Bodies(limits)
         self._document: Document | None = None
         self._under_way: Counter[str] = Counter()
@@ -148,12 +153,15 @@ class Gate:
                 await _unless_hung_up(self._app, inner, content, receive, _without_cors(send))
 
     async def _upload(self, scope: Scope, receive: Receive) -> Response:
-        """Keep a file, and answer with its token where Gradio has a path."""
-        most = MOST_FILE_BYTES + _AROUND_FILE_BYTES
+        """Keep a file, or some images, and answer with a token where Gradio has a path."""
+        most = (
+            _MOST_IMAGES_BYTES if self._takes_images() else MOST_FILE_BYTES
+        ) + _AROUND_FILE_BYTES
         async with self._bodies.read(scope, receive, "multipart/form-data", most) as body:
-            upload = await _file_in(Headers(scope=scope), body)
-        token = self._uploads.add(upload, len(upload.content) + len(upload.name))
-        return JSONResponse([f"{token}/{upload.name}"])
+            uploads = await _files_in(Headers(scope=scope), body, self._takes_images())
+        tokens = [self._uploads.add(one, len(one.content) + len(one.name)) for one in uploads]
+        places = zip(tokens, uploads, strict=True)
+        return JSONResponse([f"{token}/{upload.name}" for token, upload in places])
 
     @contextmanager
     def _place(self, session: str) -> Iterator[None]:
@@ -173,31 +181,43 @@ class Gate:
 class _InMemory(MultiPartParser):
     """The body is in memory already, and bounded: nothing is written to disk."""
 
-    max_file_size = spool_max_size = 2 * MOST_FILE_BYTES
+    max_file_size = spool_max_size = 2 * _MOST_IMAGES_BYTES
 
 
-async def _file_in(headers: Headers, body: bytes) -> Upload:
-    """Return the one file of a multipart body."""
+async def _files_in(headers: Headers, body: bytes, with_images: bool) -> list[Upload]:
+    """Return the one file of a multipart body, or all of its images."""
 
     async def stream() -> AsyncIterator[bytes]:
         yield body
 
-    parser = _InMemory(headers, stream(), max_files=1, max_fields=0)  # type: ignore[arg-type]  # a generator or not, it is read once
+    most = _MOST_IMAGES if with_images else 1
+    parser = _InMemory(headers, stream(), max_files=most, max_fields=0)  # type: ignore[arg-type]  # a generator or not, it is read once
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError):
         raise PageRefusedError(400, "one_file") from None
     try:
         files = [file for file in form.getlist("files") if isinstance(file, UploadFile)]
-        if len(files) != 1:
+        names = [_name(file) for file in files]
+        are_images = with_images and all(name.lower().endswith(IMAGE_TYPES) for name in names)
+        if not files or (len(files) > 1 and not are_images):
             raise PageRefusedError(400, "one_file")
-        name = (files[0].filename or "").replace("\\", "/").rpartition("/")[2]
-        name = "".join(filter(str.isprintable, name))[-200:]
-        if not name.lower().endswith(FILE_TYPES):
+        uploads = [Upload(name, await file.read()) for name, file in zip(names, files, strict=True)]
+        if are_images:
+            return uploads
+        if not names[0].lower().endswith(FILE_TYPES):
             raise PageRefusedError(415, "file_types", types=", ".join(FILE_TYPES))
-        return Upload(name, await files[0].read())
+        if len(uploads[0].content) > MOST_FILE_BYTES:
+            raise PageRefusedError(413, "too_large", most=MOST_FILE_BYTES)
+        return uploads
     finally:
         await form.close()
+
+
+def _name(file: UploadFile) -> str:
+    """Return the name of a file, without folders and what cannot be shown."""
+    name = (file.filename or "").replace("\\", "/").rpartition("/")[2]
+    return "".join(filter(str.isprintable, name))[-200:]
 
 
 def _passed(scope: Scope) -> Scope:

@@ -15,6 +15,7 @@ MOST_DOCUMENTS = 500
 MOST_CHARACTERS = 1_000_000
 # A character of UTF-8 takes four bytes at most.
 MOST_FILE_BYTES = 4 * MOST_CHARACTERS
+IMAGE_TYPES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 FILE_TYPES = (".txt", ".md", ".jsonl", ".ndjson", ".csv", ".xlsx")
 # A workbook takes seconds where it means harm: one file is read at a time, beside the event loop.
 _READER = ThreadPoolExecutor(1, "qwen3-rerank-page-file")
@@ -25,9 +26,13 @@ class PageError(Exception):
 
 
 async def documents_of(
-    text: str, split: Split, file: Upload | None, language: Language
+    text: str, split: Split, file: Upload | None, language: Language, *, images: int = 0
 ) -> list[str]:
     """Return the documents typed in, then those of the file.
+
+    Args:
+        text, split, file, language: What was put into the page.
+        images: The number of images beside them.
 
     Raises:
         PageError: There are none or too many, or the file cannot be read.
@@ -40,10 +45,10 @@ async def documents_of(
         except InputError as error:
             raise PageError(file_problem(error, language)) from None
         documents += [entry.text for entry in entries]
-    if not documents:
+    if not documents and not images:
         raise PageError(say("no_documents", language))
-    if len(documents) > MOST_DOCUMENTS:
-        raise PageError(say("too_many", language, count=len(documents), most=MOST_DOCUMENTS))
+    if (count := len(documents) + images) > MOST_DOCUMENTS:
+        raise PageError(say("too_many", language, count=count, most=MOST_DOCUMENTS))
     characters = sum(map(len, documents))
     if characters > MOST_CHARACTERS:
         raise PageError(say("too_long", language, count=characters, most=MOST_CHARACTERS))

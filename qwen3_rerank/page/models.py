@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from shared_core.errors import RerankError
+from shared_core.images.content import Content
+from shared_core.images.limits import ImageLimits
 from shared_core.options.calls import RankCallOptions
 from shared_core.reranker import Reranker
 from shared_core.results import Ranking
@@ -31,16 +34,49 @@ class Rank(Protocol):
     """Protocol of `Reranker.arerank`, or a wrapper of it."""
 
     async def __call__(
-        self, query: str, documents: Sequence[str], **options: Unpack[RankCallOptions]
+        self, query: str, documents: Sequence[str | Content], **options: Unpack[RankCallOptions]
     ) -> Ranking:
         """Return the documents to keep, best first."""
         ...
 
 
-Models = Mapping[str, Rank]
-"""How to rank with each model, by the name that the page shows; the first is chosen at first."""
+_LIMITS = ImageLimits(2**23, 2**24, paths=False, addresses="none")
 
 
-def models_of(ranker: Reranker | Models) -> Models:
-    """Return the models of the page, given as one reranker or as they are."""
-    return {ranker.options.model: ranker.arerank} if isinstance(ranker, Reranker) else ranker
+@dataclass(frozen=True, slots=True)
+class PageModel:
+    """A model of the page.
+
+    Attributes:
+        rank: Ranks with it.
+        takes_images: Tells whether it sees; asked anew, since a server may say it late.
+        max_images: The most images of a ranking.
+        image_limits: How large each of them may be. Files and URLs are not read.
+    """
+
+    rank: Rank
+    takes_images: Callable[[], bool] = lambda: False
+    max_images: int = 32
+    image_limits: ImageLimits = _LIMITS
+
+
+Models = Mapping[str, PageModel]
+"""The models by the names that the page shows; the first is chosen at first."""
+
+Given = Reranker | Mapping[str, Reranker | Rank | PageModel]
+"""One reranker, or several by name; a function that ranks is taken to read text alone."""
+
+
+def models_of(given: Given) -> Models:
+    """Return the models of the page."""
+    if isinstance(given, Reranker):
+        given = {given.options.model: given}
+    return {name: _model(one) for name, one in given.items()}
+
+
+def _model(given: Reranker | Rank | PageModel) -> PageModel:
+    if isinstance(given, PageModel):
+        return given
+    if isinstance(given, Reranker):
+        return PageModel(given.arerank, lambda: given.takes_images)
+    return PageModel(given)

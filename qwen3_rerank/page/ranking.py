@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from qwen3_rerank.page.cards import note
 from qwen3_rerank.page.exports import Ranking
+from qwen3_rerank.page.images import image_documents
 from qwen3_rerank.page.inputs import PageError, documents_of, query_of
 from qwen3_rerank.page.models import Models, RankRefusedError
 from qwen3_rerank.page.store import Kept, Upload
@@ -56,28 +58,30 @@ async def ranked(
     evidence: bool | None,
     most: float | None,
     budget: float | None,
+    pictures: str | None,
     language: Language,
 ) -> Ranking:
     """Return the ranking that was asked for.
 
     Args:
         models: The models, by name.
-        uploads: The files that were added, of which ``file`` names one, if it is not empty.
+        uploads: The files that were added, of which ``file`` names one, if it is not empty, and
+            ``pictures`` one a line.
         name, query, …: What was put into the page.
 
     Raises:
         PageError: Something is missing, or wrong.
     """
     question = query_of(query or "", language)
-    upload = uploads.get(file.partition("/")[0]) if file else None
-    if file and upload is None:
-        raise PageError(say("file_gone", language))
-    texts = await documents_of(documents or "", split, upload, language)
+    upload = _kept(uploads, file, language) if file else None
+    added = [_kept(uploads, place, language) for place in (pictures or "").splitlines()]
+    texts = await documents_of(documents or "", split, upload, language, images=len(added))
+    images = await image_documents(added, models[name], language)
     task = (instruction or "").strip() or TASKS["web"][2]
     started = time.perf_counter()
-    found = await models[name](
+    found = await models[name].rank(
         question,
-        texts,
+        [*texts, *(image.content for image in images)],
         instruction=task,
         top_k=int(top_k) if top_k and top_k > 0 else None,
         max_candidates=int(most) if most and most > 0 else None,
@@ -87,7 +91,29 @@ async def ranked(
         evidence=bool(evidence),
     )
     seconds = time.perf_counter() - started
-    return Ranking(question, task, name, len(texts), seconds, found)
+    shown_as = dict(enumerate(images, len(texts)))
+    return Ranking(
+        question,
+        task,
+        name,
+        len(texts) + len(images),
+        seconds,
+        found.with_documents(
+            replace(result, document=shown_as[result.index].name)
+            if result.index in shown_as
+            else result
+            for result in found
+        ),
+        {index: image.thumbnail for index, image in shown_as.items()},
+    )
+
+
+def _kept(uploads: Kept[Upload], place: str, language: Language) -> Upload:
+    """Return a file that was added, by its token and name."""
+    upload = uploads.get(place.partition("/")[0])
+    if upload is None:
+        raise PageError(say("file_gone", language))
+    return upload
 
 
 async def shown(
@@ -102,6 +128,7 @@ async def shown(
     except (PageError, RerankError, ValueError) as error:
         return "", note(problem(error, language), "problem")
     size = sum(len(result.text) for ranking in rankings for result in ranking.ranked)
+    size += sum(len(image) for ranking in rankings for image in ranking.thumbnails.values())
     return kept.add(rankings, size), show(rankings, language)
 
 

@@ -61,7 +61,13 @@ class Page:
             show_error=False,
             **_look(),
         )
-        self.gate = Gate(app, checks_of(blocks), uploads, limits)
+        self.gate = Gate(
+            app,
+            checks_of(blocks),
+            uploads,
+            limits,
+            lambda: any(model.takes_images() for model in models.values()),
+        )
         self.lifespan = cast(AbstractAsyncContextManager[None], app.router.lifespan_context(app))
 
 

@@ -40,6 +40,10 @@ _WORDS: dict[str, tuple[str, str]] = {
     "lines": ("Line breaks", "换行"),
     "paragraphs": ("Blank lines", "空行"),
     "file": ("Add a file: txt, jsonl, csv or xlsx", "添加文件：txt、jsonl、csv 或 xlsx"),
+    "images": (
+        "Add images: each one is a document",
+        "添加图片：每张图片是一篇文档",
+    ),
     "top_k": ("How many to keep (0: all)", "保留几篇（0 为全部）"),
     "max_candidates": ("How many to score, the first ones (0: all)", "只给前几篇打分（0 为全部）"),
     "time_budget": ("Seconds for scoring (0: no limit)", "打分限时，单位秒（0 为不限）"),
@@ -84,6 +88,18 @@ _WORDS: dict[str, tuple[str, str]] = {
         "共 {count} 个字符，页面一次最多 {most} 个。",
     ),
     "bad_file": ("The file cannot be read: {reason}", "无法读取文件：{reason}"),
+    "too_many_images": (
+        "{count} images: the page takes {most} at once.",
+        "共 {count} 张图片，页面一次最多 {most} 张。",
+    ),
+    "large_image": (
+        "{name} has more than {most} bytes: make the image smaller.",
+        "{name} 超过 {most} 字节，请缩小图片。",
+    ),
+    "bad_image": (
+        "The image {name} cannot be judged: {reason}",
+        "无法使用图片 {name}（详情：{reason}）",
+    ),
     "file_gone": (
         "The file is not kept any more: add it again.",
         "文件已不再保留，请重新添加。",

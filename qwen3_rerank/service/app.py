@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, Response
@@ -14,11 +15,12 @@ from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from qwen3_rerank.page import is_installed, mount_page
-from qwen3_rerank.page.models import Models, RankRefusedError
+from qwen3_rerank.page.models import Models, PageModel, RankRefusedError
 from qwen3_rerank.service.docs_page import DOCS_POLICY, docs_page
 from qwen3_rerank.service.engine import Service
 from qwen3_rerank.service.error_reply import refused
 from qwen3_rerank.service.failures import RefusedError
+from qwen3_rerank.service.images import image_limits
 from qwen3_rerank.service.info_routes import info_routes
 from qwen3_rerank.service.middleware import OPEN_PATHS, Guarded, Observed, OneSpelling
 from qwen3_rerank.service.scoring_routes import scoring_routes
@@ -27,6 +29,7 @@ from qwen3_rerank.web.headers import Strict
 from qwen3_rerank.web.hosts import AllowedHosts
 from qwen3_rerank.web.origins import SameOrigin
 from qwen3_rerank.web.prefix import Prefixed
+from shared_core.images.content import Content
 from shared_core.options.calls import RankCallOptions
 from shared_core.reranker import Reranker
 from shared_core.results import Ranking
@@ -117,7 +120,7 @@ def _ranks(service: Service) -> Models:
     """Return the model for the page: through the queue, and within the limits of all requests."""
 
     async def rank(
-        query: str, documents: Sequence[str], **options: Unpack[RankCallOptions]
+        query: str, documents: Sequence[str | Content], **options: Unpack[RankCallOptions]
     ) -> Ranking:
         ranking = service.rank(query, documents, **options)
         seconds = service.settings.request_timeout
@@ -128,7 +131,14 @@ def _ranks(service: Service) -> Models:
         except RefusedError as refusal:
             raise RankRefusedError(refusal.status, refusal.message) from refusal
 
-    return {service.reranker.options.model: rank}
+    model = PageModel(
+        rank,
+        # While it loads, nobody knows.
+        lambda: service.state != "loading" and service.reranker.takes_images,
+        service.settings.max_images,
+        replace(image_limits(service.settings), addresses="none"),
+    )
+    return {service.reranker.options.model: model}
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

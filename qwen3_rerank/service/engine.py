@@ -374,13 +374,13 @@ class Service:
             self._splitting -= 1
 
     async def rank(
-        self, query: str, documents: Sequence[str], **options: Unpack[RankCallOptions]
+        self, query: str, documents: Sequence[str | Content], **options: Unpack[RankCallOptions]
     ) -> Ranking:
         """Return what `Reranker.rerank` returns, through the queue. Raises `RefusedError`."""
         ranking, windows = ranking_of(options), windows_of(self.settings, options)
         async with self.accept():
-            request = self.request(query, documents, options.get("instruction"))
-            requests = rank_requests([request], ranking, None, None)
+            seen = await self.seen([self.request(query, documents, options.get("instruction"))])
+            requests = rank_requests(seen, ranking, None, None)
             return (await ranked(self, requests, ranking, windows)).rankings[0]
 
     def check_limits(self, requests: Sequence[ScoreRequest]) -> None:

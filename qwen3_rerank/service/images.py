@@ -96,6 +96,16 @@ def n_images(requests: Sequence[ScoreRequest]) -> int:
     return sum(len(item.images) for item in items if isinstance(item, Content))
 
 
+def image_limits(settings: ServiceSettings) -> ImageLimits:
+    """Return how large images may be, and where they may come from: never files of this machine."""
+    return ImageLimits(
+        max_bytes=settings.max_image_bytes,
+        max_pixels=settings.max_image_pixels,
+        paths=False,
+        addresses="public" if settings.image_urls else "none",
+    )
+
+
 def read_images(requests: Sequence[ScoreRequest], settings: ServiceSettings) -> list[ScoreRequest]:
     """Return requests with their images read: of data: addresses, and of URLs if that is allowed.
 
@@ -110,13 +120,7 @@ def read_images(requests: Sequence[ScoreRequest], settings: ServiceSettings) -> 
         raise RefusedError(
             422, f"{count} images: this service takes {settings.max_images} in a request"
         )
-    limits = ImageLimits(
-        max_bytes=settings.max_image_bytes,
-        max_pixels=settings.max_image_pixels,
-        paths=False,
-        addresses="public" if settings.image_urls else "none",
-    )
     try:
-        return list(read_requests(requests, limits))
+        return list(read_requests(requests, image_limits(settings)))
     except ImageError as error:
         raise refusal_of(error) from error

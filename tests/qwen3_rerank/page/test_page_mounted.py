@@ -8,12 +8,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import fastapi
 import httpx
 import pytest
 import uvicorn
 from support.browser import CHROMIUM, DRIVER, browser
+from support.seeing import Redness, swatch
 
 from qwen3_rerank.page import mount_page
 from qwen3_rerank.service.app import create_app
@@ -116,6 +118,41 @@ def test_one_of_several_models_is_chosen(tiny: Reranker, reranker: Reranker) -> 
         window.wait(lambda: "a random one" in window.text("#qr-results"), "the other model")
         assert sorted(window.texts("#qr-results .qr-text")) == sorted(before)
         assert window.texts("#qr-results .qr-text") != before
+
+
+@pytest.mark.skipif(
+    CHROMIUM is None or DRIVER is None,
+    reason="no browser here: apt-get install chromium chromium-driver",
+)
+@pytest.mark.timeout(600)
+def test_images_are_dropped_where_the_model_sees(tiny: Reranker, tmp_path: Path) -> None:
+    """They are shown in the ranking, and names of files stay text; a text model has no place."""
+    tiny.score("loaded", ["it says that it reads texts alone"])
+    app = fastapi.FastAPI()
+    mount_page(app, {"sees": Reranker(scorer=Redness()), "reads": tiny})
+    files = [tmp_path / "blue.png", tmp_path / "<img src=x onerror=window.hacked=1>${hacked=2}.png"]
+    for path, color in zip(files, ("blue", "red"), strict=True):
+        swatch(color).save(path)
+    with browser() as window, serving(app) as url:
+        window.open(f"{url}/ui/")
+        element = window.find("#qr-images input[type=file]")
+        window.complaints()
+        window.call("POST", f"/element/{element}/value", {"text": "\n".join(map(str, files))})
+        window.wait(lambda: "blue" in window.text("#qr-images"), "the images")
+        window.write("#qr-query textarea, #qr-query input", "red")
+        window.write("#qr-documents textarea", "a text")
+        window.click("#qr-rank")
+        window.find("#qr-results .qr-card")
+        assert window.texts("#qr-results .qr-text") == [files[1].name, "a text", "blue.png"]
+        loaded = "return [...document.querySelectorAll('#qr-results img')].map(i => i.naturalWidth)"
+        window.wait(lambda: window.run(loaded) == [32, 32], "the thumbnails")
+        assert window.run("return window.hacked === undefined")
+        assert window.complaints() == [], "the policy lets thumbnails in"
+        window.click("#qr-model input")
+        window.click("#qr-model [role=option]:nth-child(2)")
+        window.wait(lambda: not window.run("return !!document.querySelector('#qr-images')"), "gone")
+        window.click("#qr-rank")
+        window.wait(lambda: window.texts("#qr-results .qr-text") == ["a text"], "texts alone")
 
 
 @pytest.mark.skipif(

@@ -14,6 +14,8 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from PIL import Image
+from support.seeing import Redness, swatch
 
 from qwen3_rerank.page.cards import comparison_html, escape, note, ranking_html
 from qwen3_rerank.page.exports import Ranking, as_csv, as_json, data_link
@@ -24,7 +26,7 @@ from qwen3_rerank.page.inputs import (
     documents_of,
     query_of,
 )
-from qwen3_rerank.page.models import RankRefusedError, models_of
+from qwen3_rerank.page.models import PageModel, RankRefusedError, models_of
 from qwen3_rerank.page.ranking import problem, ranked
 from qwen3_rerank.page.store import Kept, Upload
 from qwen3_rerank.page.tasks import EXAMPLES, OWN, TASKS, task_choices, task_of
@@ -88,7 +90,8 @@ class Read(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        self._open.append(tag)
+        if tag != "img":  # which has no end
+            self._open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
         assert self._open.pop() == tag
@@ -173,13 +176,15 @@ async def test_the_bounds_of_the_form_hold(tiny: Reranker) -> None:
     (name,) = models
 
     texts = (name, "red planet", "", "Ice is cold. Mars is red. So be it.", "lines", None)
-    found = await ranked(models, Kept(1), *texts, 0, "truncate", 0, True, 0, 0, "en")
+    found = await ranked(models, Kept(1), *texts, 0, "truncate", 0, True, 0, 0, "", "en")
     assert found.ranked[0].evidence is not None
 
     async def by_form(most: float, budget: float) -> list[bool]:
         documents = "\n".join(f"Mars is red, {number}." for number in range(6))
         texts = (name, "red planet", "", documents, "lines", None)
-        found = await ranked(models, Kept(1), *texts, 0, "truncate", 0, False, most, budget, "en")
+        found = await ranked(
+            models, Kept(1), *texts, 0, "truncate", 0, False, most, budget, "", "en"
+        )
         return [one.scored for one in found.ranked]
 
     assert await by_form(0, 0) == [True] * 6
@@ -234,6 +239,59 @@ def test_downloads_hold_the_ranking() -> None:
     link = data_link("中文", "text/csv", mark=True)
     raw = base64.b64decode(link.removeprefix("data:text/csv;charset=utf-8;base64,"))
     assert raw == b"\xef\xbb\xbf" + "中文".encode()
+
+
+HOSTILE_NAME = "<img src=x onerror=alert(1)> ${alert(2)} .png"
+
+
+def png(color: str, size: tuple[int, int] = (640, 320)) -> bytes:
+    swatch(color, size).save(buffer := io.BytesIO(), "PNG")
+    return buffer.getvalue()
+
+
+def ranked_images(uploads: list[Upload], language: Language, model: PageModel) -> Ranking:
+    kept = Kept[Upload](10**7)
+    places = "\n".join(f"{kept.add(one, 1)}/{one.name}" for one in uploads)
+    rest = (None, 0, "truncate", 0, False, 0, 0, places, language)
+    return asyncio.run(ranked({"m": model}, kept, "m", "q", "", "a text", "lines", *rest))  # type: ignore[arg-type]
+
+
+SEES = replace(models_of({"m": Reranker(scorer=Redness())})["m"], max_images=2)
+
+
+def test_images_are_ranked_and_shown_small_and_their_names_stay_text() -> None:
+    files = [Upload("blue.png", png("blue")), Upload(HOSTILE_NAME, png("red"))]
+    found = ranked_images(files, "en", SEES)
+    assert SEES.takes_images()
+    assert [one.index for one in found.ranked] == [2, 0, 1]
+    assert [one.document for one in found.ranked] == [HOSTILE_NAME, "a text", "blue.png"]
+    for made in (ranking_html(found, "zh"), comparison_html(found, found, "en")):
+        images = [attributes for tag, attributes in Read(made).tags if tag == "img"]
+        assert [one["alt"] for one in images] == [HOSTILE_NAME, "blue.png"] * (len(images) // 2)
+        assert {one for names in images for one in names} == {"class", "src", "alt"}
+        assert "${" not in made
+    prefix, _, drawn = found.thumbnails[2].partition(",")
+    assert prefix == "data:image/jpeg;base64"
+    with Image.open(io.BytesIO(base64.b64decode(drawn))) as thumbnail:
+        assert thumbnail.size == (320, 160)
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ([("a.png", png("red"))] * 3, "共 3 张图片，页面一次最多 2 张"),
+        ([("a.png", b"x" * (2**23 + 1))], "a.png 超过 8388608 字节"),
+        ([("a.png", b"<svg/>")], "无法使用图片 a.png（详情：it is no image"),
+        ([("a.png", png("red", (5000, 5000)))], "5000 × 5000 pixels, more than 16777216"),
+    ],
+    ids=["many", "bytes", "svg", "pixels"],
+)
+def test_images_are_bounded_and_errors_name_the_file(
+    files: list[tuple[str, bytes]], sentence: str
+) -> None:
+    with pytest.raises(PageError) as caught:
+        ranked_images([Upload(*one) for one in files], "zh", SEES)
+    assert sentence in str(caught.value)
 
 
 def documents(text: str, split: Split, file: Upload | None, language: Language) -> list[str]:
