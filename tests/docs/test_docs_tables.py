@@ -112,7 +112,7 @@ def test_all_fields_of_a_ranked_document_are_listed() -> None:
 
 def test_all_lines_of_a_report_are_explained() -> None:
     sources = "".join(path.read_text("utf-8") for path in (ROOT / "shared_core/check").glob("*.py"))
-    names = set(re.findall(r'Finding\(\s*"([^"]+)"', sources)) | {"latency"}
+    names = set(re.findall(r'(?:Finding|_order)\(\s*"([^"]+)"', sources)) | {"latency"}
     listed = {row[0].strip("`") for row in table(DOCS / "check.md", "line")}
     second = (DOCS / "check.md").read_text("utf-8").rpartition("| line |")[2]
     listed |= set(re.findall(r"^\| `([^`]+)` \|", second, re.MULTILINE))
