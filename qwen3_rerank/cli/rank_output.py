@@ -180,7 +180,7 @@ def print_table(
             row.append(_document(job, found))
         table.add_row(*row)
     console.print(table)
-    if isinstance(ranked, Ranking) and ranked.no_answer is not None:
+    if isinstance(ranked, Ranking) and ranked.answers is not None:
         style = "yellow" if ranked.answers is False else "dim"
         console.print(f"[{style}]{no_answer_in_words(ranked)}[/]", highlight=False)
 

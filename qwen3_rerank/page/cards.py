@@ -82,9 +82,12 @@ def _head(ranking: Ranking, language: Language) -> str:
 
 
 def _no_answer(ranking: Ranking, language: Language) -> str:
-    """Return what the calibration says of all documents, as a sentence; nothing without one."""
+    """Return what the calibration says of all documents, as a sentence.
+
+    Nothing without one, or where some documents were not judged.
+    """
     found = ranking.ranked
-    if not isinstance(found, RankedDocuments) or found.no_answer is None:
+    if not isinstance(found, RankedDocuments) or found.no_answer is None or found.answers is None:
         return ""
     word, kind = ("no_answer", "problem") if found.answers is False else ("answer", "calm")
     sentence = escape(say(word, language, percent=f"{found.no_answer:.0%}"))

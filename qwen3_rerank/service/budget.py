@@ -18,7 +18,7 @@ def budget_of(field: float | None, header: str | None) -> float | None:
     if header is None:
         return field
     try:
-        seconds = float(header)
+        seconds = math.nan if "_" in header else float(header)
     except ValueError:
         seconds = math.nan
     if not 0 < seconds < math.inf:

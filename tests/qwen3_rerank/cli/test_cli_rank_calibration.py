@@ -25,15 +25,17 @@ TINY = ["--model", "tiny", "--device", "cpu", "--dtype", "float32"]
     [
         (["-1.0", "6.0"], "That none of these answers the query has a probability of 0%."),
         (["-3.0", "-2.0"], "Probably none of these answers the query (88%)."),
+        (["-3.0", "-2.0", "6.0"], ""),  # the last one is not judged, and may answer
     ],
 )
 def test_tables_say_it_in_words(tmp_path: Path, texts: list[str], sentence: str) -> None:
-    ranked = calibrated(tmp_path).rerank("q", texts)
+    ranked = calibrated(tmp_path).rerank("q", texts, max_candidates=2)
     job = RankJob("the query", "q", [GivenDocument(text, text) for text in texts])
     console = Console(file=io.StringIO(), width=120)
     print_table(job, ranked, console, documents=True)
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert sentence in printed
+    assert ("none of these" in printed) is bool(sentence)
     assert f"{ranked[0].probability:.4f}" in printed
 
 

@@ -61,6 +61,8 @@ def test_a_calibrated_ranking_says_whether_any_document_answers(
 ) -> None:
     plain = ranking(0, 1)
     assert "qr-answer" not in ranking_html(plain, language)
+    in_part = replace(plain, ranked=Documents(plain.ranked, 0.93, None))  # some were not judged
+    assert "qr-answer" not in ranking_html(in_part, language)
     said = replace(plain, ranked=Documents(plain.ranked, 0.93, answers))
     shown = ranking_html(said, language)
     expected = say("answer" if answers else "no_answer", language, percent="93%")

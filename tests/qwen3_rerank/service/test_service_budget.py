@@ -60,7 +60,7 @@ def test_a_batch_shares_its_budget(client: httpx.Client) -> None:
     )
 
 
-@pytest.mark.parametrize("header", ["soon", "0", "-1", "nan", "inf", ""])
+@pytest.mark.parametrize("header", ["soon", "0", "-1", "nan", "inf", "", "1_0"])
 def test_what_is_no_time_is_refused(client: httpx.Client, header: str) -> None:
     body = {"query": QUERY, "documents": DOCUMENTS}
     reply = client.post("/rerank", json=body, headers={"X-Time-Budget": header})
