@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared_core.calibration.fitted_for import FittedFor, asked_of, fitted_for
 from shared_core.calibration.maps import Calibration
@@ -25,6 +25,13 @@ class _File(BaseModel):
 
     version: Literal[1]
     calibrations: list[Calibration] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check_distinct(self) -> _File:
+        owners = {(one.fitted_for, one.instruction) for one in self.calibrations}
+        if len(owners) < len(self.calibrations):
+            raise ValueError("it has two calibrations of one model and instruction: keep one")
+        return self
 
 
 class Calibrations:

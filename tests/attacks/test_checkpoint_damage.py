@@ -200,7 +200,7 @@ def test_links_of_a_hubs_cache_are_followed_and_broken_ones_are_named(
     assert "no weights" in refusal(folder)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a Unix system, for its named pipes")
 def test_what_is_no_file_is_not_waited_for(folder: Path) -> None:
     (folder / WEIGHTS).unlink()
     os.mkfifo(folder / WEIGHTS)

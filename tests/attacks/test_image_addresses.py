@@ -162,7 +162,7 @@ def test_no_spelling_of_this_machine_is_public(host: str, server: ThreadingHTTPS
         *("10.0.0.1", "172.16.5.4", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.1"),
         *("127.8.8.8", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fc00::1"),
         *("ff02::1", "::ffff:10.0.0.1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "fec0::1"),
-        "64:ff9b:1::1",
+        *("64:ff9b:1::1", "192.0.0.8", "192.88.99.1", "3fff::1"),
     ],
 )
 def test_addresses_nearby_are_not_public(address: str) -> None:

@@ -34,7 +34,10 @@ def test_the_published_scores_of_text_image_and_both_come_out() -> None:
         os.environ.get(f"QWEN3_RERANK_REAL_{what}") for what in ("VISION_MODEL", "IMAGE")
     )
     if name is None or image is None:
-        pytest.skip("needs the weights of Qwen3-VL-Reranker-2B and the image of its model card")
+        pytest.skip(
+            "needs the weights of Qwen3-VL-Reranker-2B and its model card's image: with "
+            "QWEN3_RERANK_REAL_VISION_MODEL and QWEN3_RERANK_REAL_IMAGE, pytest -m real_weights"
+        )
     documents = [TEXT, Content(images=[image]), Content(TEXT, [image])]
     with Reranker(name, dtype="float32") as reranker:
         scores = reranker.score(QUERY, documents, instruction=INSTRUCTION)

@@ -143,6 +143,7 @@ def test_another_model_is_refused_whatever_its_name(
         (lambda whole: whole | {"version": 2}, "version"),
         (lambda whole: whole | {"calibrations": []}, "calibrations"),
         (lambda whole: [whole], "no file of calibrations"),
+        (lambda whole: whole | {"calibrations": whole["calibrations"] * 2}, "two calibrations of"),
         (lambda whole: _with(whole, "probability", slope=-1), "slope"),
         (lambda whole: _with(whole, "probability", slope=math.nan), "slope"),
         (lambda whole: _with(whole, "no_answer", threshold=2), "threshold"),
