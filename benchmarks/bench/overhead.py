@@ -43,7 +43,7 @@ def overhead(
         "tokenising": {work.name: _tokenising_seconds(work, encoder) for work in workloads},
         "adapters": _adapters(),
         "imports": import_times(repeats),
-        "loading": _loading(everybody, setup, repeats, timeout),
+        "loading": loading(everybody, setup, repeats, timeout),
     }
 
 
@@ -120,7 +120,7 @@ def _llama_index_call(reranker: Any, texts: list[str]) -> Callable[[], Any]:
     return lambda: adapter.postprocess_nodes(nodes, query_str="question")
 
 
-def _loading(
+def loading(
     everybody: Sequence[Contestant], setup: Setup, repeats: int, timeout: float
 ) -> dict[str, dict[str, Any]]:
     """Return seconds of loading and of the first call, each time in a fresh process."""

@@ -20,6 +20,9 @@ from benchmarks.bench.shapes import Shape, shape_of
 from benchmarks.bench.workloads import Workload, make_workload
 from shared_core.prompt.encoding import PairEncoder
 
+MAX_LENGTH = 8192
+"""Tokens that the longest prompt may have."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -50,10 +53,10 @@ class Plan:
 def run(plan: Plan, say: Callable[[str], None]) -> Result:
     """Return the result of a plan; ``say`` is called with a line for each step."""
     tokenizer = Tokenizer.from_file(str(plan.folder / "tokenizer.json"))
-    encoder = PairEncoder(tokenizer, 8192)
+    encoder = PairEncoder(tokenizer, MAX_LENGTH)
     shape = shape_of(plan.folder)
     workloads = [make_workload(name, encoder) for name in plan.workloads]
-    setup = Setup(str(plan.folder), plan.dtype, plan.device, max_length=8192)
+    setup = Setup(str(plan.folder), plan.dtype, plan.device, max_length=MAX_LENGTH)
     started = datetime.datetime.now(datetime.timezone.utc)
     measured = Rounds(plan.everybody, setup, shape, say, plan.timeout, trained=not plan.random)
     measured.run(workloads, plan.rounds)
