@@ -11,6 +11,7 @@ from shared_core.errors import (
     ClosedError,
     DeviceMemoryError,
     ImageError,
+    ImageUnreachableError,
     ModelLoadError,
     QueryTooLongError,
     RemoteError,
@@ -83,6 +84,8 @@ def error_body(shape: Shape, status: int, message: str) -> dict[str, Any]:
 
 def refusal_of(error: RerankError | ValueError | TypeError) -> RefusedError:
     """Return the refusal that an error of ours amounts to."""
+    if isinstance(error, ImageUnreachableError):
+        return RefusedError(502, str(error))
     of_the_request = (QueryTooLongError, TextEncodingError, ImageError, UnsupportedByServerError)
     if isinstance(error, of_the_request):
         return RefusedError(422, str(error))

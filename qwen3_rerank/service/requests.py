@@ -18,6 +18,7 @@ from pydantic import (
 from qwen3_rerank.service.images import Contents, QueryContent
 from shared_core.fusion import Fusion
 from shared_core.images.content import Content
+from shared_core.numbers import Number, Whole
 from shared_core.options import RankingOptions
 from shared_core.options.ranking import Compress
 from shared_core.options.windows import (
@@ -76,7 +77,7 @@ def _fusion(value: Any) -> Fusion | None:
     raise ValueError('expected "rrf" or a number from 0 to 1')
 
 
-RetrieverScores = list[float | None]
+RetrieverScores = list[Number | None]
 FusionField = Annotated[
     Fusion | None,
     PlainValidator(_fusion),
@@ -103,8 +104,8 @@ class ScoringRequest(BaseModel):
     long_documents: LongDocuments | None = Field(
         default=None, description="windows: split long documents, and score the best window."
     )
-    window_tokens: int | None = Field(default=None, ge=16, description="Tokens of a window.")
-    window_overlap: int | None = Field(
+    window_tokens: Whole | None = Field(default=None, ge=16, description="Tokens of a window.")
+    window_overlap: Whole | None = Field(
         default=None, ge=0, description="Tokens that two windows share, at most half of one."
     )
 
@@ -136,24 +137,24 @@ class ScoringRequest(BaseModel):
 class RankingRequest(ScoringRequest):
     """What all requests that rank have in common."""
 
-    top_n: int | None = Field(default=None, ge=0, description="How many to return; 0 is all.")
-    top_k: int | None = Field(default=None, ge=0, description="Another name of it.")
-    score_threshold: float | None = Field(
+    top_n: Whole | None = Field(default=None, ge=0, description="How many to return; 0 is all.")
+    top_k: Whole | None = Field(default=None, ge=0, description="Another name of it.")
+    score_threshold: Number | None = Field(
         default=None, ge=0, le=1, allow_inf_nan=False, description="Leave out lower scores."
     )
-    min_probability: float | None = Field(
+    min_probability: Number | None = Field(
         default=None,
         ge=0,
         le=1,
         allow_inf_nan=False,
         description="Leave out lower calibrated probabilities; the service needs a calibration.",
     )
-    max_candidates: int | None = Field(
+    max_candidates: Whole | None = Field(
         default=None,
         ge=1,
         description="Score the first so many documents alone; the others follow unscored.",
     )
-    time_budget: float | None = Field(
+    time_budget: Number | None = Field(
         default=None,
         gt=0,
         allow_inf_nan=False,
@@ -165,7 +166,7 @@ class RankingRequest(ScoringRequest):
         description="The retriever decides, too: rrf, or its weight from 0 to 1; by "
         "retriever_scores, else by the order of the documents.",
     )
-    mmr: float | None = Field(
+    mmr: Number | None = Field(
         default=None,
         ge=0,
         le=1,

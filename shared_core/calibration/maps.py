@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared_core.calibration.fitted_for import FittedFor
+from shared_core.numbers import Number, Whole
 from shared_core.ranking import sigmoid
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Finite = Annotated[Number, Field(allow_inf_nan=False)]
+Share = Annotated[Number, Field(ge=0.0, le=1.0)]
 
-Weight = Annotated[float, Field(ge=-1e6, le=1e6)]
+Weight = Annotated[Number, Field(ge=-1e6, le=1e6)]
 """Of a feature; larger ones are no fit, and with opposite signs their sum may be no number."""
 
 
@@ -27,8 +29,8 @@ class Platt(_Fitted):
     """A logistic curve: ``sigmoid(slope · margin + intercept)``."""
 
     method: Literal["platt"] = "platt"
-    slope: Annotated[FiniteFloat, Field(ge=0.0)]
-    intercept: FiniteFloat
+    slope: Annotated[Finite, Field(ge=0.0)]
+    intercept: Finite
 
     def of(self, margin: float) -> float:
         """Return the probability of a margin."""
@@ -44,7 +46,7 @@ class Isotonic(_Fitted):
     """
 
     method: Literal["isotonic"] = "isotonic"
-    margins: Annotated[tuple[FiniteFloat, ...], Field(min_length=1)]
+    margins: Annotated[tuple[Finite, ...], Field(min_length=1)]
     probabilities: tuple[Share, ...]
 
     @model_validator(mode="after")
@@ -90,7 +92,7 @@ class NoAnswer(_Fitted):
     candidates: Weight
     keep: Share
     threshold: Share
-    queries: Annotated[int, Field(ge=0)]
+    queries: Annotated[Whole, Field(ge=0)]
 
     def of(self, margins: Sequence[float]) -> float:
         """Return the probability that none of some candidates is right; 1 if there are none."""

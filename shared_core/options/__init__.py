@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from pydantic import ValidationInfo, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from shared_core.options.neighbours import did_you_mean
 from shared_core.options.option import About as About
@@ -199,17 +199,6 @@ class RerankerOptions(WindowOptions, RemoteOptions):
             and self.chosen_backend not in about.backends
             and getattr(self, name) != getattr(default, name)
         ]
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _refuse_bools(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse a bool as a number: pydantic takes True for 1."""
-        if isinstance(value, bool) and info.field_name is not None:
-            annotation = cls.model_fields[info.field_name].annotation
-            kinds = get_args(annotation) or (annotation,)
-            if bool not in kinds and {int, float} & set(kinds):
-                raise ValueError("expected a number, got a bool")
-        return value
 
     @field_validator("model", "adapter", "calibration", "cache_dir", "device", mode="before")
     @classmethod

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
 
+from shared_core.numbers import refuse_bool
 from shared_core.options.option import About, option
 
 LongDocuments = Literal["truncate", "windows"]
@@ -53,6 +54,17 @@ class WindowOptions(BaseModel):
         _ABOUT,
         ge=0,
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_bools(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse a bool as a number: pydantic takes True for 1."""
+        if info.field_name is not None:
+            annotation = cls.model_fields[info.field_name].annotation
+            kinds = get_args(annotation) or (annotation,)
+            if bool not in kinds and {int, float} & set(kinds):
+                return refuse_bool(value)
+        return value
 
     @model_validator(mode="after")
     def _check_overlap(self) -> WindowOptions:

@@ -1,4 +1,4 @@
-"""A server that answers a request twice: no other query ever gets the second answer."""
+"""A server that answers a request twice, or a document: nobody gets the other answer."""
 
 from __future__ import annotations
 
@@ -139,3 +139,21 @@ def test_a_second_answer_inside_of_tls_is_noticed(
     context.load_cert_chain(certificate)
     with Upstream(talk, context) as upstream, upstream.client(max_retries=2) as reranker:
         assert all_right(reranker, range(CALLS)) == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (b'{"results": [{"index": 0, "relevance_score": 0.9, "relevance_score": 0.1}]}', "score"),
+        (b'{"results": [{"index": 0, "relevance_score": 0.9}], "results": []}', "results"),
+    ],
+    ids=["score", "results"],
+)
+def test_a_name_that_has_two_values_has_none(body: bytes, name: str) -> None:
+    """Most parsers take the last, some the first; a proxy may have read the other one."""
+    with (
+        Upstream(lambda request: request.send(reply(body))) as upstream,
+        upstream.client() as reranker,
+        pytest.raises(InvalidReplyError, match=f"{name}' twice in one object"),
+    ):
+        reranker.score("q", ["a"])

@@ -146,6 +146,7 @@ def test_another_model_is_refused_whatever_its_name(
         (lambda whole: whole | {"calibrations": whole["calibrations"] * 2}, "two calibrations of"),
         (lambda whole: _with(whole, "probability", slope=-1), "slope"),
         (lambda whole: _with(whole, "probability", slope=math.nan), "slope"),
+        (lambda whole: _with(whole, "probability", slope=True), "slope.*got a bool"),
         (lambda whole: _with(whole, "no_answer", threshold=2), "threshold"),
         (lambda whole: _with(whole, "fitted_for", prompt="sha256:0"), "prompt was 'sha256:0'"),
     ],

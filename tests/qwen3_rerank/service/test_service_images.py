@@ -108,6 +108,14 @@ def test_urls_are_of_public_addresses_even_where_they_are_allowed(run: Run) -> N
     assert "no public address" in reply.text
 
 
+def test_a_server_of_images_that_is_gone_is_no_fault_of_the_request(run: Run) -> None:
+    """So that clients repeat it; names below ``.invalid`` never exist."""
+    service = run(Reranker(scorer=Redness()), image_urls=True)
+    reply = post(service, documents=[{"image": "http://images.invalid/a.png"}])
+    assert reply.status_code == 502
+    assert "document 0 (http://images.invalid/a.png): it cannot be fetched" in reply.text
+
+
 def test_a_text_model_refuses_images_and_says_so(run: Run, reranker: Reranker) -> None:
     service = run(reranker)
     assert httpx.get(f"{service.url}/health", timeout=30).json()["takes_images"] is False

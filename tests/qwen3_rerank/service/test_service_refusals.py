@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -12,8 +13,15 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import BaseModel, ValidationError
 from support.services import Running
 
+from qwen3_rerank.service.requests import (
+    BatchRequest,
+    PredictRequest,
+    RerankRequest,
+    ScorePairsRequest,
+)
 from qwen3_rerank.service.server import make_server
 from qwen3_rerank.service.settings import ServiceSettings
 from shared_core import Reranker
@@ -28,6 +36,7 @@ LIMITS: dict[str, Any] = {
     "body_timeout": 0.5,
 }
 GOOD = {"query": "q", "documents": ["a", "b"]}
+_NUMBER = re.compile('"type": "(integer|number)"')
 ROUTES = ("/rerank", "/v1/rerank", "/v2/rerank")
 
 
@@ -162,6 +171,27 @@ def test_a_limit_itself_is_allowed(client: httpx.Client, path: str, body: bytes)
     assert reply.status_code == 200 or "max_length" in message(reply), reply.text
 
 
+def numbers_of(model: type[BaseModel]) -> list[str]:
+    """The fields of a request that may be numbers, by its schema."""
+    fields = model.model_json_schema()["properties"]
+    return [name for name, schema in fields.items() if _NUMBER.search(json.dumps(schema))]
+
+
+@pytest.mark.parametrize("model", [RerankRequest, BatchRequest, ScorePairsRequest, PredictRequest])
+def test_true_is_no_number(model: type[BaseModel]) -> None:
+    """Pydantic would take it for 1, such as one second of ``time_budget``."""
+    names = numbers_of(model)
+    assert len(names) > (1 if model is ScorePairsRequest else 9)
+    for name in names:
+        value: Any = [True] if name == "retriever_scores" else True
+        if name == "retriever_scores" and model is BatchRequest:
+            value = [value]
+        with pytest.raises(ValidationError) as refused:
+            model.model_validate_json(json.dumps({name: value}))
+        found = [error["msg"] for error in refused.value.errors() if error["loc"][0] == name]
+        assert any("number" in words for words in found), (name, found)
+
+
 @pytest.mark.parametrize("path", ROUTES)
 @pytest.mark.parametrize(
     ("body", "status", "word"),
@@ -183,6 +213,7 @@ def test_a_limit_itself_is_allowed(client: httpx.Client, path: str, body: bytes)
         (b'{"query": "q\xff", "documents": ["a"]}', 422, "unicode"),
         (b'{"query": "q", "documents": ["a"], "top_n": -1}', 422, "top_n"),
         (b'{"query": "q", "documents": ["a"], "top_n": 1.5}', 422, "top_n"),
+        (b'{"query": "q", "documents": ["a"], "time_budget": true}', 422, "got a bool"),
         (b'{"query": "q", "documents": ["a"], "top_n": 1e400}', 422, "top_n"),
         (b'{"query": "q", "documents": ["a"], "top_n": NaN}', 422, "top_n"),
         (b'{"query": "q", "documents": ["a"], "top_n": ' + b"9" * 5000 + b"}", 422, "number"),
