@@ -27,6 +27,7 @@ PUBLIC = {
     "shared_core.pacing",  # and keeps a budget of time
     "shared_core.identity",  # what scores depend on
     "shared_core.jobs",  # the tokenizer without its model, the key without its process
+    "shared_core.numbers",  # of requests; true is none
     "shared_core.no_answer",  # the base of the adapters' option
     "shared_core.options",
     "shared_core.prompt",  # literals, wrapped texts, token ids
