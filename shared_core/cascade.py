@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from shared_core.errors import ConfigurationError, RerankError, ScoringError
 from shared_core.images.content import Content
 from shared_core.options import Instruction, OnError, RankingOptions
+from shared_core.options.calls import WindowCallOptions
 from shared_core.options.windows import WINDOW_OPTIONS, LongDocuments
 from shared_core.pacing import Paced
 from shared_core.ranking import rank
@@ -23,6 +25,7 @@ from shared_core.scoring import (
     Staging,
     refusal_of_stages,
 )
+from shared_core.steps import Steps, arun, run, wait
 
 if TYPE_CHECKING:
     from shared_core.check.report import CheckReport
@@ -30,10 +33,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("qwen3_rerank")
 
 _OF_CALLS = WINDOW_OPTIONS | {"instruction"}
-
-Result = TypeVar("Result")
-_Steps = Generator[tuple[Reranker, list[ScoreRequest]], list[list[Judged]], Result]
-"""What each reranker is asked; receives its answers."""
 
 
 class Cascade(Reranker):
@@ -208,52 +207,21 @@ class CascadeScorer:
         self, requests: Sequence[ScoreRequest], staging: Staging
     ) -> list[list[Scored]]:
         """Return one `Scored` per document of each request, in input order, with its stage."""
-        if staging.seconds is not None:  # loading is not what the budget is for
-            self.first.load()
-            with _passing(staging):
-                self.second.load()
-        options = _window_options(staging)
-        steps = self._steps(requests, staging)
-        try:
-            step = next(steps)
-            while True:
-                reranker, asked = step
-                try:
-                    answers = reranker.judge_many(asked, **options)
-                except RerankError as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(answers)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]  # that of `_Steps`
+        return run(self._judging(requests, staging))
 
     async def ascore_staged(
         self, requests: Sequence[ScoreRequest], staging: Staging
     ) -> list[list[Scored]]:
         """`score_staged` without blocking the event loop."""
-        if staging.seconds is not None:
-            await self.first.aload()
-            with _passing(staging):
-                await self.second.aload()
-        options = _window_options(staging)
-        steps = self._steps(requests, staging)
-        try:
-            step = next(steps)
-            while True:
-                reranker, asked = step
-                try:
-                    answers = await reranker.ajudge_many(asked, **options)
-                except RerankError as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(answers)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]  # that of `_Steps`
+        return await arun(self._judging(requests, staging))
 
-    def _steps(
+    def _judging(
         self, requests: Sequence[ScoreRequest], staging: Staging
-    ) -> _Steps[list[list[Scored]]]:
-        """Yield what each reranker is asked, receive its answers, and return the judgements."""
+    ) -> Steps[list[list[Scored]]]:
+        if staging.seconds is not None:  # loading is not what the budget is for
+            yield from wait(self.first.load, self.first.aload)
+            with _passing(staging):
+                yield from wait(self.second.load, self.second.aload)
         began = monotonic()
         texts = [list(dict.fromkeys(request.documents)) for request in requests]
         # The judgements of the first are needed to choose by, or to fall back on.
@@ -262,7 +230,7 @@ class CascadeScorer:
         wide = _with_documents(
             requests, [some if asked else [] for some, asked in zip(texts, is_first, strict=True)]
         )
-        first = _by_text(wide, (yield self.first, wide))
+        first = _by_text(wide, (yield from _asking(self.first, wide, staging)))
         kept = _with_documents(
             requests,
             [
@@ -282,10 +250,10 @@ class CascadeScorer:
 
     def _whole(
         self, requests: list[ScoreRequest], staging: Staging
-    ) -> _Steps[Sequence[Mapping[str | Content, Scored]]]:
+    ) -> Steps[Sequence[Mapping[str | Content, Scored]]]:
         """Return the second's judgements by request and text; none of a request that fails."""
         try:
-            answers = yield self.second, requests
+            answers = yield from _asking(self.second, requests, staging)
         except RerankError as error:
             _raise_unless_passing(error, staging)
             if len(requests) == 1:
@@ -299,12 +267,12 @@ class CascadeScorer:
 
     def _paced(
         self, requests: list[ScoreRequest], staging: Staging, seconds: float
-    ) -> _Steps[Sequence[Mapping[str | Content, Scored]]]:
+    ) -> Steps[Sequence[Mapping[str | Content, Scored]]]:
         """Return what there was time for, by request and text."""
         paced = Paced(requests, seconds)
         while seconds > 0 and (pack := paced.next()):
             try:
-                answers = yield self.second, pack
+                answers = yield from _asking(self.second, pack, staging)
             except RerankError as error:  # noqa: PERF203  # each pack may fail by itself
                 _raise_unless_passing(error, staging)
                 paced.fail(error)
@@ -374,15 +342,20 @@ def _joined(before: Judged | None, after: Scored | None) -> Scored:
     )
 
 
-def _window_options(staging: Staging) -> dict[str, Any]:
-    windows = staging.windows
-    if windows is None:
-        return {}
-    return {
-        "long_documents": "windows",
-        "window_tokens": windows.tokens,
-        "window_overlap": windows.overlap,
-    }
+def _asking(
+    reranker: Reranker, requests: list[ScoreRequest], staging: Staging
+) -> Steps[list[list[Judged]]]:
+    options: WindowCallOptions = {}
+    if staging.windows is not None:
+        options = {
+            "long_documents": "windows",
+            "window_tokens": staging.windows.tokens,
+            "window_overlap": staging.windows.overlap,
+        }
+    return wait(
+        partial(reranker.judge_many, requests, **options),
+        partial(reranker.ajudge_many, requests, **options),
+    )
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from shared_core.backend.ranker import Ranker
@@ -13,7 +13,6 @@ from shared_core.inputs import (
     checked_pairs,
     checked_requests,
     grouped,
-    make_request,
     make_requests,
     rank_requests,
 )
@@ -25,7 +24,6 @@ from shared_core.options import (
     Instruction,
     OnError,
     Quantize,
-    RankingOptions,
     RerankerOptions,
     resolve_instruction,
 )
@@ -42,17 +40,15 @@ from shared_core.options.calls import (
 from shared_core.options.remote import TemplateOption
 from shared_core.options.windows import WINDOW_OPTIONS, LongDocuments, Windows, windows_of
 from shared_core.prompt.encodable import check_pairs
-from shared_core.ranking import sigmoid
 from shared_core.results import Judged, Ranking, judged
 from shared_core.scoring import (
     Pair,
-    RankRequest,
-    Scored,
     Scorer,
     ScoreRequest,
     StagedScorer,
     refusal_of_stages,
 )
+from shared_core.steps import Steps, arun, run
 from shared_core.windows.folding import WindowPlan
 
 if TYPE_CHECKING:
@@ -63,6 +59,8 @@ if TYPE_CHECKING:
 
     from shared_core.calibration import Calibration
     from shared_core.check.report import CheckReport
+
+_LISTS = ("retriever_scores", "embeddings")
 
 
 class Reranker:
@@ -271,9 +269,8 @@ class Reranker:
             TypeError, ValueError: An argument is wrong; nothing was scored.
             RerankError: Scoring failed, unless ``on_error="passthrough"``.
         """
-        ranking, windows = self._checked("rerank", options)
-        requests = self._rank_request(query, documents, ranking, options)
-        return self._ranker.rank(requests, ranking, windows)[0]
+        (ranking,) = run(self._ranking("rerank", [query], [documents], _of_one(options)))
+        return ranking
 
     @takes(RerankOptions)
     async def arerank(
@@ -283,9 +280,9 @@ class Reranker:
         **options: Unpack[RerankOptions],
     ) -> Ranking:
         """`rerank` without blocking the event loop."""
-        ranking, windows = self._checked("arerank", options)
-        requests = self._rank_request(query, documents, ranking, options)
-        return (await self._ranker.arank(requests, ranking, windows))[0]
+        steps = self._ranking("arerank", [query], [documents], _of_one(options))
+        (ranking,) = await arun(steps)
+        return ranking
 
     @takes(RerankManyOptions)
     def rerank_many(
@@ -303,9 +300,7 @@ class Reranker:
             embeddings: The vectors of each query's documents, or ``None`` in their place.
             **options: As for `rerank`, for every query.
         """
-        ranking, windows = self._checked("rerank_many", options)
-        requests = self._rank_requests(queries, document_lists, ranking, options)
-        return self._ranker.rank(requests, ranking, windows)
+        return run(self._ranking("rerank_many", queries, document_lists, options))
 
     @takes(RerankManyOptions)
     async def arerank_many(
@@ -315,9 +310,7 @@ class Reranker:
         **options: Unpack[RerankManyOptions],
     ) -> list[Ranking]:
         """`rerank_many` without blocking the event loop."""
-        ranking, windows = self._checked("arerank_many", options)
-        requests = self._rank_requests(queries, document_lists, ranking, options)
-        return await self._ranker.arank(requests, ranking, windows)
+        return await arun(self._ranking("arerank_many", queries, document_lists, options))
 
     @takes(CallOptions)
     def score(
@@ -327,10 +320,8 @@ class Reranker:
         **options: Unpack[CallOptions],
     ) -> list[float]:
         """Return P(yes) of every document, in input order. Always raises on failure."""
-        _, windows = self._checked("score", options)
         self._refuse_stages()
-        request = self._request(query, documents, options)
-        return [sigmoid(scored.logit) for scored in self._runner.judge([request], windows)[0]]
+        return [one.score for one in run(self._judging("score", query, documents, options))]
 
     @takes(CallOptions)
     async def ascore(
@@ -340,10 +331,9 @@ class Reranker:
         **options: Unpack[CallOptions],
     ) -> list[float]:
         """`score` without blocking the event loop."""
-        _, windows = self._checked("ascore", options)
         self._refuse_stages()
-        (answer,) = await self._runner.ajudge([self._request(query, documents, options)], windows)
-        return [sigmoid(scored.logit) for scored in answer]
+        answer = await arun(self._judging("ascore", query, documents, options))
+        return [one.score for one in answer]
 
     @takes(CallOptions)
     def judge(
@@ -364,9 +354,7 @@ class Reranker:
             TypeError, ValueError: An argument is wrong; nothing was scored.
             RerankError: Scoring failed, whatever ``on_error`` says.
         """
-        _, windows = self._checked("judge", options)
-        (answer,) = self._runner.judge([self._request(query, documents, options)], windows)
-        return judged(answer)
+        return run(self._judging("judge", query, documents, options))
 
     @takes(CallOptions)
     async def ajudge(
@@ -376,9 +364,7 @@ class Reranker:
         **options: Unpack[CallOptions],
     ) -> list[Judged]:
         """`judge` without blocking the event loop."""
-        _, windows = self._checked("ajudge", options)
-        (answer,) = await self._runner.ajudge([self._request(query, documents, options)], windows)
-        return judged(answer)
+        return await arun(self._judging("ajudge", query, documents, options))
 
     @takes(WindowCallOptions)
     def judge_many(
@@ -390,18 +376,14 @@ class Reranker:
             requests: Queries with their documents, each with an instruction of its own.
             **options: ``long_documents``, ``window_tokens`` and ``window_overlap``, as for `judge`.
         """
-        _, windows = self._checked("judge_many", options)
-        checked = checked_requests(requests, self._options.instruction)
-        return list(map(judged, self._runner.judge(checked, windows)))
+        return run(self._judging_many("judge_many", requests, options))
 
     @takes(WindowCallOptions)
     async def ajudge_many(
         self, requests: Iterable[ScoreRequest], **options: Unpack[WindowCallOptions]
     ) -> list[list[Judged]]:
         """`judge_many` without blocking the event loop."""
-        _, windows = self._checked("ajudge_many", options)
-        checked = checked_requests(requests, self._options.instruction)
-        return list(map(judged, await self._runner.ajudge(checked, windows)))
+        return await arun(self._judging_many("ajudge_many", requests, options))
 
     @takes(CallOptions)
     def score_pairs(self, pairs: Iterable[Pair], **options: Unpack[CallOptions]) -> list[Judged]:
@@ -413,19 +395,14 @@ class Reranker:
             pairs: Queries, each with one document.
             **options: As for `judge`, for every pair.
         """
-        _, windows = self._checked("score_pairs", options)
-        requests, places = self._of_pairs(self._runner.read_pairs(checked_pairs(pairs)), options)
-        return _in_places(self._runner.judge(requests, windows), places)
+        return run(self._judging_pairs("score_pairs", pairs, options))
 
     @takes(CallOptions)
     async def ascore_pairs(
         self, pairs: Iterable[Pair], **options: Unpack[CallOptions]
     ) -> list[Judged]:
         """`score_pairs` without blocking the event loop."""
-        _, windows = self._checked("ascore_pairs", options)
-        read = await self._runner.aread_pairs(checked_pairs(pairs))
-        requests, places = self._of_pairs(read, options)
-        return _in_places(await self._runner.ajudge(requests, windows), places)
+        return await arun(self._judging_pairs("ascore_pairs", pairs, options))
 
     @takes(SplitOptions)
     async def asplit(
@@ -445,11 +422,11 @@ class Reranker:
             TooManyWindowsError: There are more than ``most``.
             RerankError: The texts cannot be tokenised, or the backend cannot be used.
         """
-        _, windows = self._checked("asplit", options)
+        windows = self._windows("asplit", options)
         checked = checked_requests(requests, self._options.instruction)
         if windows is None:
             return WindowPlan(checked, [[None] * len(request.documents) for request in checked])
-        return await self._runner.aplan(checked, windows, most=options.get("most"))
+        return await arun(self._runner.planning(checked, windows, most=options.get("most")))
 
     def calibration_of(self, instruction: str | None = None) -> Calibration | None:
         """Return the calibration of scores with an instruction; ``None`` without that option.
@@ -478,11 +455,11 @@ class Reranker:
 
     def load(self) -> None:
         """Load the model, or ask the server what it is, so that no call has to wait for it."""
-        self._runner.load()
+        run(self._runner.loading())
 
     async def aload(self) -> None:
         """`load` without blocking the event loop."""
-        await self._runner.aload()
+        await arun(self._runner.loading())
 
     def warm_up(self, *, instruction: Instruction | None = None) -> None:
         """Load, and score a few passages of typical length, so that the first user need not wait.
@@ -496,12 +473,12 @@ class Reranker:
             RerankError: The model cannot be loaded, or does not score.
         """
         self.load()
-        self._runner.judge([self._warm_up_request(instruction)])
+        run(self._runner.judging([self._warm_up_request(instruction)]))
 
     async def awarm_up(self, *, instruction: Instruction | None = None) -> None:
         """`warm_up` without blocking the event loop."""
         await self.aload()
-        await self._runner.ajudge([self._warm_up_request(instruction)])
+        await arun(self._runner.judging([self._warm_up_request(instruction)]))
 
     def unload(self) -> None:
         """Free model and cache, after the work in progress; the next call loads the model again."""
@@ -519,22 +496,14 @@ class Reranker:
         """`close` without blocking the event loop."""
         await self._runner.aclose()
 
-    def _checked(
-        self, verb: str, options: Mapping[str, Any]
-    ) -> tuple[RankingOptions, Windows | None]:
-        """Return a call's options of its ranking and of long documents."""
+    def _windows(self, verb: str, options: Mapping[str, Any]) -> Windows | None:
+        """Return a call's windows for long documents, after a look at all its options."""
         refuse_unknown(verb, options)
-        return ranking_of(options), windows_of(self._options, options)
+        return windows_of(self._options, options)
 
     def _refuse_stages(self) -> None:
         if isinstance(self.custom_scorer, StagedScorer):
             raise refusal_of_stages("bare scores and single pairs do not say which is better")
-
-    def _request(
-        self, query: str | Content, documents: Iterable[str | Content], options: Mapping[str, Any]
-    ) -> ScoreRequest:
-        instruction = options.get("instruction")
-        return make_request(query, documents, instruction, self._options.instruction)
 
     def _requests(
         self,
@@ -545,44 +514,58 @@ class Reranker:
         instruction = options.get("instruction")
         return make_requests(queries, document_lists, instruction, self._options.instruction)
 
-    def _rank_request(
+    def _ranking(
         self,
-        query: str | Content,
-        documents: Iterable[str | Content],
-        ranking: RankingOptions,
-        options: RerankOptions,
-    ) -> list[RankRequest]:
-        """Return the request of one query, in a list, with what its retriever knows."""
-        scores, vectors = options.get("retriever_scores"), options.get("embeddings")
-        return rank_requests(
-            [self._request(query, documents, options)],
-            ranking,
-            None if scores is None else [scores],
-            None if vectors is None else [vectors],
-        )
-
-    def _rank_requests(
-        self,
+        verb: str,
         queries: Iterable[str | Content],
         document_lists: Iterable[Iterable[str | Content]],
-        ranking: RankingOptions,
-        options: RerankManyOptions,
-    ) -> list[RankRequest]:
+        options: Mapping[str, Any],
+    ) -> Steps[list[Ranking]]:
+        windows, ranking = self._windows(verb, options), ranking_of(options)
         requests = self._requests(queries, document_lists, options)
         scores, vectors = options.get("retriever_scores"), options.get("embeddings")
-        return rank_requests(requests, ranking, scores, vectors)
+        ranked = rank_requests(requests, ranking, scores, vectors)
+        return self._ranker.ranking(ranked, ranking, windows)
 
-    def _of_pairs(
-        self, checked: Sequence[Pair], options: Mapping[str, Any]
-    ) -> tuple[list[ScoreRequest], list[list[int]]]:
-        """Return one request per query, and the places of its pairs."""
+    def _judging(
+        self,
+        verb: str,
+        query: str | Content,
+        documents: Iterable[str | Content],
+        options: Mapping[str, Any],
+    ) -> Steps[list[Judged]]:
+        windows = self._windows(verb, options)
+        requests = self._requests([query], [documents], options)
+        (answer,) = yield from self._runner.judging(requests, windows)
+        return judged(answer)
+
+    def _judging_many(
+        self, verb: str, requests: Iterable[ScoreRequest], options: Mapping[str, Any]
+    ) -> Steps[list[list[Judged]]]:
+        windows = self._windows(verb, options)
+        checked = checked_requests(requests, self._options.instruction)
+        answers = yield from self._runner.judging(checked, windows)
+        return list(map(judged, answers))
+
+    def _judging_pairs(
+        self, verb: str, pairs: Iterable[Pair], options: Mapping[str, Any]
+    ) -> Steps[list[Judged]]:
+        """Return the judgements of pairs in their own order; those of a query go together."""
+        windows = self._windows(verb, options)
+        read = yield from self._runner.reading_pairs(checked_pairs(pairs))
         self._refuse_stages()
         if self.custom_scorer is None:
-            check_pairs(checked)
-        groups = grouped(checked)
-        queries = [query for query, _ in groups]
-        lists = [[checked[place][1] for place in places] for _, places in groups]
-        return self._requests(queries, lists, options), [places for _, places in groups]
+            check_pairs(read)
+        groups = grouped(read)
+        documents = [[read[place][1] for place in places] for _, places in groups]
+        requests = self._requests([query for query, _ in groups], documents, options)
+        answers = yield from self._runner.judging(requests, windows)
+        found = {
+            place: scored
+            for (_, places), answer in zip(groups, answers, strict=True)
+            for place, scored in zip(places, answer, strict=True)
+        }
+        return judged([found[place] for place in range(len(found))])
 
     def _warm_up_request(self, instruction: Instruction | None) -> ScoreRequest:
         query, passage = "What is the capital of China?", "Beijing is the capital of China. "
@@ -626,14 +609,12 @@ class Reranker:
         self.__init__(scorer=state["scorer"], **fields)  # type: ignore[misc]  # rebuilt on purpose
 
 
-def _in_places(answers: Sequence[Sequence[Scored]], places: Sequence[list[int]]) -> list[Judged]:
-    """Return the judgements of grouped pairs in the pairs' own order."""
-    found = {
-        place: one
-        for group, answer in zip(places, answers, strict=True)
-        for place, one in zip(group, judged(answer), strict=True)
+def _of_one(options: RerankOptions) -> dict[str, Any]:
+    """Return the options of a call with one query as those of a call with several."""
+    lists: dict[str, Any] = {
+        name: [value] for name in _LISTS if (value := options.get(name)) is not None
     }
-    return [found[place] for place in range(len(found))]
+    return {**options, **lists}
 
 
 def changed_call_options(reranker: Reranker) -> list[str]:

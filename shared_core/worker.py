@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -127,19 +127,3 @@ class Worker:
                 future.set_result(result)
             else:
                 future.set_exception(error)
-
-
-def in_one_step(call: Callable[[], Result]) -> Job[Result]:
-    """Return a job that is one call."""
-    return call()
-    yield
-
-
-def run_here(job: Job[Result]) -> Result:
-    """Return the result of a job that this thread runs to its end."""
-    try:
-        while True:
-            next(job)
-    except StopIteration as end:
-        result: Result = end.value
-        return result

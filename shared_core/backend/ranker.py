@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from time import monotonic
 
 from shared_core.backend.running import Runner
@@ -19,6 +20,7 @@ from shared_core.pacing import Paced
 from shared_core.prompt.unwrapping import task_of
 from shared_core.results import Ranking, passed_through, ranked_documents
 from shared_core.scoring import RankRequest, Scored, ScoreRequest, StagedScorer
+from shared_core.steps import Steps
 
 logger = logging.getLogger("qwen3_rerank")
 
@@ -33,9 +35,9 @@ class Ranker:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
-    def rank(
+    def ranking(
         self, requests: Sequence[RankRequest], ranking: RankingOptions, windows: Windows | None
-    ) -> list[Ranking]:
+    ) -> Steps[list[Ranking]]:
         """Return one ranking per request.
 
         Raises:
@@ -43,127 +45,74 @@ class Ranker:
                 pass, and a failing request spoils no other one.
         """
         if not are_read(requests):
-            failed: Mapping[int, RerankError] = {}
-            try:
-                read = self._runner.read(requests)
-            except RerankError as error:
-                read, failed = self._read_each(requests, error)
-            return _as_given(self.rank(read, ranking, windows), requests, failed, ranking)
+            read, unread = yield from self._reading(requests)
+            rankings = yield from self.ranking(read, ranking, windows)
+            return _as_given(rankings, requests, unread, ranking)
         candidates, began = Candidates(requests, ranking.max_candidates), monotonic()
-        failed = {}
+        failed: Mapping[int, RerankError] = {}
         try:
             if self._needs_load(requests, ranking):
-                self._runner.load()
+                yield from self._runner.loading()
             self._check_instructions(requests)
             budget = self._budget(requests, ranking)
             if budget is None:
-                answers = self._runner.judge(candidates.requests, windows, ranking.time_budget)
-            else:
-                self._runner.load()  # once, and not what the budget is for
-                paced = Paced(candidates.requests, budget)
-                while pack := paced.next():
-                    with self._sparing(paced):
-                        paced.add(self._runner.judge(pack, windows))
-                answers, failed = candidates.reached(paced.found), paced.failed
-        except RerankError as error:
-            if not self._passes(error):
-                raise
-            if len(requests) > 1:
-                return [self.rank([one], _rest(ranking, began), windows)[0] for one in requests]
-            return [_passed(requests[0], error, ranking)]
-        rankings = self._ranked(candidates, answers, ranking, failed)
-        if not ranking.seeks_evidence:
-            return rankings
-        search = EvidenceSearch(requests, rankings, self._runner.options.max_length)
-        try:
-            return search.found(self._runner.judge(search.requests, by_last=True), ranking)
-        except RerankError as error:
-            return self._without_evidence(rankings, error)
-
-    async def arank(
-        self, requests: Sequence[RankRequest], ranking: RankingOptions, windows: Windows | None
-    ) -> list[Ranking]:
-        """`rank` without blocking the event loop."""
-        if not are_read(requests):
-            failed: Mapping[int, RerankError] = {}
-            try:
-                read = await self._runner.aread(requests)
-            except RerankError as error:
-                first = error
-                read, failed = await self._runner.compute(lambda: self._read_each(requests, first))
-            return _as_given(await self.arank(read, ranking, windows), requests, failed, ranking)
-        candidates, began = Candidates(requests, ranking.max_candidates), monotonic()
-        failed = {}
-        try:
-            if self._needs_load(requests, ranking):
-                await self._runner.aload()
-            self._check_instructions(requests)
-            budget = self._budget(requests, ranking)
-            if budget is None:
-                answers = await self._runner.ajudge(
+                answers = yield from self._runner.judging(
                     candidates.requests, windows, ranking.time_budget
                 )
             else:
-                await self._runner.aload()
+                yield from self._runner.loading()  # once, and not what the budget is for
                 paced = Paced(candidates.requests, budget)
                 while pack := paced.next():
                     with self._sparing(paced):
-                        paced.add(await self._runner.ajudge(pack, windows))
+                        paced.add((yield from self._runner.judging(pack, windows)))
                 answers, failed = candidates.reached(paced.found), paced.failed
         except RerankError as error:
             if not self._passes(error):
                 raise
-            if len(requests) > 1:
-                return [
-                    (await self.arank([one], _rest(ranking, began), windows))[0] for one in requests
-                ]
-            return [_passed(requests[0], error, ranking)]
+            if len(requests) == 1:
+                return [_passed(requests[0], error, ranking)]
+            found: list[Ranking] = []
+            for request in requests:
+                found += yield from self.ranking([request], _rest(ranking, began), windows)
+            return found
+        order = partial(self._ranked, candidates, answers, ranking, failed)
         if ranking.mmr is None or not any(answers):
-            rankings = self._ranked(candidates, answers, ranking, failed)
+            rankings = order()
         else:
             # Comparing every two takes a while, and need not wait for a forward in progress.
-            rankings = await self._runner.compute(
-                lambda: self._ranked(candidates, answers, ranking, failed)
-            )
+            rankings = yield from self._runner.computing(order)
         if not ranking.seeks_evidence:
             return rankings
         most = self._runner.options.max_length
-        search = await self._runner.compute(lambda: EvidenceSearch(requests, rankings, most))
+        search = yield from self._runner.computing(lambda: EvidenceSearch(requests, rankings, most))
         try:
-            return search.found(await self._runner.ajudge(search.requests, by_last=True), ranking)
+            scored = yield from self._runner.judging(search.requests, by_last=True)
         except RerankError as error:
-            return self._without_evidence(rankings, error)
+            if not self._passes(error):
+                raise
+            logger.warning("documents are ranked, and their evidence was not found: %s", error)
+            return rankings
+        return search.found(scored, ranking)
 
-    def _read_each(
-        self, requests: Sequence[RankRequest], error: RerankError
-    ) -> tuple[Sequence[RankRequest], dict[int, RerankError]]:
-        """Return those requests whose images can be read, and the errors of the others.
-
-        Args:
-            requests: All of them.
-            error: Why they cannot be read together; raised if it may not pass.
-        """
-        if not self._passes(error):
-            raise error
-        if len(requests) == 1:
-            return [], {0: error}
+    def _reading(
+        self, requests: Sequence[RankRequest]
+    ) -> Steps[tuple[Sequence[RankRequest], dict[int, RerankError]]]:
+        """Return those requests whose images can be read, and the errors of the others."""
+        try:
+            return (yield from self._runner.reading(requests)), {}
+        except RerankError as error:
+            if not self._passes(error):
+                raise
+            if len(requests) == 1:
+                return [], {0: error}
         read: list[RankRequest] = []
         failed: dict[int, RerankError] = {}
         for number, request in enumerate(requests):
-            try:
-                read += self._runner.read([request])
-            except RerankError as other:  # noqa: PERF203  # each may fail by itself
-                if not self._passes(other):
-                    raise
-                failed[number] = other
+            found, errors = yield from self._reading([request])
+            read += found
+            if errors:
+                failed[number] = errors[0]
         return read, failed
-
-    def _without_evidence(self, rankings: list[Ranking], error: RerankError) -> list[Ranking]:
-        """Return rankings as they are after a failure that may pass; raise another one."""
-        if not self._passes(error):
-            raise error
-        logger.warning("documents are ranked, and their evidence was not found: %s", error)
-        return rankings
 
     def _ranked(
         self,

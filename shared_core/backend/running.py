@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from shared_core.backend.answers import checked_answers, scored_of
@@ -44,13 +45,17 @@ from shared_core.scoring import (
     UnloadingScorer,
     check_staged,
 )
-from shared_core.windows.folding import WindowPlan, plan_windows, planning
+from shared_core.steps import Steps, on_worker, wait
+from shared_core.windows.folding import WindowPlan, planning
 from shared_core.windows.meters import make_meter
-from shared_core.worker import Job, Worker, in_one_step
+from shared_core.worker import Worker
 
 logger = logging.getLogger("qwen3_rerank")
 Request = TypeVar("Request", bound=ScoreRequest)
 Result = TypeVar("Result")
+
+# What ends a program, or steps that nobody waits for any more.
+_PASSING = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 class Runner:
@@ -105,15 +110,17 @@ class Runner:
                 self._scorer = make_scorer(self.options) if custom is None else custom
             return self._scorer
 
-    def judge(
+    def judging(
         self,
         requests: Sequence[ScoreRequest],
         windows: Windows | None = None,
         seconds: float | None = None,
         *,
         by_last: bool = False,
-    ) -> list[list[Scored]]:
+    ) -> Steps[list[list[Scored]]]:
         """Return one `Scored` per document of each request, in input order.
+
+        Event loops await an `AsyncScorer`; for them, a worker calls any other backend.
 
         Args:
             requests: Queries with their documents.
@@ -127,135 +134,100 @@ class Runner:
         self._refuse_if_closed()
         if not any(request.documents for request in requests):
             return [[] for _ in requests]
-        scorer = self.scorer
-        requests = self.read(requests)
+        scorer = yield from self._made()
+        requests = yield from self.reading(requests)
         if isinstance(scorer, StagedScorer):
+            staging = self._staging(windows, seconds, by_last)
             with self._asking(scorer):
-                given = scorer.score_staged(requests, self._staging(windows, seconds, by_last))
+                given = yield from wait(
+                    partial(scorer.score_staged, requests, staging),
+                    partial(scorer.ascore_staged, requests, staging),
+                )
                 return checked_answers(type(scorer).__name__, given, requests)
+        steps = self._judging(scorer, requests, windows)
+        if not isinstance(scorer, AsyncScorer):
+            steps = on_worker(self._worker, steps)
+        return (yield from steps)
+
+    def _judging(
+        self, scorer: Scorer, requests: Sequence[ScoreRequest], windows: Windows | None
+    ) -> Steps[list[list[Scored]]]:
         if isinstance(scorer, LoadingScorer) and have_images(requests):
-            with self._asking(scorer):
-                scorer.load()  # it knows then whether it sees, and documents are in their places
-        self._check(scorer, requests)
+            # It knows then whether it sees, and documents are still in their places.
+            yield from self._loading(scorer)
+        refuse_images(scorer, requests, self._name(scorer))
+        if self.custom_scorer is None:  # one of the user's own may take texts that are not Unicode
+            check_requests(requests)
         if windows is not None:
             with self._idle.used():
-                plan = plan_windows(requests, windows, make_meter(scorer, self.options))
-                return plan.fold(self.judge(plan.requests))
+                plan = yield from self.planning(requests, windows)
+                return plan.fold((yield from self._judging(scorer, plan.requests, None)))
         distinct = Distinct(requests, self._cache)
         missing, name = distinct.missing, type(scorer).__name__
         answers: list[list[Scored]] = []
         if missing and isinstance(scorer, ManyScorer):
+            show = self.options.show_progress
             with self._asking(scorer):
-                given = scorer.score_many(missing, show_progress=self.options.show_progress)
-                answers = checked_answers(name, given, missing)
+                answer = yield from wait(
+                    partial(scorer.score_many, missing, show_progress=show),
+                    partial(scorer.ascore_many, missing, show_progress=show)
+                    if isinstance(scorer, AsyncScorer)
+                    else None,
+                )
+                answers = checked_answers(name, answer, missing)
         else:
             for request in missing:
+                if answers:
+                    yield None
                 with self._asking(scorer):
-                    found = margins(scorer, request)
+                    found = yield from wait(partial(margins, scorer, request))
                     answers.append(scored_of(name, found, len(request.documents)))
         return distinct.joined(answers)
 
-    async def ajudge(
-        self,
-        requests: Sequence[ScoreRequest],
-        windows: Windows | None = None,
-        seconds: float | None = None,
-        *,
-        by_last: bool = False,
-    ) -> list[list[Scored]]:
-        """`judge` without blocking the loop: awaits an `AsyncScorer`, else uses a worker."""
-        self._refuse_if_closed()
-        if not any(request.documents for request in requests):
-            return [[] for _ in requests]
-        scorer = await self._ascorer()
-        requests = await self.aread(requests)
-        if isinstance(scorer, StagedScorer):
-            with self._asking(scorer, asyncio.CancelledError, GeneratorExit):
-                given = await scorer.ascore_staged(
-                    requests, self._staging(windows, seconds, by_last)
-                )
-                return checked_answers(type(scorer).__name__, given, requests)
-        if isinstance(scorer, AsyncLoadingScorer) and have_images(requests):
-            with self._asking(scorer, asyncio.CancelledError, GeneratorExit):
-                await scorer.aload()
-        if not isinstance(scorer, AsyncScorer):
-            return await self._worker.arun(self._judging(requests, windows))
-        self._check(scorer, requests)
-        if windows is not None:
-            with self._idle.used():
-                plan = await self.aplan(requests, windows)
-                return plan.fold(await self.ajudge(plan.requests))
-        distinct = Distinct(requests, self._cache)
-        answers: list[list[Scored]] = []
-        if missing := distinct.missing:
-            with self._asking(scorer, asyncio.CancelledError, GeneratorExit):
-                given = await scorer.ascore_many(missing, show_progress=self.options.show_progress)
-                answers = checked_answers(type(scorer).__name__, given, missing)
-        return distinct.joined(answers)
-
-    def _judging(
-        self, requests: Sequence[ScoreRequest], windows: Windows | None
-    ) -> Job[list[list[Scored]]]:
-        """Return `judge` as a job, which a backend that takes one query at a time has steps in."""
-        scorer = self.scorer
-        self._check(scorer, requests)
-        if windows is not None:
-            with self._idle.used():
-                plan = yield from planning(requests, windows, make_meter(scorer, self.options))
-                return plan.fold((yield from self._judging(plan.requests, None)))
-        if isinstance(scorer, ManyScorer):
-            return self.judge(requests)
-        answers: list[list[Scored]] = []
-        for request in requests:
-            if answers:
-                yield
-            answers += self.judge([request])
-        return answers
-
-    async def aplan(
+    def planning(
         self, requests: Sequence[ScoreRequest], windows: Windows, *, most: int | None = None
-    ) -> WindowPlan:
-        """Return the requests with their long documents split, for `ajudge` and what is before it.
+    ) -> Steps[WindowPlan]:
+        """Return the requests with their long documents split.
 
-        A thread of its own splits them, so that it need not wait for a forward in progress.
+        For event loops, a thread of its own splits them, which need not wait for a forward.
 
         Args:
             requests: Queries with their documents.
             windows: The windows to split long documents into.
-            most: The most windows, as `plan_windows` has it.
+            most: The most windows, as `shared_core.windows.folding.planning` has it.
         """
-        scorer = await self._ascorer()
-        requests = await self.aread(requests)
+        scorer = yield from self._made()
+        requests = yield from self.reading(requests)
         refuse_images(scorer, requests, self._name(scorer))
-        if isinstance(scorer, MeteringScorer):
-            await self.aload()
-
-        def planned() -> Job[WindowPlan]:  # the meter may have to load a model: not on the loop
-            meter = make_meter(scorer, self.options)
-            return (yield from planning(requests, windows, meter, most=most))
-
+        if isinstance(scorer, MeteringScorer) and isinstance(scorer, LoadingScorer):
+            yield from self._loading(scorer)
         with self._idle.used():
-            return await self._splitter.arun(planned())
+            return (
+                yield from on_worker(self._splitter, self._planned(scorer, requests, windows, most))
+            )
 
-    def load(self) -> None:
+    def _planned(
+        self, scorer: Scorer, requests: Sequence[ScoreRequest], windows: Windows, most: int | None
+    ) -> Steps[WindowPlan]:
+        # The meter may have to load a model.
+        meter = make_meter(scorer, self.options)
+        return (yield from planning(requests, windows, meter, most=most))
+
+    def loading(self) -> Steps[None]:
         """Have the backend load its model, or ask its server, if it can do so before a call."""
-        scorer = self.scorer
+        scorer = yield from self._made()
         if isinstance(scorer, LoadingScorer):
-            with self._asking(scorer):
-                scorer.load()
+            yield from self._loading(scorer)
         if self.calibrations is not None:
-            self.calibrations.check()
+            yield from self.computing(self.calibrations.check)
 
-    async def aload(self) -> None:
-        """`load` without blocking the event loop."""
-        scorer = await self._ascorer()
+    def _loading(self, scorer: LoadingScorer) -> Steps[None]:
         if isinstance(scorer, AsyncLoadingScorer):
-            with self._asking(scorer, asyncio.CancelledError, GeneratorExit):
-                await scorer.aload()
-            if self.calibrations is not None:
-                self.calibrations.check()
+            steps = wait(scorer.load, scorer.aload)
         else:
-            await self._worker.arun(in_one_step(self.load))
+            steps = on_worker(self._worker, wait(scorer.load))
+        with self._asking(scorer):
+            yield from steps
 
     def unload(self) -> None:
         """Free model and cache, after the work in progress; the next call loads the model again."""
@@ -301,46 +273,28 @@ class Runner:
         """`close` without blocking the event loop."""
         await _in_thread(self.close)
 
-    async def _ascorer(self) -> Scorer:
-        scorer = self._scorer
-        if scorer is not None:
-            return scorer
-        return await self._worker.arun(in_one_step(lambda: self.scorer))
-
-    def read(self, requests: Sequence[Request]) -> Sequence[Request]:
+    def reading(self, requests: Sequence[Request]) -> Steps[Sequence[Request]]:
         """Return requests with their images read, unless the backend takes none."""
         if are_read(requests):
             return requests
-        refuse_images(self.scorer, requests, self._name(self.scorer))
-        return read_requests(requests)
-
-    async def compute(self, function: Callable[[], Result]) -> Result:
-        """Return what a function computes, without blocking the loop or waiting for a forward."""
-        return await self._splitter.arun(in_one_step(function))
-
-    async def aread(self, requests: Sequence[Request]) -> Sequence[Request]:
-        """`read` without blocking the event loop, nor waiting for a forward in progress."""
-        if are_read(requests):
-            return requests
-        refuse_images(scorer := await self._ascorer(), requests, self._name(scorer))
-        return await self.compute(lambda: read_requests(requests))
-
-    def read_pairs(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
-        """Return pairs with their images read. Errors name a pair by its query."""
-        return [(one.query, one.documents[0]) for one in self.read(_singly(pairs))]
-
-    async def aread_pairs(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
-        """`read_pairs` without blocking the event loop."""
-        return [(one.query, one.documents[0]) for one in await self.aread(_singly(pairs))]
-
-    def _check(self, scorer: Scorer, requests: Sequence[ScoreRequest]) -> None:
-        """Raise for what the backend cannot take: images, or texts that are not Unicode.
-
-        Such a text, a scorer of one's own may take.
-        """
+        scorer = yield from self._made()
         refuse_images(scorer, requests, self._name(scorer))
-        if self.custom_scorer is None:
-            check_requests(requests)
+        return (yield from self.computing(partial(read_requests, requests)))
+
+    def reading_pairs(self, pairs: Sequence[Pair]) -> Steps[Sequence[Pair]]:
+        """Return pairs with their images read. Errors name a pair by its query."""
+        requests = [ScoreRequest(query, "", [document]) for query, document in pairs]
+        read = yield from self.reading(requests)
+        return [(request.query, request.documents[0]) for request in read]
+
+    def computing(self, function: Callable[[], Result]) -> Steps[Result]:
+        """Return what a function computes, without waiting for a forward in an event loop."""
+        return on_worker(self._splitter, wait(function))
+
+    def _made(self) -> Steps[Scorer]:
+        if self._scorer is not None:
+            return self._scorer
+        return (yield from on_worker(self._worker, wait(lambda: self.scorer)))
 
     def _staging(self, windows: Windows | None, seconds: float | None, by_last: bool) -> Staging:
         passes = self.options.on_error == "passthrough" and not by_last
@@ -355,12 +309,11 @@ class Runner:
             raise ClosedError("the reranker is closed; make a new one (unload() only frees)")
 
     @contextmanager
-    def _asking(self, scorer: Scorer, *passing: type[BaseException]) -> Iterator[None]:
+    def _asking(self, scorer: object) -> Iterator[None]:
         """Translate what the backend raises; it keeps nothing of a call that a close overtakes.
 
         Args:
             scorer: The backend, for messages.
-            *passing: What is not translated, besides what ends a program.
 
         Raises:
             ClosedError: The reranker is closed.
@@ -371,7 +324,7 @@ class Runner:
             with self._idle.used():
                 yield
         except BaseException as error:
-            if isinstance(error, (RerankError, KeyboardInterrupt, SystemExit, *passing)):
+            if isinstance(error, (RerankError, *_PASSING)):
                 raise
             raise ScoringError(
                 f"{type(scorer).__name__} failed: {type(error).__name__}: {error}"
@@ -379,10 +332,6 @@ class Runner:
         finally:
             if self.is_closed and self.custom_scorer is not None:
                 self.unload()
-
-
-def _singly(pairs: Sequence[Pair]) -> list[ScoreRequest]:
-    return [ScoreRequest(query, "", [document]) for query, document in pairs]
 
 
 async def _in_thread(call: Callable[[], None]) -> None:

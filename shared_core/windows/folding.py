@@ -9,10 +9,10 @@ from shared_core.images.content import Content, pictures_of, text_of
 from shared_core.options.windows import Windows
 from shared_core.prompt.unwrapping import cut_in_front, unwrapped
 from shared_core.scoring import Scored, ScoreRequest, TokenMeter
+from shared_core.steps import Steps
 from shared_core.windows.meters import Count
 from shared_core.windows.sentences import Span
 from shared_core.windows.windows import split_windows
-from shared_core.worker import Job, run_here
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,14 @@ class TooManyWindowsError(ValueError):
     """The documents have more windows than allowed."""
 
 
-def plan_windows(
+def planning(
     requests: Sequence[ScoreRequest],
     windows: Windows,
     meter: TokenMeter,
     *,
     most: int | None = None,
-) -> WindowPlan:
-    """Return the requests with windows. Slow for long texts: not for an event loop.
+) -> Steps[WindowPlan]:
+    """Return the requests with windows, in steps of some hundred thousand characters.
 
     Documents with images stay whole.
 
@@ -85,17 +85,6 @@ def plan_windows(
         TextEncodingError: A text has a lone surrogate; names which.
         ScoringError: A scorer's own ``count_tokens`` failed.
     """
-    return run_here(planning(requests, windows, meter, most=most))
-
-
-def planning(
-    requests: Sequence[ScoreRequest],
-    windows: Windows,
-    meter: TokenMeter,
-    *,
-    most: int | None = None,
-) -> Job[WindowPlan]:
-    """Return `plan_windows` as a job, in steps of some hundred thousand characters."""
     planned, spans = [], []
     n_windows = n_characters = 0
     windows_of: dict[tuple[Windows, str], list[Span] | None] = {}
@@ -113,7 +102,7 @@ def planning(
             n_characters += len(text)
             if n_characters >= _COUNTED_AT_ONCE:
                 n_characters = 0
-                yield
+                yield None
         found = [
             windows_of[fitting, document] if isinstance(document, str) else None
             for document in request.documents

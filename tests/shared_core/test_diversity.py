@@ -15,6 +15,7 @@ from shared_core.backend.ranker import Ranker
 from shared_core.backend.running import Runner
 from shared_core.diversity import by_embeddings, by_words, checked_embeddings, diversified
 from shared_core.scoring import RankRequest, Retrieved
+from shared_core.steps import arun
 
 vectors = st.lists(st.tuples(*[st.floats(-9, 9)] * 3), min_size=1, max_size=9)
 
@@ -136,7 +137,7 @@ async def test_documents_are_not_compared_on_the_event_loop() -> None:
 
     request = RankRequest("q", "i", ["1 a", "2 b"], Retrieved(None, [Vector([1.0]), Vector([0.0])]))
     runner = Runner(RerankerOptions(), Margins())
-    await Ranker(runner).arank([request], RankingOptions(mmr=0.5), None)
+    await arun(Ranker(runner).ranking([request], RankingOptions(mmr=0.5), None))
     assert threads
     assert threading.main_thread() not in threads
     runner.close()

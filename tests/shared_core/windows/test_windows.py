@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from shared_core.options.windows import Windows
 from shared_core.prompt.encoding import PairEncoder
 from shared_core.scoring import ScoreRequest
-from shared_core.windows.folding import TooManyWindowsError, plan_windows
+from shared_core.steps import run
+from shared_core.windows.folding import TooManyWindowsError, planning
 from shared_core.windows.meters import Count, CountingMeter, estimate_tokens
 from shared_core.windows.sentences import Span, sentences
 from shared_core.windows.windows import split_windows
@@ -155,7 +156,7 @@ def test_a_limit_of_windows_is_noticed_early(documents: list[str], most_counted:
     meter = CountingMeter(count, 8192, checks=False)
     requests = [ScoreRequest("q", "", documents)]
     with pytest.raises(TooManyWindowsError, match="more than 1000 windows"):
-        plan_windows(requests, Windows(16, 2), meter, most=1000)
+        run(planning(requests, Windows(16, 2), meter, most=1000))
     assert counted <= most_counted + 1000
 
 
@@ -163,8 +164,8 @@ def test_the_limit_of_windows_is_exact() -> None:
     meter = CountingMeter(lambda texts: [len(text) // 4 + 1 for text in texts], 8192, checks=False)
     documents = ["a", "word and more. " * 200, "a", "word. " * 500]
     requests = [ScoreRequest("q", "", documents), ScoreRequest("p", "", ["a", documents[1]])]
-    n = plan_windows(requests, Windows(64, 8), meter).n_documents
+    n = run(planning(requests, Windows(64, 8), meter)).n_documents
     assert n > 30
-    assert plan_windows(requests, Windows(64, 8), meter, most=n).n_documents == n
+    assert run(planning(requests, Windows(64, 8), meter, most=n)).n_documents == n
     with pytest.raises(TooManyWindowsError):
-        plan_windows(requests, Windows(64, 8), meter, most=n - 1)
+        run(planning(requests, Windows(64, 8), meter, most=n - 1))
