@@ -30,6 +30,7 @@ from shared_core.fusion import Fusion
 from shared_core.images.content import Content, text_of
 from shared_core.no_answer import OnNoAnswer, ainstead, instead, is_unanswered
 from shared_core.options import Instruction, resolve_instruction
+from shared_core.options.documenting import documented
 from shared_core.options.ranking import Compress
 from shared_core.options.windows import LongDocuments
 from shared_core.results import Ranking
@@ -66,6 +67,7 @@ class CallOptions(TypedDict, total=False):
     document_images: DocumentImages | None
 
 
+@documented(AdapterOptions)
 class Qwen3Rerank(
     AdapterOptions, BaseDocumentCompressor, RunnableSerializable[dict[str, Any], list[Document]]
 ):
@@ -73,43 +75,20 @@ class Qwen3Rerank(
 
     Nothing is loaded, and no server asked, before the first call that has documents. Async calls
     await a server natively. It is a runnable, too, from ``{"query": …, "documents": …}`` to
-    documents, with ``configurable_fields`` for the options that `with_options` takes. All options
-    of `Reranker` are fields here, and what follows:
+    documents, with ``configurable_fields`` for the options that `with_options` takes.
+
+    All options of `Reranker` and of a ranking are fields: ``help(Qwen3Rerank)`` describes them.
 
     Args:
         reranker: A `Reranker` to share, instead of the options that belong to the model.
         instruction: The task sentence, or a function of the query that returns it. ``None`` is the
             default one; left out beside a ``reranker``, it is that reranker's.
-        top_k: The most documents to return; ``None`` returns all. ``top_n`` is an alias.
-        score_threshold: Drop documents with a score below this, in [0, 1].
-        min_probability: Drop documents with a calibrated probability below this, in [0, 1].
-        on_no_answer: With a ``calibration``, what is returned where it says that nothing answers:
-            ``"keep"`` the documents, ``"empty"`` none, or those that a function of the query and
-            the ranked documents returns, which may be async. See docs/calibration.md.
-        min_docs: Keep this many of the best, whatever the threshold says.
-        fusion: Also let the retriever decide the order: ``"rrf"`` adds reciprocal ranks, a number
-            from 0 to 1 is the weight of the retriever. ``metadata["fused_score"]`` has the result;
-            ``relevance_score`` and threshold stay those of the reranker. See docs/fusion.md.
+        top_k: The most documents to return, 5 by default; ``None`` returns all.
+        top_n: An alias of ``top_k``.
         retriever_score_key: Where the metadata has the retriever's score, larger is better. Most
             retrievers leave none: ``None`` takes their order instead.
-        mmr: Order by maximal marginal relevance: the weight, from 0 to 1, of relevance against
-            dissimilarity to the documents before.
         embeddings: A LangChain embedding model, or a function from texts to vectors, by which
             ``mmr`` compares; ``None`` compares words. It is not part of dumps.
-        max_candidates: Score the first so many documents alone. The others follow behind, in the
-            retriever's order, with ``metadata["rerank_scored"]`` false, as far as ``top_k`` has
-            room; a ``score_threshold`` drops them.
-        time_budget: Seconds for scoring, loading apart: documents are scored in the retriever's
-            order, and what there was no time for is returned as behind ``max_candidates``.
-        long_documents, window_tokens, window_overlap: As for `Reranker`, and like the instruction
-            they belong to this object, not to the model.
-        return_window: Return a long document with its best window for a text.
-        evidence: Also find the sentences of each document returned that answer the query, by
-            scoring its parts in one further request: ``metadata["relevance_evidence"]``.
-            See
-            docs/evidence.md.
-        compress: ``"evidence"`` returns each document with its evidence and the sentences next to
-            it for a text.
         document_text: The text that is judged: a function of the document, or metadata
             keys to put before its ``page_content``, as ``key: value`` lines.
         document_images: Where a document's images are, for a model that sees: the metadata key of a
@@ -144,12 +123,7 @@ class Qwen3Rerank(
         """Return a copy with other options, which uses the same loaded model.
 
         Args:
-            **options: ``instruction``, ``top_k``, ``score_threshold``, ``min_probability``,
-                ``on_no_answer``, ``min_docs``, ``fusion``, ``retriever_score_key``, ``mmr``,
-                ``embeddings``, ``max_candidates``, ``time_budget``, ``long_documents``,
-                ``window_tokens``, ``window_overlap``, ``return_window``, ``evidence``,
-                ``compress``, ``document_text`` and ``document_images``; what is left out stays as
-                it is.
+            **options: Those of `CallOptions`; what is left out stays as it is.
 
         Raises:
             ConfigurationError: An option belongs to the model: that takes a new `Qwen3Rerank`.
@@ -163,7 +137,8 @@ class Qwen3Rerank(
         """Return copies of the relevant documents, best first.
 
         Each has ``metadata["relevance_score"]``, P(yes) in [0, 1]; with a ``calibration`` also
-        ``metadata["probability"]`` and ``metadata["no_answer"]``. A score that the retriever left
+        ``metadata["probability"]`` and ``metadata["no_answer"]``, with ``fusion``
+        ``metadata["fused_score"]``, which the order follows. A score that the retriever left
         there is kept as ``metadata["retrieval_score"]``. With ``on_error="passthrough"``, documents
         that could not be scored have ``metadata["rerank_error"]`` instead of a score. All without a
         score have ``metadata["rerank_scored"]``, ``False``. A document

@@ -14,9 +14,12 @@ from llama_index_qwen3_rerank.nodes import check_nodes, node_texts, ranked_nodes
 from llama_index_qwen3_rerank.tracing import dispatcher, reranking
 from llama_index_qwen3_rerank.vectors import EmbedModel, Vectors, aembedded, embedded, own_vectors
 from shared_core import DEFAULT_INSTRUCTION, Content, Ranking
+from shared_core.adapter import AdapterOptions
 from shared_core.no_answer import ainstead, instead, is_unanswered
+from shared_core.options.documenting import documented
 
 
+@documented(AdapterOptions)
 class Qwen3Rerank(RerankerComponent):
     """Keeps the most relevant nodes, best first, with P(yes) as their score.
 
@@ -24,9 +27,13 @@ class Qwen3Rerank(RerankerComponent):
     thread; async calls await a server natively, and a local model on the reranker's own worker,
     never on the event loop or its default executor.
 
+    All options of `Reranker` and of a ranking are fields: ``help(Qwen3Rerank)`` describes them.
+    What a ranking says of a node is in the metadata of its copy, where neither embedding models nor
+    LLMs read it: ``relevance_window`` (``[start, end]``, the characters of the best window),
+    ``relevance_evidence``, ``probability``, ``no_answer``, ``fused_score``, and ``rerank_scored``,
+    ``False``, for a node without a score of ours, which keeps the one it came with.
+
     Args:
-        model, backend, device, base_url and every other option of `shared_core.Reranker`: The
-            model or server, as documented there. Some of them have more to say here:
         instruction: The task sentence, or a function of the query that returns it, or a
             `PromptTemplate` that contains ``{query_str}``.
         dialect: The server's wire format. An object of your own is kept by ``to_dict`` and by
@@ -34,47 +41,19 @@ class Qwen3Rerank(RerankerComponent):
         api_key, headers: The server's credentials. They are in no dump: give them again to
             ``from_dict``, or set ``QWEN3_RERANK_API_KEY``. A pickle has them, for the worker that
             it is sent to.
-        reranker: A `Reranker` to share, instead of the options above; its own then show here, and
+        reranker: A `Reranker` to share, instead of the model's options; its own then show here, and
             other values are an error. An instruction may still be given: ``None`` is the default
             one, left out it is the reranker's. Dumps carry its options, not a scorer of your own.
         top_k: The most nodes to keep, 5 by default; ``None`` keeps all. LlamaIndex's
             ``top_n`` is accepted as its other name.
-        score_threshold: Drop nodes with a score below this, in [0, 1].
-        min_probability: Drop nodes with a calibrated probability below this, in [0, 1].
-        on_no_answer: With a ``calibration``, what is returned where it says that nothing answers:
-            ``"keep"`` the nodes, ``"empty"`` none, or those that a function of the query bundle and
-            the ranked nodes returns, which may be async. See docs/calibration.md.
-        min_docs: Keep this many of the best, whatever the threshold says.
-        long_documents, window_tokens, window_overlap: As for `shared_core.Reranker`; like the
-            instruction, they belong to this object, not to the model. A node that was judged by
-            windows has the best one's characters in its metadata, under ``relevance_window``, as
-            ``[start, end]``, which neither embedding models nor LLMs get to read.
-        return_window: Return such a node as a copy with its best window for a text.
-        evidence: Also find the sentences of each node kept that answer the query, by scoring its
-            parts in one further request: ``metadata["relevance_evidence"]``, which neither
-            embedding models nor LLMs get to read. See docs/evidence.md.
-        compress: ``"evidence"`` returns each node as a copy with its evidence and the sentences
-            next to it for a text.
         metadata_mode: Which metadata the model reads in front of a node's text.
         images: Whether the images of nodes (``ImageNode``, ``ImageDocument``, an image resource)
             and of queries (``QueryBundle(image_path=…)``) are judged beside the text, which takes a
             model that sees: a text model refuses them. ``False`` judges the text alone.
         keep_retrieval_score: Write the score that a node came with into its metadata, under
             ``retrieval_score``, which neither embedding models nor LLMs get to read; so by default.
-        fusion: Also let the retriever decide the order, by the scores that the nodes come with:
-            ``"rrf"`` adds reciprocal ranks, a number from 0 to 1 is the weight of the retriever.
-            ``metadata["fused_score"]`` has the result; the score and threshold stay P(yes). Where
-            no node has a score, their order counts. See docs/fusion.md.
-        mmr: Order by maximal marginal relevance: the weight, from 0 to 1, of relevance against
-            dissimilarity to the nodes before. Nodes are compared by their own embeddings where all
-            have one, else by ``embed_model``, else by words.
-        embed_model: A LlamaIndex embedding model, or a function from texts to vectors, for ``mmr``.
-            It is not part of dumps.
-        max_candidates: Score the first so many nodes alone. The others follow behind, in the
-            retriever's order, with the score they came with and ``rerank_scored`` false in their
-            metadata, as far as ``top_k`` has room; a ``score_threshold`` drops them.
-        time_budget: Seconds for scoring, loading apart: nodes are scored in the retriever's order,
-            and what there was no time for is returned as behind ``max_candidates``.
+        embed_model: A LlamaIndex embedding model, or a function from texts to vectors, for ``mmr``
+            where not all nodes have an embedding of their own. It is not part of dumps.
         on_error: With ``"passthrough"``, a failure gives back the first ``top_k`` nodes in their
             input order. They keep the score they came with, since there is no other, and carry
             ``rerank_error`` in their metadata; neither embedding models nor LLMs read it.

@@ -24,6 +24,7 @@ from shared_core.options import (
     Instruction,
     OnError,
     Quantize,
+    RankingOptions,
     RerankerOptions,
     resolve_instruction,
 )
@@ -37,6 +38,7 @@ from shared_core.options.calls import (
     refuse_unknown,
     takes,
 )
+from shared_core.options.documenting import documented
 from shared_core.options.remote import TemplateOption
 from shared_core.options.windows import WINDOW_OPTIONS, LongDocuments, Windows, windows_of
 from shared_core.prompt.encodable import check_pairs
@@ -63,77 +65,17 @@ if TYPE_CHECKING:
 _LISTS = ("retriever_scores", "embeddings")
 
 
+@documented(RerankerOptions)
 class Reranker:
     """Orders documents by the probability that Qwen3-Reranker answers "yes".
 
     Nothing is loaded before the first use; the model is then loaded once and shared by all threads
     and event loops. Async calls run on one worker of the reranker's own.
 
+    The arguments are those of `RerankerOptions`: ``help(Reranker)`` and the README describe them.
+
     Args:
-        model: A hub name, a folder with the files of a checkpoint, or ``"tiny"``, the bundled
-            demonstration model.
-        backend: ``"auto"``, ``"transformers"``, ``"vllm"`` (in this process) or ``"remote"``.
-            ``"auto"`` is remote where ``base_url`` or ``dialect`` is given, else transformers.
-        instruction: The task sentence of the prompt, or a function of the query that returns it.
-            ``None`` is the model card's web-search one. English works best.
-        device: ``"cuda"``, ``"cuda:1"``, ``"mps"``, ``"cpu"``; ``None`` takes the best one.
-        dtype: ``"auto"`` is half precision where the device computes in it, else float32.
-        quantize: ``"int8"`` computes the model's matrix products in eight bits: faster on CPUs,
-            and not exact. ``None`` does not.
-        max_length: The most tokens of a whole prompt. A longer document loses its end.
-        max_batch_tokens: The most tokens in one forward; ``None`` chooses by device. Halved on
-            out-of-memory.
-        threads: CPU threads of one forward; ``None`` is as many as pay for the model's size, within
-            torch's own setting and the CPUs that this process may use. Your own use of torch keeps
-            its setting.
-        unload_after: Seconds without a call after which a local model's memory is given back to the
-            system; the next call loads it again. ``None`` keeps it.
-        image_cache_size: How many images' embeddings a model here keeps in memory from one call to
-            the next, by their pixels: a page that many queries find is seen once. 0 keeps none.
-        adapter: A LoRA adapter of PEFT, a folder or a hub name, merged into the model while it is
-            loaded. A ``model`` that is an adapter alone finds its base by its own config.
-        adapter_revision: The hub revision of the adapter.
-        answers: The words that mean yes and no to a model that was trained with others, each a
-            token of its vocabulary. The prompt is the same.
-        revision: The hub revision, a tag or a commit.
-        calibration: A file that ``qwen3-rerank evaluate --calibrate`` wrote: scores get a
-            `RankedDocument.probability` beside them, and rankings a `Ranking.no_answer`. It is
-            refused with another model, quantisation or instruction. See docs/calibration.md.
-        cache_dir: The folder for the hub's files; ``None`` is the hub library's default.
-        local_files_only: Use files on this machine only; never contact the hub.
-        hub: The hub where names are looked up; ``"modelscope"`` needs the modelscope package.
-        engine_args: Arguments of vLLM's engine, such as ``{"tensor_parallel_size": 2}``.
-        base_url: The address of a server that scores, instead of a model in this process.
-        api_key: The server's key; ``None`` reads ``QWEN3_RERANK_API_KEY`` and the vendor's own
-            variable. It is never shown, logged or serialised, and neither are ``headers``.
-        dialect: The server's wire format by name, or an object of your own; ``"auto"`` asks the
-            server what it is. See docs/servers.md.
-        template: Who writes the prompt: ``"server"`` (and it takes an instruction),
-            ``"server-fixed"`` (and it does not), ``"client"`` (a wrapped query and document),
-            ``"prompt"`` (one whole prompt). ``"auto"`` finds out, or raises an error.
-        tokenizer: A folder, a ``tokenizer.json`` or a hub name: with it, prompts are sent as token
-            ids where the server takes them, and long documents are cut here, exactly. ``None``
-            uses that of ``model`` where it is on this machine already.
-        timeout: Seconds that one HTTP request may take in all.
-        connect_timeout: Seconds that opening a connection may take.
-        total_timeout: Seconds for one request with its retries and the waits between them.
-        max_retries: How many times a request is repeated after a temporary failure.
-        max_concurrency: The most simultaneous requests, per event loop.
-        requests_per_second: The most requests started per second; ``None`` is no limit.
-        headers: Additional HTTP headers.
         scorer: A backend of your own, instead of the model; see `shared_core.Scorer`.
-        long_documents: ``"windows"`` splits a document of more than ``window_tokens`` on sentence
-            boundaries, scores all its windows, and gives it the best one's score and span;
-            ``"truncate"`` cuts what ``max_length`` has no room for. See docs/long_documents.md.
-        window_tokens: The most document tokens of a window, from 16.
-        window_overlap: Tokens, in whole sentences, that a window repeats of the one before, at most
-            half of it; ``None`` is an eighth.
-        cache_size: How many scores to cache, by exact text; 0 caches none.
-        show_progress: Show a progress bar for long jobs.
-        on_error: ``"passthrough"`` makes `rerank` return the input order unscored when scoring
-            fails, with a warning and `RankedDocument.error` set. Mistakes that would fail every
-            call (`RerankError.is_permanent`: a wrong model name, a missing package, a refused key)
-            are raised all the same. `score` always raises.
 
     Raises:
         ValueError: An option is out of range; the message names it.
@@ -224,6 +166,7 @@ class Reranker:
         return self._runner.takes_images
 
     @takes(RerankOptions)
+    @documented(RankingOptions)
     def rerank(
         self,
         query: str | Content,
@@ -232,37 +175,18 @@ class Reranker:
     ) -> Ranking:
         """Return the documents in order of relevance, best first; ties keep the input order.
 
-        With a ``calibration``, the ranking says how probable it is that none of them answers.
+        With a ``calibration``, the ranking says how probable it is that none of them answers. What
+        is behind ``max_candidates`` or a ``time_budget`` follows unscored, as far as ``top_k`` has
+        room; a threshold drops it. Copies of a document count once, and are scored once.
 
         Args:
             query: The search query: a text, or a `Content` with images.
             documents: The texts to order, or `Content` of texts and images. They are not changed.
-            top_k: The most documents to return; ``None`` returns all. ``top_n`` is an alias.
+            top_n: An alias of ``top_k``.
             instruction: Overrides the reranker's for this call.
-            score_threshold: Drop documents with a score below this, in [0, 1].
-            min_probability: Drop documents with a calibrated probability below this, in [0, 1].
-            min_docs: Keep this many of the best, whatever the threshold says.
-            fusion: Also let the retriever decide the order: ``"rrf"`` adds reciprocal ranks; a
-                number from 0 to 1 is the weight of the retriever's standardised score against the
-                reranker's standardised logit. `RankedDocument.fused_score` has the result; the
-                scores and the threshold are those of the reranker as ever. See docs/fusion.md.
             retriever_scores: The retriever's score of every document, larger is better, ``None``
                 where it has none; left out, the order of ``documents`` counts.
-            mmr: Order by maximal marginal relevance: the weight, from 0 to 1, of relevance against
-                dissimilarity to the documents before.
             embeddings: A vector per document, to tell similar ones by; left out, shared words tell.
-            max_candidates: Score the first so many documents alone; copies of one count once. The
-                others follow behind, in their order, with `RankedDocument.scored` false, as far as
-                ``top_k`` has room. A ``score_threshold`` drops them, as it has no score of them.
-            time_budget: Seconds for scoring, loading apart. Documents are scored in their order, in
-                packs whose size follows from the speed so far, one at least; what was not reached
-                is returned as behind ``max_candidates``. Several queries share it, in turns.
-            return_window: Return a long document as its best window alone.
-            evidence: Also find the one to three sentences of each document kept that answer the
-                query, as `RankedDocument.evidence`: all runs of so many sentences are scored by the
-                same prompt, in one further request, beyond a ``time_budget``. See docs/evidence.md.
-            compress: ``"evidence"`` returns each document as its evidence and the sentences next to
-                it.
             long_documents, window_tokens, window_overlap: Override the reranker's for this call.
 
         Raises:

@@ -63,7 +63,8 @@ class RerankerOptions(WindowOptions, RemoteOptions):
     )
     adapter: str | None = option(
         None,
-        "A LoRA adapter that is merged into the model while loading: a folder or a hub name.",
+        "A LoRA adapter that is merged into the model while loading: a folder or a hub name. A "
+        "model that is an adapter alone finds its base itself.",
         About("Model", changes_scores=True, backends=LOCAL),
         min_length=1,
     )
@@ -106,8 +107,8 @@ class RerankerOptions(WindowOptions, RemoteOptions):
     )
     calibration: str | None = option(
         None,
-        "A file that evaluate --calibrate wrote: scores get a probability beside them, and queries "
-        "one of having no answer.",
+        "A file that evaluate --calibrate wrote for this model and instruction: scores get a "
+        "probability beside them, and queries one of having no answer.",
         About("Model"),
         min_length=1,
     )

@@ -52,8 +52,8 @@ class RemoteOptions(BaseModel):
     )
     api_key: SecretStr | None = option(
         None,
-        "The key for that server; prefer the environment, QWEN3_RERANK_API_KEY or the vendor's own "
-        "variable.",
+        "The key for that server, never shown or logged; prefer the environment, "
+        "QWEN3_RERANK_API_KEY or the vendor's own variable.",
         About("Server", is_secret=True, backends=REMOTE),
         exclude=True,
         repr=False,
@@ -72,18 +72,20 @@ class RemoteOptions(BaseModel):
     )
     template: TemplateOption = option(
         "auto",
-        'Who writes the prompt: "server", "server-fixed", "client" or "prompt". "auto" finds out, '
-        "or raises an error.",
+        'Who writes the prompt: "server", "server-fixed" (which takes no instruction), "client" '
+        '(in a query and a document) or "prompt" (the client, whole). "auto" finds out, or raises '
+        "an error.",
         About("Server", changes_scores=True, backends=REMOTE),
     )
     tokenizer: str | None = option(
         None,
         "A folder, a tokenizer.json or a hub name: prompts are then sent as token ids where the "
-        "server takes them.",
+        "server takes them, and documents are cut exactly. That of model, if it is on this "
+        "machine, by default.",
         About("Server", changes_scores=True, backends=REMOTE),
     )
     timeout: float = option(
-        60.0, "Seconds that one HTTP request may take.", _LIMIT, gt=0, allow_inf_nan=False
+        60.0, "Seconds that one HTTP request may take in all.", _LIMIT, gt=0, allow_inf_nan=False
     )
     connect_timeout: float = option(
         5.0, "Seconds that opening a connection may take.", _LIMIT, gt=0, allow_inf_nan=False

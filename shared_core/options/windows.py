@@ -47,10 +47,13 @@ class WindowOptions(BaseModel):
         _ABOUT,
     )
     # LlamaIndex's own chunk size, so that what was chunked as usual is judged whole.
-    window_tokens: int = option(1024, "The most document tokens of a window.", _ABOUT, ge=16)
+    window_tokens: int = option(
+        1024, "The most document tokens of a window, from 16.", _ABOUT, ge=16
+    )
     window_overlap: int | None = option(
         None,
-        "Tokens, in whole sentences, that two windows share; an eighth of a window by default.",
+        "Tokens, in whole sentences, that two windows share: at most half of a window, and an "
+        "eighth by default.",
         _ABOUT,
         ge=0,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections import Counter
 from typing import Any, get_args
 
 import pytest
@@ -35,9 +36,15 @@ def test_a_reranker_takes_every_option_with_its_default() -> None:
         assert taken[name] == (default or None if default == {} else default), name
 
 
-def test_the_docstring_of_a_reranker_names_every_option() -> None:
-    named = re.findall(r"^ {8}([a-z_]+):", Reranker.__doc__ or "", re.M)
-    assert sorted(named) == sorted([*RerankerOptions.model_fields, "scorer"])
+@pytest.mark.parametrize(
+    ("owner", "model"), [(Reranker, RerankerOptions), (Reranker.rerank, RankingOptions)]
+)
+def test_a_docstring_names_every_option_once(owner: object, model: type[BaseModel]) -> None:
+    lists = re.findall(r"^ {4}(\w[\w, ]*): ", inspect.getdoc(owner) or "", re.MULTILINE)
+    named = Counter(name for names in lists for name in names.split(", "))
+    assert {name: named[name] for name in model.model_fields} == dict.fromkeys(
+        model.model_fields, 1
+    )
 
 
 def test_secrets_are_those_that_are_in_no_dump() -> None:
