@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import RunnableLambda, RunnableSerializable
@@ -11,8 +11,6 @@ from langchain_core.runnables.config import merge_configs
 from pydantic import ConfigDict, Field
 
 from langchain_qwen3_rerank.documents import (
-    ERROR_KEY,
-    NO_ANSWER_KEY,
     DocumentText,
     document_texts,
     ranked_copies,
@@ -25,14 +23,11 @@ from langchain_qwen3_rerank.images import (
     query_content,
 )
 from langchain_qwen3_rerank.vectors import Embedder, aembedded, embedded
-from shared_core.adapter import AdapterOptions
-from shared_core.fusion import Fusion
+from shared_core.adapter import ERROR_KEY, NO_ANSWER_KEY, AdapterCallOptions, AdapterOptions
 from shared_core.images.content import Content, text_of
-from shared_core.no_answer import OnNoAnswer, ainstead, instead, is_unanswered
+from shared_core.no_answer import ainstead, instead
 from shared_core.options import Instruction, resolve_instruction
 from shared_core.options.documenting import documented
-from shared_core.options.ranking import Compress
-from shared_core.options.windows import LongDocuments
 from shared_core.results import Ranking
 
 if TYPE_CHECKING:
@@ -41,28 +36,12 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
 
-class CallOptions(TypedDict, total=False):
+class CallOptions(AdapterCallOptions, total=False):
     """The options that a single call may change, since they do not affect the model."""
 
     instruction: Instruction | None
-    top_k: int | None
-    top_n: int | None
-    score_threshold: float | None
-    min_probability: float | None
-    on_no_answer: OnNoAnswer
-    min_docs: int
-    fusion: Fusion | None
     retriever_score_key: str | None
-    mmr: float | None
     embeddings: Embedder | None
-    max_candidates: int | None
-    time_budget: float | None
-    return_window: bool
-    evidence: bool
-    compress: Compress | None
-    long_documents: LongDocuments
-    window_tokens: int
-    window_overlap: int | None
     document_text: DocumentText | None
     document_images: DocumentImages | None
 
@@ -113,6 +92,8 @@ class Qwen3Rerank(
     model_config = ConfigDict(
         arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True
     )
+
+    shared_with_copies = (*AdapterOptions.shared_with_copies, "embeddings")
 
     document_text: DocumentText | None = None
     document_images: DocumentImages | None = None
@@ -193,12 +174,6 @@ class Qwen3Rerank(
         query, documents = _query_and_documents(input)
         return await self._for_call(options)._acompressed(documents, query, config)
 
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Copy the options; the model and the embedding model are shared."""
-        memo = {} if memo is None else memo
-        memo[id(self.embeddings)] = self.embeddings
-        return super().__deepcopy__(memo)
-
     def _for_call(self, options: dict[str, Any]) -> Self:
         return self.with_options(**options) if options else self
 
@@ -230,12 +205,8 @@ class Qwen3Rerank(
         caller in their sync and their async form alike.
         """
         content = query_content(query)
-        instruction = resolve_instruction(self.instruction, None, text_of(content))
-        options: dict[str, Any] = {
-            "instruction": instruction,
-            **self.ranking_options,
-            **self.window_options,
-        }
+        options = self.call_options | self.ranking_options
+        options["instruction"] = resolve_instruction(self.instruction, None, text_of(content))
         embeddings = None if self.mmr is None else self.embeddings
 
         def rank(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -244,11 +215,9 @@ class Qwen3Rerank(
             ranked = self.reranker.rerank(
                 content, contents, retriever_scores=scores, embeddings=vectors, **options
             )
-            outputs = self._outputs(documents, texts, ranked)
-            if is_unanswered(ranked, self.on_no_answer):
-                query, found = inputs["query"], outputs["documents"]
-                outputs["documents"] = instead(self.on_no_answer, query, found, Document)
-            return outputs
+            found = ranked_copies(documents, texts, ranked, cut=self.cut)
+            found = instead(self.on_no_answer, ranked, inputs["query"], found, Document)
+            return _outputs(ranked, found)
 
         async def arank(inputs: dict[str, Any]) -> dict[str, Any]:
             documents, texts, contents, scores = self._judged(inputs)
@@ -256,11 +225,9 @@ class Qwen3Rerank(
             ranked = await self.reranker.arerank(
                 content, contents, retriever_scores=scores, embeddings=vectors, **options
             )
-            outputs = self._outputs(documents, texts, ranked)
-            if is_unanswered(ranked, self.on_no_answer):
-                query, found = inputs["query"], outputs["documents"]
-                outputs["documents"] = await ainstead(self.on_no_answer, query, found, Document)
-            return outputs
+            found = ranked_copies(documents, texts, ranked, cut=self.cut)
+            found = await ainstead(self.on_no_answer, ranked, inputs["query"], found, Document)
+            return _outputs(ranked, found)
 
         inputs = {"query": text_of(content), "documents": list(documents)}
         metadata = {"model": self.model, "n_documents": len(documents), **options}
@@ -277,18 +244,17 @@ class Qwen3Rerank(
         contents = document_contents(documents, texts, self.document_images)
         return documents, texts, contents, retriever_scores(documents, wanted)
 
-    def _outputs(
-        self, documents: Sequence[Document], texts: Sequence[str], ranked: Ranking
-    ) -> dict[str, Any]:
-        """Return the documents, and the details that tracers show."""
-        return {
-            "documents": ranked_copies(documents, texts, ranked, cut=self.cut),
-            "scores": [document.score for document in ranked],
-            "n_documents": len(ranked),
-            NO_ANSWER_KEY: ranked.no_answer,
-            "n_truncated": sum(bool(document.truncated) for document in ranked),
-            ERROR_KEY: next((d.error for d in ranked if d.error is not None), None),
-        }
+
+def _outputs(ranked: Ranking, documents: list[Document]) -> dict[str, Any]:
+    """Return the documents, and the details that tracers show."""
+    return {
+        "documents": documents,
+        "scores": [document.score for document in ranked],
+        "n_documents": len(ranked),
+        NO_ANSWER_KEY: ranked.no_answer,
+        "n_truncated": sum(bool(document.truncated) for document in ranked),
+        ERROR_KEY: next((d.error for d in ranked if d.error is not None), None),
+    }
 
 
 def _query_and_documents(given: object) -> tuple[Query, Sequence[Document]]:

@@ -9,7 +9,6 @@ from pydantic import model_validator
 
 from shared_core.adapter import RerankerHolder
 from shared_core.errors import ConfigurationError
-from shared_core.prompt import DEFAULT_INSTRUCTION
 
 if TYPE_CHECKING:
     from langchain_core.cross_encoders import BaseCrossEncoder
@@ -60,8 +59,5 @@ class Qwen3CrossEncoder(RerankerHolder, BaseCrossEncoder):
             TypeError, ValueError: A text is not a string, or a query is blank.
             RerankError: Scoring failed, also where a shared reranker passes failures through.
         """
-        instruction = DEFAULT_INSTRUCTION if self.instruction is None else self.instruction
-        judged = self.reranker.score_pairs(
-            text_pairs, instruction=instruction, **self.window_options
-        )
+        judged = self.reranker.score_pairs(text_pairs, **self.call_options)
         return [one.score for one in judged]

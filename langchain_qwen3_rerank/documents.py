@@ -8,23 +8,10 @@ from typing import Any
 
 from langchain_core.documents import Document
 
-from shared_core.adapter import Cut, ShownParts
+from shared_core.adapter import RETRIEVAL_SCORE_KEY, STALE, Cut, ShownParts, notes_of
 from shared_core.results import Ranking
 
 SCORE_KEY = "relevance_score"
-RETRIEVAL_SCORE_KEY = "retrieval_score"
-ERROR_KEY = "rerank_error"
-WINDOW_KEY = "relevance_window"
-FUSED_KEY = "fused_score"
-SCORED_KEY = "rerank_scored"
-PROBABILITY_KEY = "probability"
-NO_ANSWER_KEY = "no_answer"
-EVIDENCE_KEY = "relevance_evidence"
-STAGE_KEY = "rerank_stage"
-
-_OF_A_RANKING = (
-    *(ERROR_KEY, FUSED_KEY, SCORED_KEY, PROBABILITY_KEY, NO_ANSWER_KEY, EVIDENCE_KEY, STAGE_KEY),
-)
 
 logger = logging.getLogger("qwen3_rerank")
 
@@ -97,18 +84,9 @@ def ranked_copies(
 
     - ``relevance_score`` is P(yes), a plain float. One that was there already, the retriever's,
       moves to ``retrieval_score``, unless that key is taken: the first one stays.
-    - ``probability`` and ``no_answer`` are there with a ``calibration``: the probability that this
-      document is right, and that none of the candidates is.
-    - ``fused_score`` is what the order follows with ``fusion``.
-    - ``rerank_scored`` is ``False`` for a document that was not scored. It has no
-      ``relevance_score``, not even the retriever's, which could be mistaken for ours. If it was
-      passed through, ``rerank_error`` says why; it is behind ``max_candidates`` otherwise.
-    - ``rerank_stage`` is the model of a `Cascade` that judged it, 1 or 2.
-    - ``relevance_window`` are the characters of the best window, ``[start, end]``, of a document
-      that was judged by windows. They are those of its ``page_content``; only if that is no part
-      of the text that it was judged by, they are those of that text.
-    - ``relevance_evidence`` has the characters ``start`` and ``end`` of the evidence, counted as
-      those of the window, its ``text`` and its ``score``.
+    - A document that was not scored has no ``relevance_score``, not even the retriever's, which
+      could be mistaken for ours.
+    - The other keys are those of `notes_of`.
 
     Args:
         documents: The documents that were ranked. They are not changed.
@@ -119,28 +97,14 @@ def ranked_copies(
     copies = []
     for result in ranked:
         document = documents[result.index]
-        metadata = dict(document.metadata)
-        for key in _OF_A_RANKING:
-            metadata.pop(key, None)
-        update: dict[str, Any] = {"metadata": metadata}
+        metadata = {key: note for key, note in document.metadata.items() if key not in STALE}
         if SCORE_KEY in metadata:
             metadata.setdefault(RETRIEVAL_SCORE_KEY, metadata.pop(SCORE_KEY))
-        metadata |= {SCORE_KEY: result.score} if result.scored else {SCORED_KEY: False}
-        if result.error is not None:
-            metadata[ERROR_KEY] = result.error
-        if result.fused_score is not None:
-            metadata[FUSED_KEY] = result.fused_score
-        if result.probability is not None:
-            metadata[PROBABILITY_KEY] = result.probability
-        if ranked.no_answer is not None:
-            metadata[NO_ANSWER_KEY] = ranked.no_answer
-        if result.stage is not None:
-            metadata[STAGE_KEY] = result.stage
+        if result.scored:
+            metadata[SCORE_KEY] = result.score
         shown = ShownParts(document.page_content, texts[result.index], result)
-        if shown.window is not None:
-            metadata[WINDOW_KEY] = [shown.window.start, shown.window.end]
-        if shown.evidence is not None:
-            metadata[EVIDENCE_KEY] = shown.evidence
+        metadata |= notes_of(result, ranked, shown)
+        update: dict[str, Any] = {"metadata": metadata}
         kept = shown.kept(cut)
         if kept is not None:
             update["page_content"] = kept.text

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from langchain_qwen3_rerank.documents import DocumentText, document_texts
 from shared_core.adapter import RerankerHolder, ShownParts
-from shared_core.prompt import DEFAULT_INSTRUCTION
 from shared_core.results import RankedDocument, Ranking
 
 if TYPE_CHECKING:
@@ -171,8 +170,7 @@ class Qwen3Relevance(RerankerHolder, RunnableSerializable[dict[str, Any], Releva
 
     @property
     def _options(self) -> dict[str, Any]:
-        instruction = DEFAULT_INSTRUCTION if self.instruction is None else self.instruction
-        return {"instruction": instruction, "evidence": self.evidence, **self.window_options}
+        return self.call_options | {"evidence": self.evidence}
 
     def _grades(self, batch: _Batch, rankings: Sequence[Ranking]) -> list[Relevance]:
         """Return the grades in the order of the inputs."""

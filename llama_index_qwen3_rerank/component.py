@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.bridge.pydantic import (
     BaseModel,
@@ -20,38 +20,19 @@ from llama_index_qwen3_rerank.instruction_prompt import (
     instruction_from_prompt,
 )
 from llama_index_qwen3_rerank.vectors import EmbedModel
-from shared_core.adapter import AdapterOptions, refuse_dialect_object
-from shared_core.fusion import Fusion
-from shared_core.no_answer import OnNoAnswer, refuse_function
+from shared_core.adapter import AdapterCallOptions, AdapterOptions, refuse_dialect_object
+from shared_core.no_answer import refuse_function
 from shared_core.options import Instruction
-from shared_core.options.ranking import Compress
-from shared_core.options.windows import LongDocuments
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
 
-class CallOptions(TypedDict, total=False):
+class CallOptions(AdapterCallOptions, total=False):
     """The options that a copy may change, since they do not affect the model."""
 
     instruction: Instruction | BasePromptTemplate | None
-    top_k: int | None
-    top_n: int | None
-    score_threshold: float | None
-    min_probability: float | None
-    on_no_answer: OnNoAnswer
-    min_docs: int
-    fusion: Fusion | None
-    mmr: float | None
     embed_model: EmbedModel | None
-    max_candidates: int | None
-    time_budget: float | None
-    return_window: bool
-    evidence: bool
-    compress: Compress | None
-    long_documents: LongDocuments
-    window_tokens: int
-    window_overlap: int | None
     metadata_mode: MetadataMode
     images: bool
     keep_retrieval_score: bool
@@ -63,6 +44,8 @@ class RerankerComponent(InstructionPrompts, AdapterOptions, BaseNodePostprocesso
 
     Making, copying, dumping and restoring one loads no model.
     """
+
+    shared_with_copies = (*AdapterOptions.shared_with_copies, "callback_manager", "embed_model")
 
     metadata_mode: MetadataMode = MetadataMode.EMBED
     images: bool = True
@@ -105,12 +88,6 @@ class RerankerComponent(InstructionPrompts, AdapterOptions, BaseNodePostprocesso
         refuse_dialect_object(self.dialect)
         refuse_function(self.on_no_answer)
         return super().to_json(**kwargs)
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Copy the options; models and the callback manager are shared."""
-        memo = {} if memo is None else memo
-        memo |= {id(shared): shared for shared in (self.callback_manager, self.embed_model)}
-        return super().__deepcopy__(memo)
 
     # LlamaIndex's own pair removes what it cannot pickle from the *living* object, with a log line,
     # and rebuilds the copy through `__init__`, falling back silently when that fails.

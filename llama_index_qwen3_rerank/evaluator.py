@@ -9,7 +9,7 @@ from llama_index.core.bridge.pydantic import ConfigDict, Field
 from llama_index.core.evaluation import BaseEvaluator, EvaluationResult
 
 from llama_index_qwen3_rerank.instruction_prompt import InstructionPrompts
-from shared_core import DEFAULT_INSTRUCTION, Ranking
+from shared_core import Ranking
 from shared_core.adapter import RerankerHolder
 
 
@@ -72,9 +72,7 @@ class Qwen3RelevancyEvaluator(InstructionPrompts, RerankerHolder, BaseEvaluator)
 
     @property
     def _options(self) -> dict[str, Any]:
-        instruction = DEFAULT_INSTRUCTION if self.instruction is None else self.instruction
-        options = {"instruction": instruction, "evidence": self.evidence, "top_k": 1}
-        return options | self.window_options
+        return self.call_options | {"evidence": self.evidence, "top_k": 1}
 
     def _result(
         self,

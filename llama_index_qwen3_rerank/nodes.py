@@ -8,22 +8,8 @@ from typing import Any
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, TextNode
 
 from shared_core import Ranking
-from shared_core.adapter import Cut, ShownParts
+from shared_core.adapter import RETRIEVAL_SCORE_KEY, STALE, Cut, ShownParts, notes_of
 from shared_core.windows.spans import ShownWindow
-
-RETRIEVAL_SCORE = "retrieval_score"
-RERANK_ERROR = "rerank_error"
-RELEVANCE_WINDOW = "relevance_window"
-FUSED_SCORE = "fused_score"
-RERANK_SCORED = "rerank_scored"
-RERANK_STAGE = "rerank_stage"
-PROBABILITY = "probability"
-NO_ANSWER = "no_answer"
-EVIDENCE = "relevance_evidence"
-
-_OF_A_RANKING = {
-    *(FUSED_SCORE, RERANK_SCORED, RERANK_ERROR, RERANK_STAGE, PROBABILITY, NO_ANSWER, EVIDENCE)
-}
 
 
 def check_nodes(nodes: Sequence[NodeWithScore]) -> None:
@@ -62,17 +48,8 @@ def ranked_nodes(
     A copy has the class, id and every other field of the original. Its metadata is a new dict; the
     values in it are the same objects.
 
-    With a ``calibration``, its metadata has the ``probability`` that it is right, and that of
-    ``no_answer`` among all candidates.
-
-    A node that was not scored keeps the score it came with, and has ``rerank_scored``, ``False``,
-    in its metadata; if it was passed through, ``rerank_error`` says why, it is behind
-    ``max_candidates`` otherwise. ``rerank_stage`` is the model of a `Cascade` that judged it, 1 or
-    2. One that was judged by windows has the best one's characters
-    there, under ``relevance_window``: those of its text without metadata; only where a node of the
-    user's own kind shows no such text to the model, those of what it shows. Under
-    ``relevance_evidence`` are the characters ``start`` and ``end`` of the evidence, counted
-    likewise, its ``text`` and its ``score``.
+    More of its metadata is what `notes_of` has. A node that was not scored keeps the score it came
+    with.
 
     Args:
         nodes: The nodes that were ranked. They are not changed.
@@ -87,37 +64,18 @@ def ranked_nodes(
         notes: dict[str, Any] = {}
         if keep_retrieval_score and source.score is not None:
             # A retriever may have assigned a numpy number, which no JSON dump accepts.
-            notes[RETRIEVAL_SCORE] = float(source.score)
-        if ranked.fused_score is not None:
-            notes[FUSED_SCORE] = ranked.fused_score
-        if ranked.probability is not None:
-            notes[PROBABILITY] = ranked.probability
-        if ranking.no_answer is not None:
-            notes[NO_ANSWER] = ranking.no_answer
-        if ranked.stage is not None:
-            notes[RERANK_STAGE] = ranked.stage
-        if not ranked.scored:
-            notes[RERANK_SCORED] = False
-        if ranked.error is not None:
-            notes[RERANK_ERROR] = ranked.error
+            notes[RETRIEVAL_SCORE_KEY] = float(source.score)
         content = source.node.get_content(metadata_mode=MetadataMode.NONE)
         shown = ShownParts(content, texts[ranked.index], ranked)
-        if shown.window is not None:
-            notes[RELEVANCE_WINDOW] = [shown.window.start, shown.window.end]
-        if shown.evidence is not None:
-            notes[EVIDENCE] = shown.evidence
+        notes |= notes_of(ranked, ranking, shown)
         node = annotated(source.node, notes)
-        for stale in _OF_A_RANKING - notes.keys():
+        for stale in STALE - notes.keys():
             node.metadata.pop(stale, None)
         kept = shown.kept(cut)
         if kept is not None:
             cut_to(node, kept)
-        found.append(
-            NodeWithScore(
-                node=node,
-                score=ranked.score if ranked.scored else source.score,
-            )
-        )
+        score = ranked.score if ranked.scored else source.score
+        found.append(NodeWithScore(node=node, score=score))
     return found
 
 

@@ -13,9 +13,9 @@ from llama_index_qwen3_rerank.images import node_contents, query_content
 from llama_index_qwen3_rerank.nodes import check_nodes, node_texts, ranked_nodes
 from llama_index_qwen3_rerank.tracing import dispatcher, reranking
 from llama_index_qwen3_rerank.vectors import EmbedModel, Vectors, aembedded, embedded, own_vectors
-from shared_core import DEFAULT_INSTRUCTION, Content, Ranking
+from shared_core import Content, Ranking
 from shared_core.adapter import AdapterOptions
-from shared_core.no_answer import ainstead, instead, is_unanswered
+from shared_core.no_answer import ainstead, instead
 from shared_core.options.documenting import documented
 
 
@@ -84,9 +84,7 @@ class Qwen3Rerank(RerankerComponent):
             options = self._call_options(nodes)
             ranking = self.reranker.rerank(asked, contents, embeddings=vectors, **options)
             ranked = self._ranked(nodes, texts, ranking)
-            if is_unanswered(ranking, self.on_no_answer):
-                ranked = instead(self.on_no_answer, query, ranked, NodeWithScore)
-            found += ranked
+            found += instead(self.on_no_answer, ranking, query, ranked, NodeWithScore)
         return found
 
     # The base class has LlamaIndex trace the method above by itself, but not this one.
@@ -107,9 +105,7 @@ class Qwen3Rerank(RerankerComponent):
                 asked, contents, embeddings=vectors, **self._call_options(nodes)
             )
             ranked = self._ranked(nodes, texts, ranking)
-            if is_unanswered(ranking, self.on_no_answer):
-                ranked = await ainstead(self.on_no_answer, query, ranked, NodeWithScore)
-            found += ranked
+            found += await ainstead(self.on_no_answer, ranking, query, ranked, NodeWithScore)
         return found
 
     def _contents(
@@ -123,13 +119,8 @@ class Qwen3Rerank(RerankerComponent):
     def _ranked(
         self, nodes: list[NodeWithScore], texts: list[str], ranking: Ranking
     ) -> list[NodeWithScore]:
-        return ranked_nodes(
-            nodes,
-            texts,
-            ranking,
-            keep_retrieval_score=self.keep_retrieval_score,
-            cut=self.cut,
-        )
+        keep = self.keep_retrieval_score
+        return ranked_nodes(nodes, texts, ranking, keep_retrieval_score=keep, cut=self.cut)
 
     def _traced(
         self, nodes: list[NodeWithScore], query: QueryBundle
@@ -149,13 +140,8 @@ class Qwen3Rerank(RerankerComponent):
         return (None, None) if self.mmr is None else (own_vectors(nodes), self.embed_model)
 
     def _call_options(self, nodes: list[NodeWithScore]) -> dict[str, Any]:
-        return {
-            # The reranker's own instruction was copied to this object, so `None` is the default.
-            "instruction": DEFAULT_INSTRUCTION if self.instruction is None else self.instruction,
-            "retriever_scores": None if self.fusion is None else [node.score for node in nodes],
-            **self.ranking_options,
-            **self.window_options,
-        }
+        scores = None if self.fusion is None else [node.score for node in nodes]
+        return {"retriever_scores": scores, **self.ranking_options, **self.call_options}
 
     @staticmethod
     def _required(query_bundle: QueryBundle | None) -> QueryBundle:

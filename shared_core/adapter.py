@@ -7,18 +7,20 @@ rank) and from its framework's base class.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, field_serializer, model_validator
 
 from shared_core.errors import ConfigurationError
 from shared_core.no_answer import OnNoAnswer, check_on_no_answer, refuse_function
 from shared_core.options import RankingOptions, RerankerOptions
+from shared_core.options.calls import RankingCallOptions
 from shared_core.options.option import About, option
 from shared_core.options.remote import without_inputs
-from shared_core.options.windows import WINDOW_OPTIONS
+from shared_core.options.windows import WINDOW_OPTIONS, LongDocuments
+from shared_core.prompt import DEFAULT_INSTRUCTION
 from shared_core.reranker import Reranker
-from shared_core.results import RankedDocument
+from shared_core.results import RankedDocument, Ranking
 from shared_core.windows.spans import ShownWindow, shown_window
 
 if TYPE_CHECKING:
@@ -29,6 +31,29 @@ Cut = Literal["window", "evidence"] | None
 
 MODEL_OPTIONS = frozenset(RerankerOptions.model_fields) - {"instruction"} - WINDOW_OPTIONS
 """The options that a `Reranker` is made of. Instruction and windows go with every call."""
+
+RETRIEVAL_SCORE_KEY = "retrieval_score"
+ERROR_KEY = "rerank_error"
+FUSED_KEY = "fused_score"
+PROBABILITY_KEY = "probability"
+NO_ANSWER_KEY = "no_answer"
+STAGE_KEY = "rerank_stage"
+SCORED_KEY = "rerank_scored"
+WINDOW_KEY = "relevance_window"
+EVIDENCE_KEY = "relevance_evidence"
+STALE = frozenset(
+    (FUSED_KEY, SCORED_KEY, ERROR_KEY, PROBABILITY_KEY, NO_ANSWER_KEY, EVIDENCE_KEY, STAGE_KEY)
+)
+"""Keys of metadata that an earlier ranking may have left, and that say nothing of this one."""
+
+
+class AdapterCallOptions(RankingCallOptions, total=False):
+    """The options that a single call to any adapter may change."""
+
+    on_no_answer: OnNoAnswer
+    long_documents: LongDocuments
+    window_tokens: int
+    window_overlap: int | None
 
 
 class RerankerHolder(RerankerOptions):
@@ -47,6 +72,9 @@ class RerankerHolder(RerankerOptions):
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, validate_assignment=True)
+
+    shared_with_copies: ClassVar[tuple[str, ...]] = ("reranker", "dialect")
+    """The fields that even deep copies share."""
 
     reranker: Reranker = Field(  # type: ignore[assignment]  # never None: see model_post_init
         default=None, exclude=True, repr=False
@@ -82,9 +110,12 @@ class RerankerHolder(RerankerOptions):
         self.check_windows()
 
     @property
-    def window_options(self) -> dict[str, Any]:
-        """The options for long documents that every call receives."""
-        return {name: getattr(self, name) for name in sorted(WINDOW_OPTIONS)}
+    def call_options(self) -> dict[str, Any]:
+        """The instruction and the options for long documents, which every call receives."""
+        # The reranker's own instruction was copied to this object, so `None` is the default.
+        instruction = DEFAULT_INSTRUCTION if self.instruction is None else self.instruction
+        windows = {name: getattr(self, name) for name in sorted(WINDOW_OPTIONS)}
+        return {"instruction": instruction, **windows}
 
     if not TYPE_CHECKING:  # A type checker would take this as leave to assign any name.
 
@@ -109,9 +140,10 @@ class RerankerHolder(RerankerOptions):
         return super(RerankerHolder, copied).model_copy(update=update) if update else copied
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Copy the options; the reranker is shared, and with it a dialect object of the user's."""
+        """Copy the options; the reranker and other objects of the user's are shared."""
         memo = {} if memo is None else memo
-        memo |= {id(shared): shared for shared in (self.reranker, self.dialect)}
+        shared = [getattr(self, name) for name in self.shared_with_copies]
+        memo |= {id(value): value for value in shared}
         return super().__deepcopy__(memo)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
@@ -173,8 +205,39 @@ class ShownParts:
         return self.window if cut == "window" else None
 
 
+def notes_of(ranked: RankedDocument, ranking: Ranking, shown: ShownParts) -> dict[str, Any]:
+    """Return what a ranking says of a document, for the metadata of its copy.
+
+    - ``probability`` and ``no_answer`` are there with a ``calibration``: the probability that this
+      document is right, and that none of the candidates is.
+    - ``fused_score`` is what the order follows with ``fusion``.
+    - ``rerank_scored`` is ``False`` for a document that was not scored. If it was passed through,
+      ``rerank_error`` says why; it is behind ``max_candidates`` otherwise.
+    - ``rerank_stage`` is the model of a `Cascade` that judged it, 1 or 2.
+    - ``relevance_window`` are the characters of the best window, ``[start, end]``, of a document
+      that was judged by windows. They are those of its content; only if that is no part of the
+      text that it was judged by, they are those of that text.
+    - ``relevance_evidence`` has the characters ``start`` and ``end`` of the evidence, counted as
+      those of the window, its ``text`` and its ``score``.
+    """
+    window = shown.window
+    notes = {
+        ERROR_KEY: ranked.error,
+        FUSED_KEY: ranked.fused_score,
+        PROBABILITY_KEY: ranked.probability,
+        NO_ANSWER_KEY: ranking.no_answer,
+        STAGE_KEY: ranked.stage,
+        SCORED_KEY: None if ranked.scored else False,
+        WINDOW_KEY: None if window is None else [window.start, window.end],
+        EVIDENCE_KEY: shown.evidence,
+    }
+    return {key: value for key, value in notes.items() if value is not None}
+
+
 class AdapterOptions(RerankerHolder, RankingOptions):
     """All options of an adapter that ranks: keeps five documents by default."""
+
+    shared_with_copies = (*RerankerHolder.shared_with_copies, "on_no_answer")
 
     top_k: int | None = Field(default=5, ge=1)
     on_no_answer: OnNoAnswer = option(
@@ -188,12 +251,6 @@ class AdapterOptions(RerankerHolder, RankingOptions):
         """Refuse what needs a calibration where there is none, which a shared reranker may have."""
         super().model_post_init(context)
         check_on_no_answer(self.on_no_answer, self.calibration)
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Copy the options; the model and the function for no answer are shared."""
-        memo = {} if memo is None else memo
-        memo[id(self.on_no_answer)] = self.on_no_answer
-        return super().__deepcopy__(memo)
 
     @field_serializer("on_no_answer", when_used="json")
     def _name_on_no_answer(self, on_no_answer: Any) -> Any:

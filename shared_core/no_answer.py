@@ -47,22 +47,30 @@ def is_unanswered(ranking: Ranking, on_no_answer: OnNoAnswer) -> bool:
 
 
 def instead(
-    on_no_answer: OnNoAnswer, query: Any, documents: Sequence[Document], kind: type[Document]
+    on_no_answer: OnNoAnswer,
+    ranking: Ranking,
+    query: Any,
+    documents: list[Document],
+    kind: type[Document],
 ) -> list[Document]:
-    """Return no documents, or those of the function.
+    """Return the documents; where nothing answers, none or those of the function.
 
     Args:
-        on_no_answer: ``"empty"``, or the function.
-        query: The query that nothing answers, as the framework has it.
+        on_no_answer: What to return where nothing answers.
+        ranking: The ranking, which says whether that is so.
+        query: The query, as the framework has it.
         documents: The ranked documents.
         kind: The class of the framework's documents.
 
     Raises:
+        ConfigurationError: As for `is_unanswered`.
         TypeError: The function is async, or returned something else.
     """
+    if not is_unanswered(ranking, on_no_answer):
+        return documents
     if not callable(on_no_answer):
         return []
-    given = on_no_answer(query, list(documents))
+    given = on_no_answer(query, documents)
     if inspect.isawaitable(given):
         if inspect.iscoroutine(given):
             given.close()
@@ -71,16 +79,20 @@ def instead(
 
 
 async def ainstead(
-    on_no_answer: OnNoAnswer, query: Any, documents: Sequence[Document], kind: type[Document]
+    on_no_answer: OnNoAnswer,
+    ranking: Ranking,
+    query: Any,
+    documents: list[Document],
+    kind: type[Document],
 ) -> list[Document]:
     """`instead` without blocking the event loop; a function that is not async runs in a thread."""
-    if not callable(on_no_answer):
-        return []
+    if not callable(on_no_answer) or not is_unanswered(ranking, on_no_answer):
+        return instead(on_no_answer, ranking, query, documents, kind)
     given: Any
     if inspect.iscoroutinefunction(on_no_answer):
-        given = on_no_answer(query, list(documents))
+        given = on_no_answer(query, documents)
     else:
-        given = await asyncio.to_thread(on_no_answer, query, list(documents))
+        given = await asyncio.to_thread(on_no_answer, query, documents)
     return _checked(await given if inspect.isawaitable(given) else given, kind)
 
 

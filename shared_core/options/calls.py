@@ -37,8 +37,8 @@ class CallOptions(WindowCallOptions, total=False):
     instruction: Instruction | None
 
 
-class RankCallOptions(CallOptions, total=False):
-    """Options of every call that ranks, as `Reranker.rerank` has them."""
+class RankingCallOptions(TypedDict, total=False):
+    """Options of the ranking for one call, as `Reranker.rerank` has them."""
 
     top_k: int | None
     top_n: int | None
@@ -52,6 +52,10 @@ class RankCallOptions(CallOptions, total=False):
     return_window: bool
     evidence: bool
     compress: Compress | None
+
+
+class RankCallOptions(CallOptions, RankingCallOptions, total=False):
+    """Options of every call that ranks."""
 
 
 class RerankOptions(RankCallOptions, total=False):

@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from shared_core import (
+    DEFAULT_INSTRUCTION,
     ConfigurationError,
     QueryTooLongError,
     Reranker,
@@ -236,7 +237,8 @@ def test_an_adapter_has_windows_of_its_own_over_a_shared_reranker() -> None:
     shared = Reranker(scorer=NeedleScorer(), long_documents="windows", window_tokens=100)
     assert AdapterOptions(reranker=shared).window_tokens == 100
     own = AdapterOptions(reranker=shared, long_documents="truncate", window_tokens=50)
-    assert own.window_options == {
+    assert own.call_options == {
+        "instruction": DEFAULT_INSTRUCTION,
         "long_documents": "truncate",
         "window_tokens": 50,
         "window_overlap": None,
