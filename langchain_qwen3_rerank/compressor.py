@@ -23,12 +23,13 @@ from langchain_qwen3_rerank.images import (
     query_content,
 )
 from langchain_qwen3_rerank.vectors import Embedder, aembedded, embedded
-from shared_core.adapter import ERROR_KEY, NO_ANSWER_KEY, AdapterCallOptions, AdapterOptions
+from shared_core.adapter import AdapterCallOptions, AdapterOptions
 from shared_core.images.content import Content, text_of
 from shared_core.no_answer import ainstead, instead
 from shared_core.options import Instruction, resolve_instruction
 from shared_core.options.documenting import documented
 from shared_core.results import Ranking
+from shared_core.shown import ERROR_KEY, NO_ANSWER_KEY
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import Callbacks

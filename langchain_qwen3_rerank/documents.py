@@ -8,8 +8,8 @@ from typing import Any
 
 from langchain_core.documents import Document
 
-from shared_core.adapter import RETRIEVAL_SCORE_KEY, STALE, Cut, ShownParts, notes_of
 from shared_core.results import Ranking
+from shared_core.shown import RETRIEVAL_SCORE_KEY, STALE, Cut, ShownParts, notes_of
 
 SCORE_KEY = "relevance_score"
 

@@ -10,8 +10,9 @@ from langchain_core.runnables import RunnableSerializable
 from pydantic import BaseModel, ConfigDict, Field
 
 from langchain_qwen3_rerank.documents import DocumentText, document_texts
-from shared_core.adapter import RerankerHolder, ShownParts
+from shared_core.adapter import RerankerHolder
 from shared_core.results import RankedDocument, Ranking
+from shared_core.shown import ShownParts
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig

@@ -7,7 +7,7 @@ rank) and from its framework's base class.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ConfigDict, Field, ValidationError, field_serializer, model_validator
 
@@ -20,31 +20,13 @@ from shared_core.options.remote import without_inputs
 from shared_core.options.windows import WINDOW_OPTIONS, LongDocuments
 from shared_core.prompt import DEFAULT_INSTRUCTION
 from shared_core.reranker import Reranker
-from shared_core.results import RankedDocument, Ranking
-from shared_core.windows.spans import ShownWindow, shown_window
+from shared_core.shown import Cut
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-Cut = Literal["window", "evidence"] | None
-"""What an adapter returns of a document: its best window, its evidence, or all."""
-
 MODEL_OPTIONS = frozenset(RerankerOptions.model_fields) - {"instruction"} - WINDOW_OPTIONS
 """The options that a `Reranker` is made of. Instruction and windows go with every call."""
-
-RETRIEVAL_SCORE_KEY = "retrieval_score"
-ERROR_KEY = "rerank_error"
-FUSED_KEY = "fused_score"
-PROBABILITY_KEY = "probability"
-NO_ANSWER_KEY = "no_answer"
-STAGE_KEY = "rerank_stage"
-SCORED_KEY = "rerank_scored"
-WINDOW_KEY = "relevance_window"
-EVIDENCE_KEY = "relevance_evidence"
-STALE = frozenset(
-    (FUSED_KEY, SCORED_KEY, ERROR_KEY, PROBABILITY_KEY, NO_ANSWER_KEY, EVIDENCE_KEY, STAGE_KEY)
-)
-"""Keys of metadata that an earlier ranking may have left, and that say nothing of this one."""
 
 
 class AdapterCallOptions(RankingCallOptions, total=False):
@@ -171,67 +153,6 @@ class RerankerHolder(RerankerOptions):
     async def aclose(self) -> None:
         """`close` without blocking the event loop."""
         await self.reranker.aclose()
-
-
-class ShownParts:
-    """The best window and the evidence of a ranked document, as parts of its content.
-
-    Args:
-        content: The document's content.
-        judged: The text that it was judged by; see `shown_window`.
-        ranked: Its place in the ranking.
-
-    Attributes:
-        window: The best window; ``None`` if it was judged whole, or by its metadata alone.
-        evidence: ``{"start", "end", "text", "score"}``; ``None`` without, or in its metadata.
-    """
-
-    def __init__(self, content: str, judged: str, ranked: RankedDocument) -> None:
-        found = ranked.evidence
-        spans = (ranked.window, *((None, None) if found is None else (found.span, found.around)))
-        self.window, evidence, self._around = [
-            None if span is None else shown_window(content, judged, span) for span in spans
-        ]
-        self.evidence = (
-            None
-            if found is None or evidence is None
-            else evidence._asdict() | {"score": found.score}
-        )
-
-    def kept(self, cut: Cut) -> ShownWindow | None:
-        """Return what is left of the content; ``None`` is all of it."""
-        if cut == "evidence":
-            return self._around
-        return self.window if cut == "window" else None
-
-
-def notes_of(ranked: RankedDocument, ranking: Ranking, shown: ShownParts) -> dict[str, Any]:
-    """Return what a ranking says of a document, for the metadata of its copy.
-
-    - ``probability`` and ``no_answer`` are there with a ``calibration``: the probability that this
-      document is right, and that none of the candidates is.
-    - ``fused_score`` is what the order follows with ``fusion``.
-    - ``rerank_scored`` is ``False`` for a document that was not scored. If it was passed through,
-      ``rerank_error`` says why; it is behind ``max_candidates`` otherwise.
-    - ``rerank_stage`` is the model of a `Cascade` that judged it, 1 or 2.
-    - ``relevance_window`` are the characters of the best window, ``[start, end]``, of a document
-      that was judged by windows. They are those of its content; only if that is no part of the
-      text that it was judged by, they are those of that text.
-    - ``relevance_evidence`` has the characters ``start`` and ``end`` of the evidence, counted as
-      those of the window, its ``text`` and its ``score``.
-    """
-    window = shown.window
-    notes = {
-        ERROR_KEY: ranked.error,
-        FUSED_KEY: ranked.fused_score,
-        PROBABILITY_KEY: ranked.probability,
-        NO_ANSWER_KEY: ranking.no_answer,
-        STAGE_KEY: ranked.stage,
-        SCORED_KEY: None if ranked.scored else False,
-        WINDOW_KEY: None if window is None else [window.start, window.end],
-        EVIDENCE_KEY: shown.evidence,
-    }
-    return {key: value for key, value in notes.items() if value is not None}
 
 
 class AdapterOptions(RerankerHolder, RankingOptions):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shared_core.backend.ranker import Ranker
@@ -54,8 +54,6 @@ from shared_core.steps import Steps, arun, run
 from shared_core.windows.folding import WindowPlan
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from pydantic import SecretStr
     from typing_extensions import Never, Self, Unpack
 
@@ -245,7 +243,9 @@ class Reranker:
     ) -> list[float]:
         """Return P(yes) of every document, in input order. Always raises on failure."""
         self._refuse_stages()
-        return [one.score for one in run(self._judging("score", query, documents, options))]
+        requests = self._requests([query], [documents], options)
+        (answer,) = run(self._judging("score", requests, options))
+        return [one.score for one in answer]
 
     @takes(CallOptions)
     async def ascore(
@@ -256,7 +256,8 @@ class Reranker:
     ) -> list[float]:
         """`score` without blocking the event loop."""
         self._refuse_stages()
-        answer = await arun(self._judging("ascore", query, documents, options))
+        requests = self._requests([query], [documents], options)
+        (answer,) = await arun(self._judging("ascore", requests, options))
         return [one.score for one in answer]
 
     @takes(CallOptions)
@@ -278,7 +279,9 @@ class Reranker:
             TypeError, ValueError: An argument is wrong; nothing was scored.
             RerankError: Scoring failed, whatever ``on_error`` says.
         """
-        return run(self._judging("judge", query, documents, options))
+        requests = self._requests([query], [documents], options)
+        (answer,) = run(self._judging("judge", requests, options))
+        return answer
 
     @takes(CallOptions)
     async def ajudge(
@@ -288,7 +291,9 @@ class Reranker:
         **options: Unpack[CallOptions],
     ) -> list[Judged]:
         """`judge` without blocking the event loop."""
-        return await arun(self._judging("ajudge", query, documents, options))
+        requests = self._requests([query], [documents], options)
+        (answer,) = await arun(self._judging("ajudge", requests, options))
+        return answer
 
     @takes(WindowCallOptions)
     def judge_many(
@@ -300,14 +305,16 @@ class Reranker:
             requests: Queries with their documents, each with an instruction of its own.
             **options: ``long_documents``, ``window_tokens`` and ``window_overlap``, as for `judge`.
         """
-        return run(self._judging_many("judge_many", requests, options))
+        checked = checked_requests(requests, self._options.instruction)
+        return run(self._judging("judge_many", checked, options))
 
     @takes(WindowCallOptions)
     async def ajudge_many(
         self, requests: Iterable[ScoreRequest], **options: Unpack[WindowCallOptions]
     ) -> list[list[Judged]]:
         """`judge_many` without blocking the event loop."""
-        return await arun(self._judging_many("ajudge_many", requests, options))
+        checked = checked_requests(requests, self._options.instruction)
+        return await arun(self._judging("ajudge_many", checked, options))
 
     @takes(CallOptions)
     def score_pairs(self, pairs: Iterable[Pair], **options: Unpack[CallOptions]) -> list[Judged]:
@@ -452,23 +459,10 @@ class Reranker:
         return self._ranker.ranking(ranked, ranking, windows)
 
     def _judging(
-        self,
-        verb: str,
-        query: str | Content,
-        documents: Iterable[str | Content],
-        options: Mapping[str, Any],
-    ) -> Steps[list[Judged]]:
-        windows = self._windows(verb, options)
-        requests = self._requests([query], [documents], options)
-        (answer,) = yield from self._runner.judging(requests, windows)
-        return judged(answer)
-
-    def _judging_many(
-        self, verb: str, requests: Iterable[ScoreRequest], options: Mapping[str, Any]
+        self, verb: str, requests: Sequence[ScoreRequest], options: Mapping[str, Any]
     ) -> Steps[list[list[Judged]]]:
         windows = self._windows(verb, options)
-        checked = checked_requests(requests, self._options.instruction)
-        answers = yield from self._runner.judging(checked, windows)
+        answers = yield from self._runner.judging(requests, windows)
         return list(map(judged, answers))
 
     def _judging_pairs(
@@ -500,23 +494,13 @@ class Reranker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     def __repr__(self) -> str:

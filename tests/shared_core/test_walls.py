@@ -37,6 +37,7 @@ PUBLIC = {
     "shared_core.fusion",  # the evaluation tries its weights
     "shared_core.scorers.local.quantizing",  # checkpoints in eight bits
     "shared_core.scoring",  # protocols of backends
+    "shared_core.shown",  # what an adapter shows of a ranking
     "shared_core.terms",  # words in all scripts
     "shared_core.windows",
 }

@@ -29,10 +29,7 @@ class SiliconFlow(Compatible):
     key_variables: ClassVar[tuple[str, ...]] = ("SILICONFLOW_API_KEY",)
     templates: tuple[Template, ...] = ("server", "server-fixed")
     documented: Template | None = "server"
-
-    def build(self, batch: Batch) -> dict[str, Any]:
-        body = super().build(batch)
-        return body if batch.instruction is None else {**body, "instruction": batch.instruction}
+    instruction_name: ClassVar[str | None] = "instruction"
 
     def parse(self, reply: Any, batch: Batch) -> Parsed:
         parsed = super().parse(reply, batch)
@@ -77,10 +74,7 @@ class DashScopeCompatible(Compatible):
     documented: Template | None = "server"
     max_documents: int = 500
     max_tokens: int | None = 120_000
-
-    def build(self, batch: Batch) -> dict[str, Any]:
-        body = super().build(batch)
-        return body if batch.instruction is None else {**body, "instruct": batch.instruction}
+    instruction_name: ClassVar[str | None] = "instruct"
 
 
 class DeepInfra(Dialect):
@@ -140,13 +134,7 @@ class Nebius(Compatible):
     name: ClassVar[str] = "nebius"
     base_url: ClassVar[str | None] = "https://api.tokenfactory.nebius.com"
     key_variables: ClassVar[tuple[str, ...]] = ("NEBIUS_API_KEY",)
-
-    def build(self, batch: Batch) -> dict[str, Any]:
-        return {
-            "model": batch.model,
-            "query": batch.query,
-            "documents": list(batch.documents),
-        }
+    left_out: ClassVar[frozenset[str]] = frozenset({"top_n", "return_documents"})
 
 
 class PrimeIntellect(Compatible):
@@ -160,10 +148,7 @@ class PrimeIntellect(Compatible):
     documented: Template | None = "server"
     max_documents: int = 1000
     max_bytes: int = 16 * 2**20
-
-    def build(self, batch: Batch) -> dict[str, Any]:
-        body = super().build(batch)
-        return body if batch.instruction is None else {**body, "instruction": batch.instruction}
+    instruction_name: ClassVar[str | None] = "instruction"
 
 
 class Jina(Compatible):
@@ -189,11 +174,7 @@ class Cohere(Compatible):
     templates: tuple[Template, ...] = ("server-fixed",)
     documented: Template | None = "server-fixed"
     max_documents: int = 1000
-
-    def build(self, batch: Batch) -> dict[str, Any]:
-        body = super().build(batch)
-        del body["return_documents"]
-        return body
+    left_out: ClassVar[frozenset[str]] = frozenset({"return_documents"})
 
 
 class Voyage(Dialect):

@@ -29,19 +29,29 @@ _BIAS = 300.0  # more than any logits differ; float32 still tells 3e-5 apart the
 
 
 class Compatible(Dialect):
-    """The common form of Jina and Cohere, and the replies of most servers that adopted it."""
+    """The common form of Jina and Cohere, and the replies of most servers that adopted it.
+
+    Attributes:
+        instruction_name: The field of an instruction; ``None`` where there is none.
+        left_out: Fields of this form that a server does not take.
+    """
 
     name: ClassVar[str] = "compatible"
+    instruction_name: ClassVar[str | None] = None
+    left_out: ClassVar[frozenset[str]] = frozenset()
     templates: tuple[Template, ...] = ("server-fixed", "client")
 
     def build(self, batch: Batch) -> dict[str, Any]:
-        return {
+        body: dict[str, Any] = {
             "model": batch.model,
             "query": batch.query,
             "documents": list(batch.documents),
             "top_n": len(batch),
             "return_documents": False,
         }
+        if self.instruction_name is not None and batch.instruction is not None:
+            body[self.instruction_name] = batch.instruction
+        return {name: value for name, value in body.items() if name not in self.left_out}
 
     def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002  # every dialect has both
         return Parsed(
@@ -113,7 +123,7 @@ class Tei(Dialect):
         return Parsed(rows(reply, "score"))
 
 
-class LlamaCpp(Dialect):
+class LlamaCpp(Compatible):
     """llama.cpp's server: the template inside the GGUF file, with the default instruction."""
 
     name: ClassVar[str] = "llamacpp"
@@ -126,17 +136,7 @@ class LlamaCpp(Dialect):
     )
     # It fills its template in by replacing {query} first, and then this, in the query too.
     reserved: ClassVar[tuple[str, ...]] = ("{document}",)
-
-    def build(self, batch: Batch) -> dict[str, Any]:
-        return {
-            "model": batch.model,
-            "query": batch.query,
-            "documents": list(batch.documents),
-            "top_n": len(batch),
-        }
-
-    def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002
-        return Parsed(rows(field(reply, "results"), "relevance_score"), tokens(reply, *USAGE))
+    left_out: ClassVar[frozenset[str]] = frozenset({"return_documents"})
 
 
 class LlamaCppCompletion(Dialect):
@@ -180,13 +180,14 @@ class LlamaCppCompletion(Dialect):
         return Parsed([_difference(listed)], tokens(reply, ("tokens_evaluated",)))
 
 
-class Infinity(Dialect):
+class Infinity(Compatible):
     """Infinity 0.0.77. It strips texts, so that no client can write the prompt exactly."""
 
     name: ClassVar[str] = "infinity"
     path: ClassVar[str] = "/rerank"
     asks: ClassVar[bool] = True
     counts_tokens: ClassVar[bool] = False  # but characters
+    left_out: ClassVar[frozenset[str]] = frozenset({"top_n"})
     templates: tuple[Template, ...] = ("server-fixed",)
     scale: Scale = "logit"
     max_documents: int = 2048
@@ -196,16 +197,7 @@ class Infinity(Dialect):
     )
 
     def build(self, batch: Batch) -> dict[str, Any]:
-        return {
-            "model": batch.model,
-            "query": batch.query,
-            "documents": list(batch.documents),
-            "return_documents": False,
-            "raw_scores": True,
-        }
-
-    def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002
-        return Parsed(rows(field(reply, "results"), "relevance_score"), tokens(reply, *USAGE))
+        return {**super().build(batch), "raw_scores": True}
 
 
 class Xinference(Compatible):
@@ -237,11 +229,7 @@ class LocalAI(Compatible):
     templates: tuple[Template, ...] = ("server-fixed",)
     documented: Template | None = "server-fixed"
     reserved: ClassVar[tuple[str, ...]] = LlamaCpp.reserved
-
-    def build(self, batch: Batch) -> dict[str, Any]:
-        body = super().build(batch)
-        del body["return_documents"]
-        return body
+    left_out: ClassVar[frozenset[str]] = LlamaCpp.left_out
 
 
 class LiteLLM(Compatible):
@@ -253,10 +241,7 @@ class LiteLLM(Compatible):
         "mend it by docs/servers.md."
     )
     templates: tuple[Template, ...] = ("server", "server-fixed", "client")
-
-    def build(self, batch: Batch) -> dict[str, Any]:
-        body = super().build(batch)
-        return body if batch.instruction is None else {**body, "instruction": batch.instruction}
+    instruction_name: ClassVar[str | None] = "instruction"
 
 
 class Ollama(Dialect):
