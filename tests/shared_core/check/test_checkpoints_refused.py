@@ -254,12 +254,9 @@ def test_another_model_of_images_is_refused(tmp_path: Path, checkpoint: Path) ->
 
 
 QUANTISED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "bitsandbytes": ({"quantization_config": {"quant_method": "bitsandbytes"}}, {}),
-    "fp8": ({"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}, {}),
-    "gptq": ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, {}),
-    "awq": ({"quantization_config": {"quant_method": "awq", "bits": 4}}, {}),
     "torchao": ({"quantization_config": {"quant_method": "torchao"}}, {}),
-    "compressed-tensors": ({"compression_config": {"quant_method": "compressed-tensors"}}, {}),
+    "hqq": ({"compression_config": {"quant_method": "hqq"}}, {}),
+    "['gptq']": ({"quantization_config": {"quant_method": ["gptq"]}}, {}),
     "nested": ({"text_config": {"quantization_config": {"quant_method": "nested"}}}, {}),
     "NVFP4": ({}, {"hf_quant_config.json": {"quantization": {"quant_algo": "NVFP4"}}}),
     "unnamed": ({}, {"quantize_config.json": {"bits": 4, "group_size": 128}}),

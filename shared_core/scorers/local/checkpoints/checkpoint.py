@@ -21,10 +21,10 @@ from shared_core.scorers.local.checkpoints.files import (
     quantisation,
     refuse_quantised,
 )
-from shared_core.scorers.local.checkpoints.fp8 import Fp8Weights, is_fp8
 from shared_core.scorers.local.checkpoints.int8_format import check_int8
 from shared_core.scorers.local.checkpoints.logit_score import read_answer_ids
 from shared_core.scorers.local.checkpoints.lora import Adapter, Merged
+from shared_core.scorers.local.checkpoints.quantised.weights import QuantisedWeights, is_read
 from shared_core.scorers.local.checkpoints.tensors import check_tensors
 from shared_core.scorers.local.checkpoints.tokenizer import read_tokenizer
 from shared_core.scorers.local.checkpoints.vision_config import is_vision, load_vision_config
@@ -119,7 +119,7 @@ def open_checkpoint(
             f"{name!r} was written by qwen3-rerank quantize, for CPUs: use "
             'backend="transformers", or the model that it was made of'
         )
-    is_scaled_here = is_fp8(stated) and not reads_quantised
+    is_scaled_here = is_read(stated) and not reads_quantised
     if not reads_quantised and not is_int8(stated) and not is_scaled_here:
         refuse_quantised(folder, stated, name)
     tokenizer = read_tokenizer(folder, name)
@@ -127,7 +127,7 @@ def open_checkpoint(
     check_vocabulary(tokenizer, config, folder, name)
     weights: Weights = FileWeights(folder, name)
     if is_scaled_here:
-        weights = Fp8Weights(weights, stated, name)
+        weights = QuantisedWeights(weights, stated, name)
     is_quantised = quantisation(folder, stated) is not None and not is_scaled_here
     if adapter is not None:
         if is_quantised:

@@ -7,6 +7,7 @@ which one reader would take other weights than the next.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,12 @@ _QUANTISATION_FILES = (
     "quantization_config.json",
 )
 _QUANTISATION_KEYS = ("quantization_config", "compression_config")
+
+
+QUANTISED_ADVICE = (
+    'Give the checkpoint that it was made of, with quantize="int8" for eight bits on a CPU, or use '
+    'backend="vllm" if vLLM reads this format.'
+)
 
 
 def checkpoint_folder(source: str, hub_options: dict[str, Any]) -> Path:
@@ -109,8 +116,16 @@ def quantisation(folder: Path, config: dict[str, Any]) -> str | None:
 
 def is_int8(config: dict[str, Any]) -> bool:
     """Return whether a config is that of a checkpoint in eight bits; see `int8_format`."""
-    described = config.get("quantization_config")
-    return isinstance(described, dict) and described.get("quant_method") == INT8
+    return stated_quantisation(config).get("quant_method") == INT8
+
+
+def stated_quantisation(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a config itself says of its quantisation, empty without any."""
+    for key in _QUANTISATION_KEYS:
+        if config.get(key) and isinstance(config[key], dict):
+            described: dict[str, Any] = config[key]
+            return described
+    return {}
 
 
 def refuse_quantised(folder: Path, config: dict[str, Any], name: str) -> None:
@@ -118,10 +133,8 @@ def refuse_quantised(folder: Path, config: dict[str, Any], name: str) -> None:
     method = quantisation(folder, config)
     if method is not None:
         raise UnsupportedModelError(
-            f'{name!r} is quantised: {method}. backend="transformers" reads weights in float32, '
-            "bfloat16 or float16 and would not scale these. Give the checkpoint that it was made "
-            'of, with quantize="int8" for eight bits on a CPU, or use backend="vllm" if vLLM '
-            "reads this format."
+            f'{name!r} is quantised: {method}, which backend="transformers" does not read. '
+            f"{QUANTISED_ADVICE}"
         )
 
 

@@ -77,8 +77,8 @@ def check_tensors(
 ) -> None:
     """Raise unless the files hold exactly the tensors that are read.
 
-    Harmless are a head beside tied embeddings that has their rows, and rotary frequencies that are
-    those of the config.
+    Harmless are a head beside tied embeddings that has their rows, biases of zeros, and rotary
+    frequencies that are those of the config.
 
     Args:
         weights: The tensors of the files.
@@ -173,6 +173,8 @@ def _spared(
             "(tie_word_embeddings), and has an lm_head.weight that differs from them. If that is "
             'the trained head, set "tie_word_embeddings": false; else remove it.'
         )
+    if tensor.endswith(".bias") and LINEAR.fullmatch(tensor):
+        return not bool(weights.read(tensor).any())  # AutoGPTQ gives every layer one
     if _FREQUENCIES.fullmatch(tensor):
         expected, _ = frequencies(config)
         return weights.headers[tensor].shape == tuple(expected.shape) and torch.allclose(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from parity import reference
 from safetensors.torch import load_file, save_file
+from support.quantised import NAME, edit_config, read_layer
 from transformers import AutoTokenizer, Qwen3ForCausalLM
 
 from shared_core import Reranker, UnsupportedModelError
@@ -18,6 +17,7 @@ from shared_core import Reranker, UnsupportedModelError
 QUERY = "Which planet is known as the Red Planet?"
 DOCUMENTS = ["Mars looks red.", "Venus is hot.", "", "火星是红色的。"]
 BLOCK = 32
+BLOCKS = {"weight_block_size": [2, 2]}
 
 
 def quantised(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -42,13 +42,8 @@ def folder(tmp_path: Path, checkpoint: Path) -> Path:
         "weight_block_size": [BLOCK, BLOCK],
         "modules_to_not_convert": ["lm_head"],
     }
-    change(folder, quantization_config=described)
+    edit_config(folder, quantization_config=described)
     return folder
-
-
-def change(folder: Path, **changes: Any) -> None:
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def margins(folder: Path) -> list[float]:
@@ -66,20 +61,39 @@ def test_scores_are_those_of_transformers(folder: Path, checkpoint: Path) -> Non
     assert found != pytest.approx(margins(checkpoint), abs=1e-3)
 
 
-def test_a_scale_that_is_not_read_is_refused(folder: Path) -> None:
-    weights = load_file(folder / "model.safetensors")
-    name = next(name for name in weights if name.endswith("_scale_inv"))
-    scale = weights.pop(name)
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UnsupportedModelError, match="in eight bits with no scale"):
-        margins(folder)
-    save_file(weights | {name: scale[:1]}, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UnsupportedModelError, match=r"a scale of shape \(1,"):
-        margins(folder)
-    surplus = {name: scale, "model.norm.weight_scale_inv": torch.ones(1)}
-    save_file(weights | surplus, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UnsupportedModelError, match="which scales nothing"):
-        margins(folder)
-    change(folder, quantization_config={"quant_method": "fp8", "weight_block_size": None})
-    with pytest.raises(UnsupportedModelError, match="weight_block_size=None"):
-        margins(folder)
+def test_scales_of_rows_and_of_whole_weights() -> None:
+    """As "fbgemm_fp8" and AutoFP8 write them, whose activations are not quantised here."""
+    weight = torch.randn(6, 4).to(torch.float8_e4m3fn)
+    for shape in ((), (1,), (1, 1), (6,), (6, 1)):
+        for part in ("weight_scale", "weight_scale_inv"):
+            scale = torch.rand(shape) + 0.5
+            parts = {"weight": weight, part: scale, "input_scale": torch.ones(1)}
+            found = read_layer(parts, {"quant_method": "fp8"})
+            expected = weight.float() * scale.view(-1, 1)
+            assert torch.equal(found.read(f"{NAME}.weight"), expected)
+            assert torch.equal(found.rows(f"{NAME}.weight", [4, 1]), expected[[4, 1]])
+
+
+def test_a_scale_that_does_not_fit_is_named() -> None:
+    weight, scale = torch.ones(6, 4).to(torch.float8_e4m3fn), torch.ones(3, 2)
+
+    def refusal(block: object = (2, 2), **parts: torch.Tensor) -> str:
+        described = {"quant_method": "fp8", "weight_block_size": block and list(block)}
+        with pytest.raises(UnsupportedModelError) as caught:
+            read_layer(parts, described)
+        assert NAME in str(caught.value) or "weight_block_size=" in str(caught.value)
+        return str(caught.value)
+
+    assert read_layer(
+        {"weight": weight, "weight_scale_inv": scale}, {"quant_method": "fp8"} | BLOCKS
+    )
+    assert "without weight_scale_inv" in refusal(weight=weight)
+    assert "without weight" in refusal(weight_scale_inv=scale)
+    assert "F32 (3, 2); expected" in refusal(block=(3, 2), weight=weight, weight_scale_inv=scale)
+    assert "F32 (3, 2); expected" in refusal(block=None, weight=weight, weight_scale_inv=scale)
+    assert "with weight_scale, " in refusal(
+        weight=weight, weight_scale_inv=scale, weight_scale=scale
+    )
+    assert "a matrix of F8_E4M3" in refusal(weight=weight.float(), weight_scale_inv=scale)
+    assert "weight_block_size=[0, 2]" in refusal(block=(0, 2), weight=weight)
+    assert "F8_E5M2" in refusal(weight=weight, weight_scale_inv=scale.to(torch.float8_e5m2))
