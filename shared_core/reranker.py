@@ -47,9 +47,8 @@ from shared_core.scoring import (
     Pair,
     Scorer,
     ScoreRequest,
-    StagedScorer,
-    refusal_of_stages,
 )
+from shared_core.staging import StagedScorer, refusal_of_stages
 from shared_core.steps import Steps, arun, run
 from shared_core.windows.folding import WindowPlan
 

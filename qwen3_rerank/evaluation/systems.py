@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared_core.cascade import CascadeScorer
+from shared_core.cascade.scorer import CascadeScorer
 from shared_core.options import Instruction
 from shared_core.reranker import Reranker
 

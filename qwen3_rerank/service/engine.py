@@ -39,7 +39,8 @@ from shared_core.prompt.encodable import check_requests
 from shared_core.prompt.unwrapping import task_of
 from shared_core.reranker import Reranker
 from shared_core.results import Ranking
-from shared_core.scoring import Scored, ScoreRequest, StagedScorer, refusal_of_stages
+from shared_core.scoring import Scored, ScoreRequest
+from shared_core.staging import StagedScorer, refusal_of_stages
 from shared_core.windows.folding import TooManyWindowsError, WindowPlan
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from shared_core.options.windows import Windows
 from shared_core.pacing import Paced
 from shared_core.prompt.unwrapping import task_of
 from shared_core.results import Ranking, passed_through, ranked_documents
-from shared_core.scoring import RankRequest, Scored, ScoreRequest, StagedScorer
+from shared_core.scoring import RankRequest, Scored, ScoreRequest
+from shared_core.staging import StagedScorer
 from shared_core.steps import Steps
 
 logger = logging.getLogger("qwen3_rerank")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
-from shared_core.options.neighbours import did_you_mean
+from shared_core.options.devices import checked_device
 from shared_core.options.option import About as About
 from shared_core.options.option import Group as Group
 from shared_core.options.option import about_options as about_options
@@ -33,18 +32,6 @@ Hub = Literal["huggingface", "modelscope"]
 OnError = Literal["raise", "passthrough"]
 
 LOCAL = ("transformers", "vllm")
-
-DEVICES = ("cpu", "cuda", "mps", "xpu", "npu", "hpu", "mlu", "musa")
-"""Kinds of devices by torch's names. The first three are tested."""
-_OTHER_DEVICE_NAMES = {
-    "gpu": "cuda",
-    "nvidia": "cuda",
-    "rocm": "cuda",
-    "hip": "cuda",
-    "metal": "mps",
-    "apple": "mps",
-    "ascend": "npu",
-}
 
 
 class RerankerOptions(WindowOptions, RemoteOptions):
@@ -215,18 +202,7 @@ class RerankerOptions(WindowOptions, RemoteOptions):
     @field_validator("device")
     @classmethod
     def _check_device(cls, value: str | None) -> str | None:
-        """Refuse names of devices that torch does not know, without importing torch."""
-        if value is None or re.fullmatch(rf"({'|'.join(DEVICES)})(:\d+)?", value):
-            return value
-        kind = value.lower().partition(":")[0]
-        if kind in ("auto", "best", ""):
-            raise ValueError(f"device={value!r}: leave device out to take the best one there is")
-        meant = _OTHER_DEVICE_NAMES.get(kind, kind)
-        near = f' Did you mean "{meant}"?' if meant in DEVICES else did_you_mean(kind, DEVICES)
-        raise ValueError(
-            f'device={value!r} is none that torch knows: expected "cpu", "cuda", "cuda:1" (a '
-            f'second GPU) or "mps" (Apple).{near}'
-        )
+        return None if value is None else checked_device(value)
 
     @field_validator("dtype", mode="before")
     @classmethod

@@ -25,8 +25,8 @@ from shared_core import (
     ScoringError,
     pacing,
 )
-from shared_core import cascade as cascades
 from shared_core.backend import ranker
+from shared_core.cascade import scorer as stages
 
 
 class Counting:
@@ -145,7 +145,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cascade, Counting, C
     """A cascade that takes a second per document, on a clock of its own."""
     cascade, first, second = made(8)
     first.each = second.each = 1.0
-    for module in (pacing, cascades, ranker):
+    for module in (pacing, stages, ranker):
         monkeypatch.setattr(module, "monotonic", lambda: first.now + second.now)
     return cascade, first, second
 

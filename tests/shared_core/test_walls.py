@@ -38,6 +38,7 @@ PUBLIC = {
     "shared_core.scorers.local.quantizing",  # checkpoints in eight bits
     "shared_core.scoring",  # protocols of backends
     "shared_core.shown",  # what an adapter shows of a ranking
+    "shared_core.staging",  # the service takes no backend of several stages
     "shared_core.terms",  # words in all scripts
     "shared_core.windows",
 }
