@@ -8,8 +8,7 @@ from typing import Any
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, TextNode
 
 from shared_core import Ranking
-from shared_core.shown import RETRIEVAL_SCORE_KEY, STALE, Cut, ShownParts, notes_of
-from shared_core.windows.spans import ShownWindow
+from shared_core.shown import RETRIEVAL_SCORE_KEY, STALE, Cut, ShownParts, ShownWindow, notes_of
 
 
 def check_nodes(nodes: Sequence[NodeWithScore]) -> None:

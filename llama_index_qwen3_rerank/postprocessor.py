@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import Any
+from functools import partial
 
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
@@ -12,11 +11,12 @@ from llama_index_qwen3_rerank.component import RerankerComponent
 from llama_index_qwen3_rerank.images import node_contents, query_content
 from llama_index_qwen3_rerank.nodes import check_nodes, node_texts, ranked_nodes
 from llama_index_qwen3_rerank.tracing import dispatcher, reranking
-from llama_index_qwen3_rerank.vectors import EmbedModel, Vectors, aembedded, embedded, own_vectors
-from shared_core import Content, Ranking
+from llama_index_qwen3_rerank.vectors import aembedded, embedded, own_vectors
+from shared_core import Content
 from shared_core.adapter import AdapterOptions
 from shared_core.no_answer import ainstead, instead
 from shared_core.options.documenting import documented
+from shared_core.steps import Steps, arun, run, wait
 
 
 @documented(AdapterOptions)
@@ -72,40 +72,46 @@ class Qwen3Rerank(RerankerComponent):
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        query = self._required(query_bundle)
-        if not nodes and not callable(self.on_no_answer):
-            return []
-        check_nodes(nodes)
-        with self._traced(nodes, query) as found:
-            texts = node_texts(nodes, self.metadata_mode)
-            asked, contents = self._contents(query, nodes, texts)
-            own, model = self._own_and_model(nodes)
-            vectors = own or embedded(model, texts)
-            options = self._call_options(nodes)
-            ranking = self.reranker.rerank(asked, contents, embeddings=vectors, **options)
-            ranked = self._ranked(nodes, texts, ranking)
-            found += instead(self.on_no_answer, ranking, query, ranked, NodeWithScore)
-        return found
+        return run(self._reranked(nodes, query_bundle))
 
     # The base class has LlamaIndex trace the method above by itself, but not this one.
     @dispatcher.span
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        query = self._required(query_bundle)
+        return await arun(self._reranked(nodes, query_bundle))
+
+    def _reranked(
+        self, nodes: list[NodeWithScore], query: QueryBundle | None
+    ) -> Steps[list[NodeWithScore]]:
+        if query is None:
+            raise ValueError("reranking needs a query: give query_bundle or query_str")
         if not nodes and not callable(self.on_no_answer):
             return []
         check_nodes(nodes)
-        with self._traced(nodes, query) as found:
+        top_n = len(nodes) if self.top_k is None else self.top_k
+        with reranking(
+            self.callback_manager, query=query, nodes=nodes, top_n=top_n, model_name=self.model
+        ) as found:
             texts = node_texts(nodes, self.metadata_mode)
             asked, contents = self._contents(query, nodes, texts)
-            own, model = self._own_and_model(nodes)
-            vectors = own or (await aembedded(model, texts) if model else None)
-            ranking = await self.reranker.arerank(
-                asked, contents, embeddings=vectors, **self._call_options(nodes)
+            vectors = None if self.mmr is None else own_vectors(nodes)
+            if self.mmr is not None and vectors is None and self.embed_model is not None:
+                vectors = yield from wait(
+                    partial(embedded, self.embed_model, texts),
+                    partial(aembedded, self.embed_model, texts),
+                )
+            scores = None if self.fusion is None else [node.score for node in nodes]
+            options = self.ranking_options | self.call_options
+            options |= {"retriever_scores": scores, "embeddings": vectors}
+            ranking = yield from wait(
+                partial(self.reranker.rerank, asked, contents, **options),
+                partial(self.reranker.arerank, asked, contents, **options),
             )
-            ranked = self._ranked(nodes, texts, ranking)
-            found += await ainstead(self.on_no_answer, ranking, query, ranked, NodeWithScore)
+            keep = self.keep_retrieval_score
+            ranked = ranked_nodes(nodes, texts, ranking, keep_retrieval_score=keep, cut=self.cut)
+            answer = self.on_no_answer, ranking, query, ranked, NodeWithScore
+            found += yield from wait(partial(instead, *answer), partial(ainstead, *answer))
         return found
 
     def _contents(
@@ -115,36 +121,3 @@ class Qwen3Rerank(RerankerComponent):
         if not self.images:
             return query.query_str, texts
         return query_content(query), node_contents(nodes, texts)
-
-    def _ranked(
-        self, nodes: list[NodeWithScore], texts: list[str], ranking: Ranking
-    ) -> list[NodeWithScore]:
-        keep = self.keep_retrieval_score
-        return ranked_nodes(nodes, texts, ranking, keep_retrieval_score=keep, cut=self.cut)
-
-    def _traced(
-        self, nodes: list[NodeWithScore], query: QueryBundle
-    ) -> AbstractContextManager[list[NodeWithScore]]:
-        return reranking(
-            self.callback_manager,
-            query=query,
-            nodes=nodes,
-            top_n=len(nodes) if self.top_k is None else self.top_k,
-            model_name=self.model,
-        )
-
-    def _own_and_model(
-        self, nodes: list[NodeWithScore]
-    ) -> tuple[Vectors | None, EmbedModel | None]:
-        """Return the nodes' own embeddings, and what else makes them; nothing without ``mmr``."""
-        return (None, None) if self.mmr is None else (own_vectors(nodes), self.embed_model)
-
-    def _call_options(self, nodes: list[NodeWithScore]) -> dict[str, Any]:
-        scores = None if self.fusion is None else [node.score for node in nodes]
-        return {"retriever_scores": scores, **self.ranking_options, **self.call_options}
-
-    @staticmethod
-    def _required(query_bundle: QueryBundle | None) -> QueryBundle:
-        if query_bundle is None:
-            raise ValueError("reranking needs a query: give query_bundle or query_str")
-        return query_bundle

@@ -6,16 +6,18 @@ import copy
 import json
 import subprocess
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.documents import BaseDocumentCompressor, Document
+from support.pages import ROOT
 from support.tiny_server import unreachable_url
 
 from langchain_qwen3_rerank import Qwen3Rerank
-from shared_core import QueryTooLongError, RankedDocument, Reranker, ScoringError
+from shared_core import QueryTooLongError, RankedDocument, Reranker, Scored, ScoringError
 from shared_core.errors import ModelLoadError
 
 
@@ -334,3 +336,26 @@ def test_import(script: str) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_five_functions_lie_between_an_application_and_the_backend() -> None:
+    """Of this project: a traceback, a profile and a debugger show no more of it."""
+    found: list[str] = []
+
+    class Looking:
+        def score(self, query: str, documents: Sequence[str], *, instruction: str) -> list[float]:
+            return [0.0] * len(documents)
+
+        def score_many(self, requests: Any, *, show_progress: bool = False) -> list[list[Scored]]:
+            ours = ("langchain_qwen3_rerank", "shared_core")
+            frames = traceback.extract_stack()
+            found.extend(
+                f.name
+                for f in frames
+                if Path(f.filename).is_relative_to(ROOT)
+                and Path(f.filename).relative_to(ROOT).parts[0] in ours
+            )
+            return [[Scored(0.0)] * len(request.documents) for request in requests]
+
+    Qwen3Rerank(reranker=Reranker(scorer=Looking())).compress_documents([Document("a")], "q")
+    assert found == ["compress_documents", "_compressed", "rank", "rerank", "run"]

@@ -39,6 +39,7 @@ PUBLIC = {
     "shared_core.scoring",  # protocols of backends
     "shared_core.shown",  # what an adapter shows of a ranking
     "shared_core.staging",  # the service takes no backend of several stages
+    "shared_core.steps",  # an adapter's calls, written once for threads and event loops
     "shared_core.terms",  # words in all scripts
     "shared_core.windows",
 }

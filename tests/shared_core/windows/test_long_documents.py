@@ -21,9 +21,9 @@ from shared_core import (
 )
 from shared_core.adapter import AdapterOptions
 from shared_core.options.windows import WindowOptions
+from shared_core.shown import shown_window
 from shared_core.windows.folding import WindowPlan
 from shared_core.windows.meters import estimate_tokens
-from shared_core.windows.spans import shown_window
 
 QUERY = "Where is the needle?"
 FILLER = "The hay is dry and yellow. " * 30
