@@ -504,6 +504,8 @@ class Reranker:
 
     def __repr__(self) -> str:
         state = "closed" if self._runner.is_closed else "loaded" if self.is_loaded else "not loaded"
+        if self.custom_scorer is not None:
+            return f"Reranker(scorer={type(self.custom_scorer).__name__}, {state})"
         where = f", base_url={self._options.base_url!r}" if self._options.base_url else ""
         return f"Reranker(model={self._options.model!r}{where}, {state})"
 
@@ -536,7 +538,13 @@ def _own(scorer: Scorer | None) -> Scorer | None:
 
     Raises:
         ConfigurationError: The reranker has none of its own, or options that would be lost.
+        TypeError: It has no method ``score``.
     """
+    if scorer is not None and not isinstance(scorer, Scorer):
+        raise TypeError(
+            f"scorer is a {type(scorer).__name__}: expected an object with a method "
+            "score(query, documents, *, instruction), which returns a margin per document"
+        )
     if not isinstance(scorer, Reranker):
         return scorer
     if scorer.custom_scorer is None:

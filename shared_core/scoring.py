@@ -17,6 +17,7 @@ Pair = tuple[str | Content, str | Content]
 """A query with one document."""
 
 
+@runtime_checkable
 class Scorer(Protocol):
     """A backend: one method, which any object of your own may have."""
 

@@ -167,5 +167,5 @@ def test_files_are_not_longer_than_contributing_says() -> None:
         "llama_index_qwen3_rerank",
     ):
         for path in (ROOT / package).rglob("*.py"):
-            most = int(limit) * (1.6 if path.name == "reranker.py" else 1.1)
+            most = int(limit) * (1.3 if path.name == "reranker.py" else 1.1)
             assert len(path.read_text("utf-8").splitlines()) <= most, path

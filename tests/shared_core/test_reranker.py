@@ -342,6 +342,15 @@ def test_progress_is_drawn_on_request_only(
 
 def test_repr_says_what_it_is(checkpoint: Path) -> None:
     assert repr(Reranker("tiny")) == "Reranker(model='tiny', not loaded)"
+    local = Reranker("tiny").scorer
+    assert repr(Reranker(scorer=local)) == f"Reranker(scorer={type(local).__name__}, not loaded)"
+
+
+def test_a_scorer_without_a_method_to_score_is_refused() -> None:
+    with pytest.raises(
+        TypeError, match=r"scorer is a list: expected an object with a method score"
+    ):
+        Reranker(scorer=[1.0])  # type: ignore[arg-type]
 
 
 def test_paths_devices_and_dtypes_are_accepted_in_their_own_types(checkpoint: Path) -> None:
