@@ -24,7 +24,7 @@ from torch import Tensor
 from shared_core.errors import ModelLoadError, UnsupportedModelError
 from shared_core.scorers.local.checkpoints.files import weight_files
 
-HEADS = ("lm_head.weight", "score.weight")
+HEADS = ("lm_head.", "score.")
 
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -149,7 +149,7 @@ class FileWeights:
             file.check_unchanged()
 
     def _full(self, tensor: str) -> str:
-        return tensor if tensor in HEADS else f"{self._prefix}{tensor}"
+        return tensor if tensor.startswith(HEADS) else f"{self._prefix}{tensor}"
 
 
 class _File:

@@ -38,7 +38,8 @@ class Awq:
         named = {_OLDER.get(key, key): value for key, value in settings.stated.items()}
         settings = Settings(named, settings.where, settings.model)
         settings.among("bits", None, (_BITS,))
-        settings.among("format", "gemm", ("gemm", "GEMM"))
+        for key in ("format", "checkpoint_format"):
+            settings.among(key, "gemm", ("gemm", "GEMM"))
         self._size = settings.group_size(128)
 
     def layout(self, module: Module) -> Layout:

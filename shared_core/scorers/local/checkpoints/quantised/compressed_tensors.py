@@ -9,7 +9,7 @@ bits of ``type``, and what shares a scale (``strategy``): all of a weight, a row
 - "pack-quantized": ``weight_packed``, I32 (o, i · bits / 32), of numbers plus half their range,
   without gaps, low bits first; ``weight_shape``; ``weight_scale``; ``weight_zero_point``, packed
   likewise along the outputs, in older files I8; with ``actorder`` "group" ``weight_g_idx``,
-  I32 (i,), the group of each input.
+  I32 (i,), the group of each input, or −1 for all where they are neighbours.
 
 A weight is ``(number − zero point) · scale``. Source: the package's ``compressors`` and
 ``quantization/lifecycle`` (0.20), which the tests compare this with.
@@ -169,7 +169,7 @@ def _packed(module: Module, group: _Group, zeros: str) -> _Packed:
         wanted[zeros] = words(n_words(n_rows, group.bits), n_groups)
     elif zeros:
         wanted[zeros] = Wanted({"I8"}, blocks.stored_shapes())
-    if group.has_order and n_groups > 1:
+    if (group.has_order and n_groups > 1) or "weight_g_idx" in module.parts:
         wanted["weight_g_idx"] = integers((shape[1],))
     module.check(str(group), wanted)
     return _Packed(module, blocks, group, zeros, are_packed)
@@ -199,7 +199,7 @@ class _Packed:
         if self.group.is_symmetric and bool(zeros.any()):
             raise _contradiction(self.module)
         groups = None
-        if "weight_g_idx" in self.module.parts:
+        if "weight_g_idx" in self.module.parts and bool((read("weight_g_idx") >= 0).any()):
             groups = self.module.groups("weight_g_idx", self.blocks.size[1])
         numbers = unpacked(packed, bits, self.shape[1])
         scales = read("weight_scale")

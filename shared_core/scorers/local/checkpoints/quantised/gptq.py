@@ -61,22 +61,21 @@ class Gptq:
             raise settings.unread("format", form, f"checkpoint_format={older!r}")
         self._is_less = form == "gptq"
         self._kind = _kind(settings)
-        # Of GPTQModel: settings for names that begin with a pattern, or none ("-:").
+        # GPTQModel's settings of layers whose names begin with a pattern; after "-:" it has none.
+        self._own: list[tuple[re.Pattern[str], _Kind | None]] = []
         dynamic = settings.part("dynamic")
-        self._kinds = {
-            pattern: _kind(Settings({**settings.stated, **own.stated}, own.where, own.model))
-            for pattern, own in ((pattern, dynamic.part(pattern)) for pattern in dynamic.stated)
-        }
+        for key in dynamic.stated:
+            own = dynamic.part(key)
+            kind = _kind(Settings({**settings.stated, **own.stated}, own.where, own.model))
+            pattern = dynamic.pattern("dynamic", re.sub("^[+-]:", "", key))
+            self._own.append((pattern, None if key.startswith("-:") else kind))
 
     def layout(self, module: Module) -> Layout:
         """Return how a layer's weight is stored. Raises `UnsupportedModelError`."""
-        kind = self._kind
-        for pattern, other in self._kinds.items():
-            if re.match(re.sub("^[+-]:", "", pattern), module.name):
-                if pattern.startswith("-:"):
-                    raise module.error("in packed numbers, and in config.json excluded (dynamic)")
-                kind = other
-                break
+        matching = (kind for pattern, kind in self._own if pattern.match(module.name))
+        kind = next(matching, self._kind)
+        if kind is None:
+            raise module.error("in packed numbers, and in config.json excluded (dynamic)")
         n_packed, n_outputs = module.matrix("qweight", {"I32"})
         n_inputs = n_packed * 32 // kind.bits
         blocks = Blocks.of((n_outputs, n_inputs), 1, kind.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -50,11 +51,21 @@ class Settings:
         return value[0], value[1]
 
     def names(self, key: str) -> tuple[str, ...]:
-        """Return a list of names."""
+        """Return a list of names, among which may be patterns after "re:"."""
         value = self._value(key, [])
         if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
             raise self.unread(key, value, "names")
+        for name in value:
+            if name.startswith("re:"):
+                self.pattern(key, name.removeprefix("re:"))
         return tuple(value)
+
+    def pattern(self, key: str, text: str) -> re.Pattern[str]:
+        """Return a regular expression of a setting."""
+        try:
+            return re.compile(text)
+        except re.error as error:
+            raise self.unread(key, text, f"a regular expression ({error})") from error
 
     def part(self, key: str) -> Settings:
         """Return the settings under a key, which may be missing."""

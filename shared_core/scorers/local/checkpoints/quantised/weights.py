@@ -29,8 +29,8 @@ _METHODS: dict[str, Callable[[Settings], Method]] = {
 }
 # Of quantised activations and caches, which are computed as floats here.
 _ACTIVATIONS = frozenset({
-    "input_scale", "input_zero_point", "output_scale", "output_zero_point", "activation_scale",
-    "q_scale", "k_scale", "v_scale",
+    "input_scale", "input_scale_ub", "input_zero_point", "output_scale", "output_zero_point",
+    "activation_scale", "q_scale", "k_scale", "v_scale",
 })  # fmt: skip
 
 

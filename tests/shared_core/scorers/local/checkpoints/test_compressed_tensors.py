@@ -108,6 +108,11 @@ def test_files_of_older_versions() -> None:
     ).read(f"{NAME}.weight")
     assert torch.equal(found[0], (numbers - zeros[:, order]) * scales)
     assert torch.equal(found[0], found[1])
+    unordered = mended | {"weight_g_idx": torch.full(SHAPE[1:], -1).int()}
+    neighbours = read_layer(mended, config(form, stated | {"symmetric": False}))
+    assert torch.equal(
+        read_layer(unordered, settings).read(f"{NAME}.weight"), neighbours.read(f"{NAME}.weight")
+    )
 
 
 def test_settings_by_name_go_before_those_of_a_pattern_and_of_the_class() -> None:
@@ -130,6 +135,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "sparsity_config .*with format='sparse-24-bitmask'",
     ),
     "ignored": ({"ignore": ["re:.*mlp"]}, f"{NAME} in quantised numbers, .* under ignore"),
+    "pattern": ({"ignore": ["re:*"]}, r"ignore='\*'; expected a regular expression"),
     "no groups": ({"config_groups": {}}, f"{NAME} in quantised numbers, for which"),
     "groups": ({"config_groups": []}, r"config_groups=\[\]; expected an object"),
 }

@@ -119,8 +119,10 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "two formats": (GPTQ, {"checkpoint_format": "gptq_v2", "format": "gptq"}, "format='gptq'"),
     "rotation": (GPTQ, {"rotation": "hadamard"}, "rotation='hadamard'; expected none"),
     "settings": (GPTQ, {"dynamic": {"+:.*": {"bits": 5}}}, "dynamic, .* with bits=5"),
+    "pattern": (GPTQ, {"dynamic": {"+:(": {"bits": 8}}}, r"dynamic='\('; expected a regular"),
     "AWQ's bits": (AWQ, {"bits": 8}, "bits=8; expected 4"),
     "AWQ's kernel": (AWQ, {"version": "gemv_fast"}, "format='gemv_fast'; expected 'gemm'"),
+    "GPTQModel's AWQ": (AWQ, {"checkpoint_format": "gemv"}, "checkpoint_format='gemv'"),
 }
 
 
