@@ -130,9 +130,9 @@ def table(results: Sequence[tuple[str, Result]]) -> str:
         f"|---|---|{'---:|' * 7}",
     ]
     for name, result in results:
-        found = rows(result)
+        measured_rows = rows(result)
         for case, facts in zip(CASES[name], result.workloads, strict=True):
-            row = {one.contestant: one for one in found if one.workload == case.workload}
+            row = {one.contestant: one for one in measured_rows if one.workload == case.workload}
             ours = row.get(OURS)
             cells = [
                 f"{name}, {case.work}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -75,15 +76,20 @@ def kernel(
     *,
     aligned_at_start: bool = False,
 ) -> Tensor:
-    """The variable-length kernel: each sequence by itself, with a mask written out."""
+    """The variable-length kernel: each sequence by itself, with a mask written out.
+
+    What no sequence has as a query, or has no keys, is left as NaN.
+    """
     mixed = torch.full_like(query, torch.nan)
     q_bounds, k_bounds = query_starts.tolist(), key_starts.tolist()
-    assert most_queries == max(b - a for a, b in pairwise(q_bounds))
-    assert most_keys == max(b - a for a, b in pairwise(k_bounds))
+    assert most_queries >= max(b - a for a, b in pairwise(q_bounds))
+    assert most_keys >= max(b - a for a, b in pairwise(k_bounds))
     for i in range(len(q_bounds) - 1):
         q = query[q_bounds[i] : q_bounds[i + 1]].transpose(0, 1)
         k = key[k_bounds[i] : k_bounds[i + 1]].transpose(0, 1)
         v = value[k_bounds[i] : k_bounds[i + 1]].transpose(0, 1)
+        if not q.shape[1] or not k.shape[1]:
+            continue
         shift = 0 if aligned_at_start else k.shape[1] - q.shape[1]
         seen = torch.ones(q.shape[1], k.shape[1], dtype=torch.bool).tril(shift)
         repeats = q.shape[0] // k.shape[0]
@@ -96,3 +102,27 @@ def kernel(
         )
         mixed[q_bounds[i] : q_bounds[i + 1]] = one.transpose(0, 1)
     return mixed
+
+
+class Again:
+    """The stand-in of a recorder of CUDA graphs: what it recorded it does again.
+
+    Args:
+        n_bytes: What each recording takes.
+        noted: The names of what happened, in order.
+    """
+
+    def __init__(self, noted: list[str] | None = None, n_bytes: int = 1) -> None:
+        self.n_bytes, self._each = 0, n_bytes
+        self._noted = [] if noted is None else noted
+
+    def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
+        self.n_bytes += self._each
+        self._noted.append("recorded")
+        work()
+
+        def replay() -> None:
+            self._noted.append("replayed")
+            work()
+
+        return replay

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from shared_core.scorers.local.devices import sent
 from shared_core.scorers.local.packing import Span
 
 # The attention weights of a tile are kept under this many elements, which bounds the memory of
@@ -167,4 +168,4 @@ def _tile(batch: Sequence[Span], queries: Tensor, rows: Tensor, device: torch.de
     keys = torch.nn.utils.rnn.pad_sequence(visible, batch_first=True)
     first = torch.tensor([[span.first_position] for span in batch])
     hidden = torch.arange(keys.shape[1]) > (first + rows)[:, :, None]
-    return Tile(queries.to(device), keys.to(device), hidden[:, :, None].to(device))
+    return Tile(sent(queries, device), sent(keys, device), sent(hidden[:, :, None], device))

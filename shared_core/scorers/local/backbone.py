@@ -22,10 +22,13 @@ from torch import Tensor
 from shared_core.scorers.local.attention import Attention
 from shared_core.scorers.local.checkpoints.config import ModelConfig
 from shared_core.scorers.local.checkpoints.rotary import frequencies, position_parts
+from shared_core.scorers.local.devices import sent
 from shared_core.scorers.local.elementwise import Elementwise, rms_norm
 from shared_core.scorers.local.elementwise_trial import choose_elementwise
 from shared_core.scorers.local.embedding import Embedding
 from shared_core.scorers.local.flash import choose_attention
+from shared_core.scorers.local.inputs import Inputs
+from shared_core.scorers.local.inserted import Inserted
 from shared_core.scorers.local.packing import Pack
 from shared_core.scorers.local.projection import Projection
 from shared_core.scorers.local.rotation import Rotation
@@ -56,6 +59,7 @@ class Backbone:
         device: The device of the weights.
         dtype: The dtype of the inputs of matrix products.
         n_weights: Weights in the layers.
+        attention: The attention.
 
     Args:
         config: The model's sizes.
@@ -91,21 +95,34 @@ class Backbone:
         self._per_position = per_position.to(self.device)
         self._position_parts = position_parts(config).to(self.device)
         self._like = torch.empty(0, dtype=dtype, device=self.device)
-        self._attention = attention or choose_attention(
+        self.attention = attention or choose_attention(
             self.device, self.dtype, self._h, self._g, self._d
         )
         self._elementwise = elementwise or choose_elementwise(config, self.device, dtype)
 
+    def plan(self, pack: Pack) -> Inputs:
+        """Return what the forward of a pack reads, on the device, which is not waited for."""
+        last = [span.stop - 1 for span in pack.document_spans]
+        ids, positions, places = map(torch.tensor, (pack.ids, pack.position_ids, last))
+        return Inputs(
+            ids=sent(ids, self.device),
+            positions=sent(positions, self.device)[:, None],
+            last=sent(places, self.device),
+            plan=self.attention.plan(pack.spans, len(pack.ids)),
+            plan_last=self.attention.plan_last(pack.document_spans),
+        )
+
     def last_hidden(self, pack: Pack) -> Tensor:
         """Return the normed last hidden state of each document, Shape (n, w) float32."""
-        t, device = len(pack.ids), self.device
-        last = torch.tensor([span.stop - 1 for span in pack.document_spans], device=device)
-        plan = self._attention.plan(pack.spans, t)
-        ids = torch.tensor(pack.ids, device=device)
-        inserted = pack.inserted
+        inputs = pack.inputs if isinstance(pack.inputs, Inputs) else self.plan(pack)
+        return self.hidden(inputs, pack.inserted)
+
+    def hidden(self, inputs: Inputs, inserted: Inserted | None = None) -> Tensor:
+        """Return the normed last hidden states of planned documents, Shape (n, w) float32."""
+        ids, last = inputs.ids, inputs.last
         additions: Sequence[Tensor] = ()
         if inserted is None:
-            cos, sin = self._angles(torch.tensor(pack.position_ids, device=device)[:, None])
+            cos, sin = self._angles(inputs.positions)
             residual = self._embedding(ids)
         else:
             cos, sin = self._angles(inserted.positions[:, self._position_parts])
@@ -115,7 +132,7 @@ class Backbone:
         residual = self._turned(residual)
         for number, layer in enumerate(self._layers[:-1]):
             query, key, value = self._qkv(layer, residual, cos, sin)
-            mixed = self._attention(query, key, value, plan)
+            mixed = self.attention(query, key, value, inputs.plan)
             self._feed_forward(layer, residual, mixed)
             if inserted is not None and number < len(additions):
                 residual[inserted.places] += self._turned(additions[number].float())
@@ -123,8 +140,7 @@ class Backbone:
         layer = self._layers[-1]
         query, key, value = self._qkv(layer, residual, cos, sin)
         residual = residual[last]
-        plan = self._attention.plan_last(pack.document_spans)
-        mixed = self._attention(query[:, last], key, value, plan)
+        mixed = self.attention(query[:, last], key, value, inputs.plan_last)
         self._feed_forward(layer, residual, mixed)
         if self._stream is not None:
             residual = self._stream.turn_back(residual)
@@ -154,7 +170,7 @@ class Backbone:
         """Return queries (g, t, r, d), keys and values (g, t, d) of all tokens."""
         t, g, d = len(residual), self._g, self._d
         r = self._h // g
-        if self._attention.tokens_first and self.device.type not in _CHUNK_ROWS:
+        if self.attention.tokens_first and self.device.type not in _CHUNK_ROWS:
             products = layer.qkv(self._elementwise.normed(residual, layer.input_norm))
             norms = layer.query_norm, layer.key_norm
             heads = self._elementwise.heads(products, *norms, cos, sin)
@@ -173,7 +189,7 @@ class Backbone:
 
     def _empty(self, t: int, *rest: int) -> Tensor:
         """Return an empty tensor for the heads' values of t tokens, Shape (g, t, *rest, d)."""
-        if self._attention.tokens_first:
+        if self.attention.tokens_first:
             return self._like.new_empty(t, self._g, *rest, self._d).transpose(0, 1)
         return self._like.new_empty(self._g, t, *rest, self._d)
 

@@ -7,10 +7,17 @@ from typing import Protocol
 
 import torch
 
-from shared_core.images.content import Content, only_text
+from shared_core.images.content import Content, only_text, text_of
+from shared_core.prompt import render_fields
+from shared_core.prompt.encodable import check_encodable
 from shared_core.prompt.encoding import EncodedGroup, PairEncoder
 from shared_core.scorers.local.inserted import Inserted
 from shared_core.scorers.local.packing import Pack
+from shared_core.scoring import ScoreRequest
+from shared_core.worker import Job
+
+# Documents tokenised in one step of a call.
+_SLICE = 256
 
 
 class Call(Protocol):
@@ -69,3 +76,17 @@ class TextCall:
 
     def scored(self, groups: Sequence[EncodedGroup], documents: Sequence[tuple[int, int]]) -> None:
         """Keep nothing."""
+
+
+def encoded(call: Call, request: ScoreRequest) -> Job[EncodedGroup]:
+    """Return a request's token ids, in steps of a slice of its documents."""
+    fields = render_fields(request.instruction, text_of(request.query))
+    check_encodable(fields, list(map(text_of, request.documents)))
+    group = call.encode(request.instruction, request.query, request.documents[:_SLICE])
+    for start in range(_SLICE, len(request.documents), _SLICE):
+        yield
+        documents = request.documents[start : start + _SLICE]
+        group.documents.extend(
+            call.encode(request.instruction, request.query, documents, start).documents
+        )
+    return group

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 
 from shared_core.errors import ConfigurationError
 from shared_core.options import TINY, RerankerOptions
@@ -100,3 +101,20 @@ def choose_batch_tokens(device: torch.device) -> int:
 def current(device: torch.device) -> AbstractContextManager[object]:
     """Return a context in which a CUDA device is the current one, on which kernels start."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Return a CPU's values on a device, without waiting for what a CUDA device computes.
+
+    Only from pinned memory does a copy wait its turn on the device instead of the caller.
+    """
+    if device.type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
+
+
+def is_in_bad_fork(device: torch.device) -> bool:
+    """Return whether the parent process's data on a device is out of reach."""
+    if device.type == "cuda":
+        return torch.cuda._is_in_bad_fork()
+    return device.type == "mps" and torch.mps._is_in_bad_fork()

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from shared_core.scorers.local.attention import Attention, TiledAttention
 from shared_core.scorers.local.block_attention import BlockAttention
+from shared_core.scorers.local.devices import sent
 from shared_core.scorers.local.packing import Span
 
 logger = logging.getLogger("qwen3_rerank")
@@ -27,9 +28,9 @@ Kernel = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int, int], Tensor]
 """(query (t, h, d), key (k, g, d), value (k, g, d), query starts (n + 1), key starts (n + 1), most
 queries of a sequence, most keys) → (t, h, d); queries are scaled already."""
 
-# Keys gathered for one call, at most, unless one sequence has more: a long query is gathered again
-# for each of its documents. 256 MiB in half precision with 8 key-value heads of 128.
-_MOST_KEYS = 65536
+MOST_KEYS = 65536
+"""Keys gathered for one call, at most, unless one sequence has more: a long query is gathered again
+for each of its documents. 256 MiB in half precision with 8 key-value heads of 128."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class FlashAttention:
     def _calls(self, spans: Sequence[Span], n_queries: Sequence[int]) -> Iterator[Sequences]:
         first = start = gathered = 0
         for index, span in enumerate(spans):
-            if index > first and gathered + span.end_position > _MOST_KEYS:
+            if index > first and gathered + span.end_position > MOST_KEYS:
                 yield self._call(spans[first:index], n_queries[first:index], start)
                 start += sum(n_queries[first:index])
                 first, gathered = index, 0
@@ -91,7 +92,7 @@ class FlashAttention:
         keys = [torch.arange(part.start, part.stop) for span in spans for part in span.chain()]
         return Sequences(
             queries=slice(start, start + sum(n_queries)),
-            keys=torch.cat(keys).to(self._device),
+            keys=sent(torch.cat(keys), self._device),
             query_starts=_starts(n_queries, self._device),
             key_starts=_starts(n_keys, self._device),
             most_queries=max(n_queries),
@@ -120,7 +121,7 @@ class FlashAttention:
 
 
 def _starts(lengths: Sequence[int], device: torch.device) -> Tensor:
-    return torch.tensor([0, *lengths]).cumsum(0).to(device, torch.int32)
+    return sent(torch.tensor([0, *lengths]).cumsum(0).int(), device)
 
 
 def cuda_kernel(

@@ -29,6 +29,7 @@ from shared_core.scorers.local.checkpoints.checkpoint import Checkpoint, open_ch
 from shared_core.scorers.local.checkpoints.hub import snapshot
 from shared_core.scorers.local.checkpoints.tensors import CONVERTED_HEAD, EMBEDDING, HEAD
 from shared_core.scorers.local.devices import choose_batch_tokens, choose_device, dtype_of
+from shared_core.scorers.local.graphs import Graphs, with_graphs
 from shared_core.scorers.local.threads import choose_threads
 
 logger = logging.getLogger("qwen3_rerank")
@@ -42,6 +43,7 @@ class LoadedModel:
 
     Attributes:
         backbone: The transformer without its head, over packs.
+        forward: What plans and computes its forwards.
         margin_weight: ``W_yes − W_no``, Shape (width,) float32, on the model's device.
         encoder: The encoder of prompts.
         device: The device of the weights.
@@ -52,6 +54,7 @@ class LoadedModel:
     """
 
     backbone: Backbone
+    forward: Backbone | Graphs
     margin_weight: Tensor
     encoder: PairEncoder
     device: torch.device
@@ -90,6 +93,7 @@ def load_model(options: RerankerOptions) -> LoadedModel:
     batch_tokens = choose_batch_tokens(device)
     return LoadedModel(
         backbone,
+        backbone if checkpoint.vision is not None else with_graphs(backbone),
         margin_weight,
         checkpoint.encoder,
         device,

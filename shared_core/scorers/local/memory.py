@@ -1,4 +1,4 @@
-"""Freed memory: what is returned to the operating system, and what is kept for the next forward."""
+"""Memory: what is returned when freed, what is kept for the next forward, and what ran out."""
 
 from __future__ import annotations
 
@@ -42,3 +42,19 @@ def _trim() -> Callable[[int], Any] | None:
         return ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):  # not glibc, or no C library at hand
         return None
+
+
+def empty_cache(device: torch.device) -> None:
+    """Give torch's unused memory of a device back."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Return whether torch ran out of memory; on CPU and MPS that is a plain RuntimeError."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    message = str(error).lower()
+    return "out of memory" in message or "can't allocate memory" in message

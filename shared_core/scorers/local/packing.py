@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 from shared_core.prompt.encoding import EncodedGroup
 
 if TYPE_CHECKING:
+    from shared_core.scorers.local.buckets import Filled
+    from shared_core.scorers.local.inputs import Inputs
     from shared_core.scorers.local.inserted import Inserted
 
 
@@ -68,6 +70,7 @@ class Pack:
         documents: The (group, document) pair each document span answers for, in order.
         document_spans: The span of each of them.
         inserted: The images among the tokens, whose ids are not looked up then; ``None`` without.
+        inputs: What its forward reads, if that is on the device already.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -76,6 +79,7 @@ class Pack:
     documents: list[tuple[int, int]] = field(default_factory=list)
     document_spans: list[Span] = field(default_factory=list)
     inserted: Inserted | None = None
+    inputs: Inputs | Filled | None = None
 
     def _add(self, ids: Sequence[int], before: Span | None) -> Span:
         first_position = 0 if before is None else before.end_position

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
+from functools import partial
+from typing import TypeVar
 
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from shared_core.errors import ClosedError, DeviceMemoryError, ForkedProcessError, ScoringError
 from shared_core.forking import ForkGuard, renew_in_children
-from shared_core.images.content import Content, text_of
+from shared_core.images.content import Content
 from shared_core.options import RerankerOptions
-from shared_core.prompt import render_fields
-from shared_core.prompt.encodable import check_encodable
 from shared_core.prompt.encoding import EncodedGroup
-from shared_core.scorers.local.calls import Call
+from shared_core.scorers.local.calls import Call, encoded
 from shared_core.scorers.local.checkpoints.model_source import may_read_images
-from shared_core.scorers.local.devices import current
+from shared_core.scorers.local.devices import current, is_in_bad_fork
 from shared_core.scorers.local.loading import LoadedModel, load_model
-from shared_core.scorers.local.memory import give_back, keep_buffers
+from shared_core.scorers.local.memory import (
+    empty_cache,
+    give_back,
+    is_out_of_memory,
+    keep_buffers,
+)
 from shared_core.scorers.local.packing import Pack, build_pack, plan_packs
 from shared_core.scorers.local.process_settings import computed, own_settings
 from shared_core.scorers.local.threads import choose_threads, computing_with
@@ -30,8 +36,7 @@ from shared_core.worker import Job, Worker
 
 logger = logging.getLogger("qwen3_rerank")
 
-# Documents tokenised in one step of a call.
-_SLICE = 256
+Step = TypeVar("Step")
 
 
 class TransformersScorer:
@@ -143,7 +148,7 @@ class TransformersScorer:
             call = loaded.begin()
             groups: list[EncodedGroup] = []
             for request in requests:
-                groups += [(yield from _encoding(call, request))]
+                groups += [(yield from encoded(call, request))]
             margins = yield from self._running_packs(loaded, call, groups, show_progress)
         finally:
             self._calls -= 1
@@ -167,7 +172,7 @@ class TransformersScorer:
             if loaded.device.type == "cpu":
                 keep_buffers()
             logger.info("%s is loaded: %s", self._options.model, _placement(self._loaded))
-        elif _is_in_bad_fork(self._loaded.device):
+        elif is_in_bad_fork(self._loaded.device):
             raise ForkedProcessError(f"its parent has the model on {self._loaded.device}")
         return self._loaded
 
@@ -178,7 +183,7 @@ class TransformersScorer:
         except Exception as error:
             if torch.cuda._is_in_bad_fork():
                 raise ForkedProcessError("its parent used CUDA") from error
-            if any(map(_is_out_of_memory, (error, error.__cause__))):
+            if any(map(is_out_of_memory, (error, error.__cause__))):
                 raise DeviceMemoryError(
                     f"the model {self._options.model!r} does not fit in memory: use a smaller one, "
                     f"a smaller dtype or another device ({error})"
@@ -200,7 +205,7 @@ class TransformersScorer:
         if loaded is not None:
             device = loaded.device
             del loaded
-            _empty_cache(device)
+            empty_cache(device)
             give_back()
 
     def _running_packs(
@@ -210,52 +215,77 @@ class TransformersScorer:
         groups: Sequence[EncodedGroup],
         show_progress: bool,
     ) -> Job[dict[tuple[int, int], float]]:
-        """Return the margin of every (group, document) pair, halving packs that do not fit."""
+        """Return the margin of every (group, document) pair, halving packs that do not fit.
+
+        A pack is planned while the one before is computed, and starts when that one's margins are
+        there: the device waits for no planning, and a cancelled call starts no pack more.
+        """
         budget = self._max_batch_tokens or loaded.batch_tokens
         waiting = plan_packs(groups, budget)[::-1]
         margins: dict[tuple[int, int], float] = {}
-        n_packs = len(waiting)
+        started: tuple[Pack, Tensor] | None = None
         # No bar unless it is shown: it takes a lock that processes share.
         with (
-            tqdm(total=n_packs, desc="rerank", unit="pack") if show_progress else nullcontext()
+            tqdm(total=len(waiting), desc="rerank", unit="pack") if show_progress else nullcontext()
         ) as progress:
-            while waiting:
-                documents = waiting.pop()
-                pack = build_pack(groups, documents)
-                scores = None
-                if len(documents) == 1 or len(pack.ids) <= budget:
-                    scores = self._try_forward(loaded, call, pack)
+
+            def halve(documents: list[tuple[int, int]]) -> None:
+                middle = len(documents) // 2
+                waiting.extend([documents[middle:], documents[:middle]])
+                if progress is not None and progress.total is not None:
+                    progress.total += 1
+
+            while waiting or started is not None:
+                pack = _planned(loaded, groups, waiting.pop()) if waiting else None
+                if started is not None:
+                    (before, found), started = started, None
+                    scores = self._tried(loaded, before, found.tolist)
                     if scores is None:
-                        budget = self._halve_budget(loaded, len(pack.ids))
-                if scores is None:
-                    middle = len(documents) // 2
-                    waiting += [documents[middle:], documents[:middle]]
-                    n_packs += 1
-                    if progress is not None:
-                        progress.total = n_packs
+                        budget = self._halve_budget(loaded, len(before.ids))
+                        halve(before.documents)
+                    else:
+                        margins.update(zip(before.documents, scores, strict=True))
+                        call.scored(groups, before.documents)
+                        if progress is not None:
+                            progress.update()
+                if pack is None:
                     continue
-                margins.update(zip(documents, scores, strict=True))
-                call.scored(groups, documents)
-                if progress is not None:
-                    progress.update()
-                if waiting:
+                if margins:
                     yield
+                if len(pack.documents) == 1 or len(pack.ids) <= budget:
+                    start = partial(self._start, loaded, call, pack)
+                    found_or_none = self._tried(loaded, pack, start)
+                    if found_or_none is None:
+                        budget = self._halve_budget(loaded, len(pack.ids))
+                    else:
+                        started = pack, found_or_none
+                if started is None:
+                    halve(pack.documents)
+                elif loaded.device.type != "cpu":
+                    yield  # what others need is tokenised, planned and enqueued meanwhile
         return margins
 
-    def _try_forward(self, loaded: LoadedModel, call: Call, pack: Pack) -> list[float] | None:
-        """Return the margins of the pack's documents, or ``None`` if memory ran out.
-
-        Raises:
-            DeviceMemoryError: Memory ran out on a single document.
-            ScoringError: The forward failed otherwise.
-        """
+    def _start(self, loaded: LoadedModel, call: Call, pack: Pack) -> Tensor:
+        """Return the margins of a pack's documents, which a device may still compute."""
         on_cpu = loaded.device.type == "cpu"
         try:
             with computing_with(self._threads) if on_cpu else nullcontext():
                 pack.inserted = call.inserted(pack, loaded.device)
                 return _forward(loaded, pack)
+        finally:
+            pack.inputs = pack.inserted = None
+
+    def _tried(self, loaded: LoadedModel, pack: Pack, step: Callable[[], Step]) -> Step | None:
+        """Return the result of a step of a pack's forward, or ``None`` if memory ran out.
+
+        Raises:
+            DeviceMemoryError: Memory ran out on a single document.
+            ScoringError: The forward failed otherwise.
+        """
+        try:
+            return step()
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise ScoringError(f"the forward pass failed: {error}") from error
             if len(pack.documents) == 1:
                 raise DeviceMemoryError(
@@ -267,7 +297,7 @@ class TransformersScorer:
     def _halve_budget(self, loaded: LoadedModel, pack_tokens: int) -> int:
         """Return half of the budget that did not fit; later packs use it too."""
         budget = self._max_batch_tokens = max(1, pack_tokens // 2)
-        _empty_cache(loaded.device)
+        empty_cache(loaded.device)
         logger.warning(
             "out of memory on %s with %d tokens in a pack: halved, and max_batch_tokens=%d from "
             "now on",
@@ -278,53 +308,26 @@ class TransformersScorer:
         return budget
 
 
-def _encoding(call: Call, request: ScoreRequest) -> Job[EncodedGroup]:
-    """Return a request's token ids, in steps of a slice of its documents."""
-    fields = render_fields(request.instruction, text_of(request.query))
-    check_encodable(fields, list(map(text_of, request.documents)))
-    group = call.encode(request.instruction, request.query, request.documents[:_SLICE])
-    for start in range(_SLICE, len(request.documents), _SLICE):
-        yield
-        documents = request.documents[start : start + _SLICE]
-        group.documents.extend(
-            call.encode(request.instruction, request.query, documents, start).documents
-        )
-    return group
-
-
-def _is_in_bad_fork(device: torch.device) -> bool:
-    """Return whether the parent process's data on a device is out of reach."""
-    if device.type == "cuda":
-        return torch.cuda._is_in_bad_fork()
-    return device.type == "mps" and torch.mps._is_in_bad_fork()
-
-
-def _empty_cache(device: torch.device) -> None:
-    """Give torch's unused memory of a device back."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif device.type == "mps":
-        torch.mps.empty_cache()
-
-
 def _placement(loaded: LoadedModel) -> str:
     return f"device {loaded.device}, dtype {str(loaded.dtype).removeprefix('torch.')}"
 
 
-@torch.inference_mode()
-def _forward(loaded: LoadedModel, pack: Pack) -> list[float]:
-    """Return the margins of the pack's documents, in its order."""
+def _planned(
+    loaded: LoadedModel, groups: Sequence[EncodedGroup], documents: Sequence[tuple[int, int]]
+) -> Pack:
+    """Return a pack with what its forward reads on its way to the device."""
+    pack = build_pack(groups, documents)
+    with suppress(RuntimeError, MemoryError), current(loaded.device):  # its forward tries again
+        pack.inputs = loaded.forward.plan(pack)
+    return pack
 
-    def margins() -> list[float]:
+
+@torch.inference_mode()
+def _forward(loaded: LoadedModel, pack: Pack) -> Tensor:
+    """Return the margins of the pack's documents, in its order, Shape (n,) float32."""
+
+    def margins() -> Tensor:
         with current(loaded.device):
-            return (loaded.backbone.last_hidden(pack) @ loaded.margin_weight).tolist()
+            return loaded.forward.last_hidden(pack) @ loaded.margin_weight
 
     return computed(margins)
-
-
-def _is_out_of_memory(error: BaseException | None) -> bool:
-    """Return whether torch ran out of memory; on CPU and MPS that is a plain RuntimeError."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    message = str(error).lower()
-    return "out of memory" in message or "can't allocate memory" in message

@@ -43,7 +43,7 @@ def test_it_computes_what_plain_products_do(
     last = query[:, [span.stop - 1 for span in pack.document_spans]]
     mixed = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flash, "_MOST_KEYS", most_keys)
+        patch.setattr(flash, "MOST_KEYS", most_keys)
         attentions: list[Attention] = [FlashAttention(CPU, kernel), TiledAttention(h, CPU)]
         for attention in attentions:
             all_of = attention(query, key, value, attention.plan(pack.spans, t))
@@ -53,7 +53,7 @@ def test_it_computes_what_plain_products_do(
 
 
 def test_no_call_gathers_more_keys_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flash, "_MOST_KEYS", 100)
+    monkeypatch.setattr(flash, "MOST_KEYS", 100)
     pack = random_pack([[30] * 9, [90], [5]], [25, 25, 25], 0)
     calls = FlashAttention(CPU, kernel).plan(pack.spans, len(pack.ids))
     assert [len(call.keys) for call in calls] == [
