@@ -55,7 +55,7 @@ LENGTHS = {
     "many": [1, 2, 3, 5, 8, 13, 21, 34, 55, 89] * 3,
 }
 # Of normed hidden states, whose values are around one.
-TOLERANCE = {torch.float32: 1e-5, torch.float16: 0.03, torch.bfloat16: 0.25}
+TOLERANCE = {torch.float32: 1e-5, torch.float16: 0.02, torch.bfloat16: 0.12}
 
 
 @pytest.fixture(scope="module")
