@@ -23,7 +23,7 @@ from shared_core.scorers.local.attention import Attention
 from shared_core.scorers.local.checkpoints.config import ModelConfig
 from shared_core.scorers.local.checkpoints.rotary import frequencies, position_parts
 from shared_core.scorers.local.devices import sent
-from shared_core.scorers.local.elementwise import Elementwise, rms_norm
+from shared_core.scorers.local.elementwise import Elementwise, finite, rms_norm
 from shared_core.scorers.local.elementwise_trial import choose_elementwise
 from shared_core.scorers.local.embedding import Embedding
 from shared_core.scorers.local.flash import choose_attention
@@ -198,4 +198,4 @@ class Backbone:
         for rows in self._chunks(len(residual)):
             stream = residual[rows]
             x = self._elementwise.added(stream, layer.output(mixed[rows])[0], layer.mlp_norm)
-            stream += layer.down(self._elementwise.gated(*layer.gate_up(x)))[0]
+            stream += finite(layer.down(self._elementwise.gated(*layer.gate_up(x)))[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -14,10 +14,9 @@ from shared_core.prompt.encoding import EncodedGroup, PairEncoder
 from shared_core.scorers.local.inserted import Inserted
 from shared_core.scorers.local.packing import Pack
 from shared_core.scoring import ScoreRequest
-from shared_core.worker import Job
 
-# Documents tokenised in one step of a call.
-_SLICE = 256
+SLICE = 256
+"""Documents that are tokenised at a time, at most."""
 
 
 class Call(Protocol):
@@ -78,15 +77,11 @@ class TextCall:
         """Keep nothing."""
 
 
-def encoded(call: Call, request: ScoreRequest) -> Job[EncodedGroup]:
-    """Return a request's token ids, in steps of a slice of its documents."""
-    fields = render_fields(request.instruction, text_of(request.query))
-    check_encodable(fields, list(map(text_of, request.documents)))
-    group = call.encode(request.instruction, request.query, request.documents[:_SLICE])
-    for start in range(_SLICE, len(request.documents), _SLICE):
-        yield
-        documents = request.documents[start : start + _SLICE]
-        group.documents.extend(
-            call.encode(request.instruction, request.query, documents, start).documents
-        )
-    return group
+def encoded(call: Call, requests: Sequence[ScoreRequest]) -> Iterator[tuple[int, EncodedGroup]]:
+    """Yield the token ids of all requests, some documents at a time, with the request's index."""
+    for number, request in enumerate(requests):
+        fields = render_fields(request.instruction, text_of(request.query))
+        check_encodable(fields, list(map(text_of, request.documents)))
+        for start in range(0, max(len(request.documents), 1), SLICE):
+            documents = request.documents[start : start + SLICE]
+            yield number, call.encode(request.instruction, request.query, documents, start)

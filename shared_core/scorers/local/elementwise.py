@@ -1,6 +1,7 @@
 """The element-wise work between the products: norms, rotations, additions, the gate.
 
-The residual stream, norms and rotations are float32 whatever the products compute in.
+The residual stream, norms and rotations are float32 whatever products compute in. A few channels of
+a model are far larger than the others; see `finite` for those that float16 cannot hold.
 
 Shapes: t tokens, w width of the model, h query heads, g key-value heads, r query heads per
 key-value head, d width of a head, i inner width of the MLP.
@@ -67,7 +68,7 @@ class Elementwise(Protocol):
         """Add an output, Shape (t, w), to the stream in place; return the norm of the sum."""
 
     def gated(self, gate: Tensor, up: Tensor) -> Tensor:
-        """Return silu(gate) · up, each Shape (t, i); the gate may be overwritten."""
+        """Return silu(gate) · up, each Shape (t, i); both may be overwritten."""
 
 
 class PlainElementwise:
@@ -95,17 +96,17 @@ class PlainElementwise:
         sin: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return rotated queries, float32 like the keys, and values; see `Elementwise.heads`."""
-        q, k, v = (heads.view(len(heads), -1, self._shape.width) for heads in products)
+        q, k, v = (finite(heads).view(len(heads), -1, self._shape.width) for heads in products)
         return self._rotated(q, query_norm, cos, sin), self._rotated(k, key_norm, cos, sin), v
 
     def added(self, stream: Tensor, output: Tensor, weight: Tensor) -> Tensor:
         """Add an output to the stream, return the norm; see `Elementwise.added`."""
-        stream += output
+        stream += finite(output)
         return self.normed(stream, weight)
 
     def gated(self, gate: Tensor, up: Tensor) -> Tensor:
         """Return silu(gate) · up; see `Elementwise.gated`."""
-        return F.silu(gate).mul_(up)
+        return finite(F.silu(finite(gate)).mul_(finite(up)))
 
     def _rotated(self, heads: Tensor, weight: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Return normed heads rotated by their positions' angles, Shape unchanged, float32."""
@@ -121,3 +122,12 @@ class PlainElementwise:
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """Return the root-mean-square norm over the last dimension, float32."""
     return F.rms_norm(x, weight.shape, weight, eps)
+
+
+def finite(product: Tensor) -> Tensor:
+    """Return a product, in place: infinite numbers of float16 become the largest that it holds.
+
+    One infinite number would leave no margin. bfloat16 holds numbers as large as float32 does.
+    """
+    most = torch.finfo(torch.float16).max
+    return product.clamp_(-most, most) if product.dtype == torch.float16 else product

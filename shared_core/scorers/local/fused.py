@@ -2,7 +2,8 @@
 
 They are written in Triton, which comes with torch for CUDA on Linux and runs on a CPU in its
 interpreter (``TRITON_INTERPRET=1``). A program handles one token: a row of the stream, a few of its
-heads, a piece of its gate. What is stored is rounded once, all in between is float32.
+heads, a piece of its gate. What is stored is rounded once, all in between is float32. In the
+arguments, ``most`` is the largest number of the products' dtype.
 
 Importing this module needs triton. Shapes as in ``elementwise.py``.
 """
@@ -16,10 +17,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from shared_core.scorers.local.elementwise import HeadShape
+from shared_core.scorers.local.elementwise import HeadShape, finite
 
 _HEADS_OF_A_PROGRAM = 8
 _GATES_OF_A_PROGRAM = 1024
+
+
+@triton.jit
+def _finite(values, most):
+    return tl.minimum(tl.maximum(values, -most), most)
 
 
 @triton.jit
@@ -34,12 +40,14 @@ def _normed_kernel(stream, weight, out, eps, width: tl.constexpr, block: tl.cons
 
 
 @triton.jit
-def _added_kernel(stream, output, weight, out, eps, width: tl.constexpr, block: tl.constexpr):
+def _added_kernel(
+    stream, output, weight, out, eps, most, width: tl.constexpr, block: tl.constexpr
+):  # fmt: skip
     row = tl.program_id(0).to(tl.int64) * width
     columns = tl.arange(0, block)
     inside = columns < width
     added = tl.load(output + row + columns, mask=inside, other=0.0).to(tl.float32)
-    x = tl.load(stream + row + columns, mask=inside, other=0.0) + added
+    x = tl.load(stream + row + columns, mask=inside, other=0.0) + _finite(added, most)
     tl.store(stream + row + columns, x, mask=inside)
     scale = 1.0 / tl.sqrt(tl.sum(x * x, axis=0) / width + eps)
     normed = x * scale * tl.load(weight + columns, mask=inside, other=0.0)
@@ -49,7 +57,7 @@ def _added_kernel(stream, output, weight, out, eps, width: tl.constexpr, block: 
 @triton.jit
 def _heads_kernel(
     query, key, query_norm, key_norm, cos, sin, query_out, key_out, query_step, key_step, eps,
-    n_heads: tl.constexpr, n_kv_heads: tl.constexpr, half: tl.constexpr, block: tl.constexpr,
+    most, n_heads: tl.constexpr, n_kv_heads: tl.constexpr, half: tl.constexpr, block: tl.constexpr,
     heads_of_a_program: tl.constexpr,
 ):  # fmt: skip
     token = tl.program_id(0).to(tl.int64)
@@ -66,6 +74,7 @@ def _heads_kernel(
     right = tl.load(at_query + half, mask=left_query, other=0.0).to(tl.float32)
     right += tl.load(at_key + half, mask=left_key, other=0.0).to(tl.float32)
 
+    left, right = _finite(left, most), _finite(right, most)
     squares = tl.sum(left * left + right * right, axis=1)[:, None]
     scale = 1.0 / tl.sqrt(squares / (2 * half) + eps)
     inside = column < half
@@ -95,13 +104,16 @@ def _heads_kernel(
 
 
 @triton.jit
-def _gated_kernel(gate, up, out, gate_step, up_step, width: tl.constexpr, block: tl.constexpr):
+def _gated_kernel(
+    gate, up, out, gate_step, up_step, most, width: tl.constexpr, block: tl.constexpr
+):  # fmt: skip
     token = tl.program_id(0).to(tl.int64)
     columns = tl.program_id(1) * block + tl.arange(0, block)
     inside = columns < width
     x = tl.load(gate + token * gate_step + columns, mask=inside, other=0.0).to(tl.float32)
     y = tl.load(up + token * up_step + columns, mask=inside, other=0.0).to(tl.float32)
-    product = x * tl.sigmoid(x) * y
+    x, y = _finite(x, most), _finite(y, most)
+    product = _finite(x * tl.sigmoid(x) * y, most)
     tl.store(out + token * width + columns, product.to(out.dtype.element_ty), mask=inside)
 
 
@@ -116,6 +128,7 @@ class FusedElementwise:
 
     def __init__(self, shape: HeadShape, eps: float, dtype: torch.dtype) -> None:
         self._shape, self._eps, self._dtype = shape, eps, dtype
+        self._most = torch.finfo(dtype).max
 
     def normed(self, stream: Tensor, weight: Tensor) -> Tensor:
         """Return the norm of the residual stream, which is contiguous."""
@@ -129,7 +142,9 @@ class FusedElementwise:
         t, width = stream.shape
         out = torch.empty_like(stream, dtype=self._dtype)
         block = triton.next_power_of_2(width)
-        _added_kernel[(t,)](stream, output.contiguous(), weight, out, self._eps, width, block)
+        _added_kernel[(t,)](
+            stream, output.contiguous(), weight, out, self._eps, self._most, width, block
+        )
         return out
 
     def heads(
@@ -146,16 +161,16 @@ class FusedElementwise:
         query_out, key_out = query.new_empty(t, h, d), key.new_empty(t, g, d)
         _heads_kernel[(t, triton.cdiv(h + g, _HEADS_OF_A_PROGRAM))](
             query, key, query_norm, key_norm, cos, sin, query_out, key_out,
-            query.stride(0), key.stride(0), self._eps,
+            query.stride(0), key.stride(0), self._eps, self._most,
             h, g, d // 2, triton.next_power_of_2(d // 2), _HEADS_OF_A_PROGRAM,
         )  # fmt: skip
-        return query_out, key_out, value.view(t, g, d)
+        return query_out, key_out, finite(value).view(t, g, d)
 
     def gated(self, gate: Tensor, up: Tensor) -> Tensor:
         """Return silu(gate) · up, contiguous."""
         t, width = gate.shape
         out = gate.new_empty(t, width)
         _gated_kernel[(t, triton.cdiv(width, _GATES_OF_A_PROGRAM))](
-            gate, up, out, gate.stride(0), up.stride(0), width, _GATES_OF_A_PROGRAM
+            gate, up, out, gate.stride(0), up.stride(0), self._most, width, _GATES_OF_A_PROGRAM
         )
         return out

@@ -17,7 +17,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Protocol
 
 import torch
@@ -68,7 +68,7 @@ class CudaRecorder:
     def __init__(self, device: torch.device) -> None:
         self.n_bytes = 0
         self._device = device
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._warming, self._recording = _side_streams(device)
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, work: Callable[[], None]) -> Replay:
@@ -76,20 +76,31 @@ class CudaRecorder:
         graph, present = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
         # The outer context makes the present stream the current one again, whatever fails inside.
         with self._one_at_a_time, torch.cuda.stream(present):
-            self._stream.wait_stream(present)
-            with torch.cuda.stream(self._stream):
+            self._warming.wait_stream(present)
+            with torch.cuda.stream(self._warming):
                 for _ in range(_WARM_UPS):
                     work()
-            present.wait_stream(self._stream)
+            present.wait_stream(self._warming)
             torch.cuda.empty_cache()  # as the next line does, so that the difference is the graph's
             before = torch.cuda.memory_reserved(self._device)
             # Other threads of the program may go on using the device meanwhile.
             with torch.cuda.graph(
-                graph, self._pool, self._stream, capture_error_mode="thread_local"
+                graph, self._pool, self._recording, capture_error_mode="thread_local"
             ):
                 work()
             self.n_bytes += max(torch.cuda.memory_reserved(self._device) - before, 0)
         return graph.replay
+
+
+@cache
+def _side_streams(device: torch.device) -> tuple[torch.cuda.Stream, torch.cuda.Stream]:
+    """Return the streams of a device for warming up and for recording.
+
+    cuBLAS keeps memory for each stream that it was used on. It is taken when it is first used; what
+    is first used in a recording is in the memory of the graphs, where it cannot become another's.
+    """
+    warming, recording = (torch.cuda.Stream(device) for _ in range(2))  # type: ignore[no-untyped-call]
+    return warming, recording
 
 
 class Graph:

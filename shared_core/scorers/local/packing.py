@@ -12,7 +12,7 @@ system message and the instruction) is computed once for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -124,9 +124,9 @@ def _shared_length(prefixes: Sequence[list[int]]) -> int:
 
 
 def plan_packs(
-    groups: Sequence[EncodedGroup], max_batch_tokens: int
-) -> list[list[tuple[int, int]]]:
-    """Return the (group, document) pairs of each pack.
+    groups: Iterable[EncodedGroup], max_batch_tokens: int
+) -> Iterator[list[tuple[int, int]]]:
+    """Yield the (group, document) pairs of each pack, as soon as the groups taken fill it.
 
     Documents of a query are taken longest first, so that the greatest memory is asked for at the
     start and documents of similar length lie together. A pack is closed when the next document
@@ -137,7 +137,6 @@ def plan_packs(
         max_batch_tokens: The most tokens a pack of several documents may have, each query's
             prefix counted whole.
     """
-    packs: list[list[tuple[int, int]]] = []
     current: list[tuple[int, int]] = []
     size = 0
     for group_index, group in enumerate(groups):
@@ -148,11 +147,10 @@ def plan_packs(
             prefix_length = len(group.prefix_ids)
             added = length if prefix_is_in_pack else prefix_length + length
             if current and size + added > max_batch_tokens:
-                packs.append(current)
+                yield current
                 current, size, added = [], 0, prefix_length + length
             current.append((group_index, document_index))
             size += added
             prefix_is_in_pack = True
     if current:
-        packs.append(current)
-    return packs
+        yield current

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from shared_core.forking import ForkGuard, renew_in_children
 from shared_core.images.content import Content
 from shared_core.options import RerankerOptions
 from shared_core.prompt.encoding import EncodedGroup
-from shared_core.scorers.local.calls import Call, encoded
+from shared_core.scorers.local.calls import SLICE, Call, encoded
 from shared_core.scorers.local.checkpoints.model_source import may_read_images
 from shared_core.scorers.local.devices import current, is_in_bad_fork
 from shared_core.scorers.local.loading import LoadedModel, load_model
@@ -120,7 +120,7 @@ class TransformersScorer:
 
         Args:
             requests: Queries with their documents; several queries may share a forward.
-            show_progress: Show a progress bar over the packs.
+            show_progress: Show a progress bar over the documents.
 
         Raises:
             ModelLoadError: The first call could not load the model.
@@ -147,18 +147,39 @@ class TransformersScorer:
         try:
             call = loaded.begin()
             groups: list[EncodedGroup] = []
-            for request in requests:
-                groups += [(yield from encoded(call, request))]
-            margins = yield from self._running_packs(loaded, call, groups, show_progress)
+            of_request: list[int] = []  # of each group
+
+            def encoding() -> Iterator[EncodedGroup]:
+                for number, group in encoded(call, requests):
+                    groups.append(group)
+                    of_request.append(number)
+                    yield group
+
+            source: Iterable[EncodedGroup] = encoding()
+            # A CPU computes nothing meanwhile, so mistakes come first; and an image is kept until
+            # the last document with it is scored, of all that are encoded.
+            if loaded.device.type == "cpu" or loaded.reads_images:
+                for group in source:
+                    if len(group.documents) == SLICE:
+                        yield
+                source = groups
+            n_documents = sum(len(request.documents) for request in requests)
+            # No bar unless it is shown: it takes a lock that processes share.
+            with (
+                tqdm(total=n_documents, desc="rerank", unit="doc")
+                if show_progress
+                else nullcontext()
+            ) as progress:
+                margins = yield from self._running_packs(loaded, call, groups, source, progress)
         finally:
             self._calls -= 1
-        return [
-            [
+        scored: list[list[Scored]] = [[] for _ in requests]
+        for g, (number, group) in enumerate(zip(of_request, groups, strict=True)):
+            scored[number] += [
                 Scored(margins[g, d], document.n_tokens, document.truncated)
                 for d, document in enumerate(group.documents)
             ]
-            for g, group in enumerate(groups)
-        ]
+        return scored
 
     def _loading(self) -> Job[LoadedModel]:
         while self._unloads:
@@ -213,57 +234,61 @@ class TransformersScorer:
         loaded: LoadedModel,
         call: Call,
         groups: Sequence[EncodedGroup],
-        show_progress: bool,
+        source: Iterable[EncodedGroup],
+        progress: tqdm[NoReturn] | None,
     ) -> Job[dict[tuple[int, int], float]]:
         """Return the margin of every (group, document) pair, halving packs that do not fit.
 
-        A pack is planned while the one before is computed, and starts when that one's margins are
-        there: the device waits for no planning, and a cancelled call starts no pack more.
+        A pack is encoded and planned while the one before is computed, and starts when that one's
+        margins are there: the device waits for neither, and a cancelled call starts no pack more.
+
+        Args:
+            loaded: The model.
+            call: The call.
+            groups: The groups, of which there may be more when ``source`` gives one.
+            source: Gives the same groups, one after another.
+            progress: Told of every document that is scored.
         """
         budget = self._max_batch_tokens or loaded.batch_tokens
-        waiting = plan_packs(groups, budget)[::-1]
+        planned = plan_packs(source, budget)
+        halves: list[list[tuple[int, int]]] = []
         margins: dict[tuple[int, int], float] = {}
         started: tuple[Pack, Tensor] | None = None
-        # No bar unless it is shown: it takes a lock that processes share.
-        with (
-            tqdm(total=len(waiting), desc="rerank", unit="pack") if show_progress else nullcontext()
-        ) as progress:
 
-            def halve(documents: list[tuple[int, int]]) -> None:
-                middle = len(documents) // 2
-                waiting.extend([documents[middle:], documents[:middle]])
-                if progress is not None and progress.total is not None:
-                    progress.total += 1
+        def halve(documents: list[tuple[int, int]]) -> None:
+            middle = len(documents) // 2
+            halves.extend([documents[middle:], documents[:middle]])
 
-            while waiting or started is not None:
-                pack = _planned(loaded, groups, waiting.pop()) if waiting else None
-                if started is not None:
-                    (before, found), started = started, None
-                    scores = self._tried(loaded, before, found.tolist)
-                    if scores is None:
-                        budget = self._halve_budget(loaded, len(before.ids))
-                        halve(before.documents)
-                    else:
-                        margins.update(zip(before.documents, scores, strict=True))
-                        call.scored(groups, before.documents)
-                        if progress is not None:
-                            progress.update()
-                if pack is None:
+        while True:
+            documents = halves.pop() if halves else next(planned, None)
+            pack = None if documents is None else _planned(loaded, groups, documents)
+            if started is not None:
+                (before, found), started = started, None
+                scores = self._tried(loaded, before, found.tolist)
+                if scores is None:
+                    budget = self._halve_budget(loaded, len(before.ids))
+                    halve(before.documents)
+                else:
+                    margins.update(zip(before.documents, scores, strict=True))
+                    call.scored(groups, before.documents)
+                    if progress is not None:
+                        progress.update(len(scores))
+            if pack is None:
+                if halves:
                     continue
-                if margins:
-                    yield
-                if len(pack.documents) == 1 or len(pack.ids) <= budget:
-                    start = partial(self._start, loaded, call, pack)
-                    found_or_none = self._tried(loaded, pack, start)
-                    if found_or_none is None:
-                        budget = self._halve_budget(loaded, len(pack.ids))
-                    else:
-                        started = pack, found_or_none
-                if started is None:
-                    halve(pack.documents)
-                elif loaded.device.type != "cpu":
-                    yield  # what others need is tokenised, planned and enqueued meanwhile
-        return margins
+                return margins
+            if margins:
+                yield
+            if len(pack.documents) == 1 or len(pack.ids) <= budget:
+                values = self._tried(loaded, pack, partial(self._start, loaded, call, pack))
+                if values is None:
+                    budget = self._halve_budget(loaded, len(pack.ids))
+                else:
+                    started = pack, values
+            if started is None:
+                halve(pack.documents)
+            elif loaded.device.type != "cpu":
+                yield  # meanwhile others are encoded, planned and put behind it
 
     def _start(self, loaded: LoadedModel, call: Call, pack: Pack) -> Tensor:
         """Return the margins of a pack's documents, which a device may still compute."""

@@ -88,6 +88,41 @@ def test_the_kernels_compute_what_torchs_operators_do(
         )
 
 
+def test_what_float16_cannot_hold_is_its_largest_number() -> None:
+    """As with torch's operators: in every place where a product goes in or comes out."""
+    one, dtype, most = config(), torch.float16, torch.finfo(torch.float16).max
+    source = torch.Generator().manual_seed(2)
+
+    def product(width: int, *infinite: int) -> Tensor:
+        values = torch.randn(3, width, generator=source).to(dtype)
+        values[1, list(infinite)] = torch.tensor([torch.inf, -torch.inf], dtype=dtype)
+        return values
+
+    output, gate, up, large = product(64, 3, 9), product(96, 1, 2), product(96, 2, 5), product(96)
+    large *= 1000
+    heads = [product(128, 0, 40), product(64, 7, 33), product(64, 1, 60)]
+    stream, weight = torch.randn(3, 64, generator=source), torch.ones(64)
+    norm, angles = torch.ones(32), torch.randn(3, 1, 16, generator=source)
+    found = []
+    for which in both(one, dtype):
+        residual = stream.clone()
+        found.append(
+            [
+                which.added(residual, output.clone(), weight),
+                residual,
+                which.gated(gate.clone(), up.clone()),
+                which.gated(large.clone(), large.clone()),
+                *which.heads(
+                    [part.clone() for part in heads], norm, norm, angles.cos(), angles.sin()
+                ),
+            ]
+        )
+    for mine, theirs in zip(*found, strict=True):
+        assert mine.isfinite().all()
+        torch.testing.assert_close(mine.float(), theirs.float(), rtol=0.002, atol=0.008)
+    assert found[0][3].max() == most
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_a_forward_as_on_cuda(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     """All rows at once, heads as the flash kernel takes them, queries that share their start."""

@@ -36,7 +36,7 @@ def test_every_document_is_in_exactly_one_pack_within_the_budget(
     shapes: list[tuple[int, list[int]]], budget: int
 ) -> None:
     groups = make_groups(shapes)
-    packs = plan_packs(groups, budget)
+    packs = list(plan_packs(groups, budget))
     planned = sorted(pair for pack in packs for pair in pack)
     assert planned == [(g, d) for g, (_, ds) in enumerate(shapes) for d in range(len(ds))]
     for documents in packs:

@@ -92,6 +92,38 @@ def test_a_pack_is_planned_before_the_one_in_front_is_read(noting: Any, reranker
     assert noted.events == ONE_AFTER_ANOTHER
 
 
+def test_a_query_is_encoded_while_the_one_in_front_is_computed(noting: Any) -> None:
+    """On a device that computes meanwhile; on a CPU all are, so that mistakes come first."""
+    mine, noted = noting
+    scorer = mine.scorer
+    begin = scorer._loaded.begin
+
+    def beginning() -> Any:
+        call = begin()
+        encode = call.encode
+
+        def encoding(*arguments: Any) -> Any:
+            noted.events.append("encode")
+            return encode(*arguments)
+
+        call.encode = encoding
+        return call
+
+    scorer._loaded = replace(scorer._loaded, begin=beginning)
+    queries = ["one", "two", "and three"]
+    judged = mine.score_pairs([(query, DOCUMENTS[0]) for query in queries])
+    on_cpu = scorer._loaded.device.type == "cpu"
+    last = ONE_AFTER_ANOTHER[2:]
+    assert noted.events == (
+        [*["encode"] * 3, *ONE_AFTER_ANOTHER]
+        if on_cpu
+        else ["encode", "encode", "plan 0", "start 0", "encode", *last]
+    )
+    for query, found in zip(queries, judged, strict=True):
+        (score,) = mine.score(query, DOCUMENTS[:1])
+        assert found.score == pytest.approx(score, abs=1e-6)
+
+
 async def test_a_cancelled_call_starts_no_pack_more(noting: Any) -> None:
     mine, noted = noting
     started, cancelled = threading.Event(), threading.Event()
