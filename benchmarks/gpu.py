@@ -40,6 +40,8 @@ _BUNDLED = Path(__file__).parents[1] / "shared_core" / "tiny"
 _TIMEOUT = 900.0
 # The model card's own batch, and those that were the best ones of the peer on an H100.
 _RECIPE_BATCHES, _PEER_BATCHES = (8,), (16, 32, 64, 128)
+# Ours without what a device has beside the plain forward, to see what each part gains.
+_WITHOUT = {"no graphs": ["graphs"], "no graphs, no kernels": ["graphs", "kernels"]}
 _FIRST, _FIRST_OF_ALL = "first call", "first call on this machine"
 
 
@@ -99,6 +101,7 @@ def measured(model: str, given: argparse.Namespace) -> Result:
         timeout=_TIMEOUT,
     )
     result = run(plan, _say)
+    result.overhead["chosen"] = chosen(folder, given)
     setup = Setup(str(folder), given.dtype, given.device, MAX_LENGTH)
     (ours,) = (contestant for contestant in playing if contestant.name == OURS)
     with tempfile.TemporaryDirectory() as empty:
@@ -113,12 +116,32 @@ def measured(model: str, given: argparse.Namespace) -> Result:
 def everybody(device: str, *, quick: bool) -> list[Contestant]:
     """Return the contestants, with the batch sizes that they are tried with."""
     batches = {RECIPE: _RECIPE_BATCHES, SENTENCE_TRANSFORMERS: _PEER_BATCHES}
-    return [
+    playing = [
         replace(contestant, variants=[{"batch": size} for size in sizes[: 1 if quick else None]])
         if (sizes := batches.get(contestant.name))
         else contestant
         for contestant in contestants([], None, device=device, threads=None, only=[*batches, OURS])
     ]
+    return playing + [
+        Contestant(f"{OURS}: {name}", "ours", settings={"without": parts})
+        for name, parts in _WITHOUT.items()
+    ]
+
+
+def chosen(folder: Path, given: argparse.Namespace) -> str:
+    """Return what of ours is in use on this device, in words; a trial may have left parts out."""
+    from shared_core import Reranker
+    from shared_core.scorers.local.graphs import Graphs
+
+    with Reranker(str(folder), device=given.device, dtype=given.dtype) as reranker:
+        for _ in range(3):
+            reranker.score("What is warm?", ["Tea is.", "Ice is not."])
+        loaded = reranker.scorer.load()  # type: ignore[attr-defined]
+        parts = loaded.backbone.attention, loaded.backbone._elementwise
+        kinds = [type(part).__name__ for part in parts]
+        graphs = loaded.forward
+        works = isinstance(graphs, Graphs) and graphs.is_usable
+        return ", ".join([*kinds, "graphs" if works else "no graphs"])
 
 
 def table(results: Sequence[tuple[str, Result]]) -> str:
@@ -126,8 +149,9 @@ def table(results: Sequence[tuple[str, Result]]) -> str:
     model = results[0][1].model
     lines = [
         "| work | prompt tokens, those that differ | recipe | sentence-transformers | ours "
-        "| recipe ÷ ours | sentence-transformers ÷ ours | of peak | goal (H100) |",
-        f"|---|---|{'---:|' * 7}",
+        "| recipe ÷ ours | sentence-transformers ÷ ours | of peak | goal (H100) "
+        f"| ours, {' | '.join(_WITHOUT)} |",
+        f"|---|---|{'---:|' * (7 + len(_WITHOUT))}",
     ]
     for name, result in results:
         measured_rows = rows(result)
@@ -141,9 +165,11 @@ def table(results: Sequence[tuple[str, Result]]) -> str:
                 *(_ratio(row.get(who)) for who in (RECIPE, SENTENCE_TRANSFORMERS)),
                 "" if ours is None or ours.share_of_peak is None else f"{ours.share_of_peak:.0%}",
                 "" if case.goal is None else f"≤ {case.goal:g}",
+                *(_time(row.get(f"{OURS}: {name}")) for name in _WITHOUT),
             ]
             lines.append(f"| {' | '.join(cells)} |")
-    notes = [
+    notes = [f"- {name}, in use: {result.overhead['chosen']}." for name, result in results]
+    notes += [
         f"- {name}, {which}: {found['first_call']['median']:.2f} s, after loading in "
         f"{found['seconds']['median']:.2f} s."
         for name, result in results

@@ -28,7 +28,7 @@ class Contestant:
 
     Attributes:
         kind: See `benchmarks.bench.worker.make_player`.
-        settings: Its own; for ours, options of `Reranker`.
+        settings: Its own; for ours, options of `Reranker`, and ``without``, see `OursPlayer`.
         variants: Settings that are tried in the same process; the best one counts, except that
             variants with a ``cache`` are figures of their own.
         absent: Why it cannot take part; empty if it can.

@@ -27,18 +27,22 @@ def test_the_peers_take_part_with_their_best_batches() -> None:
         RECIPE: [{"batch": 8}],
         SENTENCE_TRANSFORMERS: [{"batch": size} for size in (16, 32, 64, 128)],
         OURS: [{}],
+        "ours: no graphs": [{}],
+        "ours: no graphs, no kernels": [{}],
     }
 
 
 def test_the_whole_script_runs_on_a_cpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ours = [one for one in gpu.everybody("cpu", quick=True) if one.name == OURS]
+    last = "ours: no graphs, no kernels"
+    ours = [one for one in gpu.everybody("cpu", quick=True) if one.name in (OURS, last)]
     monkeypatch.setattr(gpu, "everybody", lambda *_, **__: ours)
     monkeypatch.setitem(gpu.CASES, "tiny", [replace(gpu.CASES["tiny"][0], goal=2.5)])
     assert gpu.main(["--device", "cpu", "--quick", "--output", str(tmp_path)]) == 0
     written = (tmp_path / "gpu.md").read_text("utf-8")
     assert written in capsys.readouterr().out
+    assert "tiny, in use: BlockAttention, PlainElementwise, no graphs." in written
     assert "tiny, first call: " in written
     assert "tiny, first call on this machine: " in written
     assert str(tmp_path) not in written
@@ -47,6 +51,7 @@ def test_the_whole_script_runs_on_a_cpu(
     slower = [
         sample.model_copy(update={"contestant": RECIPE, "seconds": 3 * sample.seconds})
         for sample in result.samples
+        if sample.contestant == OURS
     ]
     peer = result.contestants[0].model_copy(update={"name": RECIPE, "ours": False})
     beside = result.model_copy(

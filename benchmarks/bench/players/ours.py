@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
 from benchmarks.bench.players.base import Request, Setup
 
+# What a device has beside the plain forward: the module that chooses it, the name of the choice,
+# and a choice of none.
+_PARTS: dict[str, tuple[str, str, Callable[..., Any]]] = {
+    "graphs": ("loading", "with_graphs", lambda backbone: backbone),
+    "kernels": ("elementwise_trial", "tried", lambda _make, plain, *_: plain),
+}
+
 
 class OursPlayer:
-    """One call of `Reranker.score_pairs`."""
+    """One call of `Reranker.score_pairs`.
+
+    Among its settings may be ``without``, the names of parts that are not to be chosen.
+    """
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
@@ -24,6 +34,9 @@ class OursPlayer:
 
         options: dict[str, Any] = {"dtype": self._setup.dtype, "device": self._setup.device}
         options |= {"max_length": self._setup.max_length, **self._setup.settings}
+        for part in options.pop("without", ()):
+            module, name, choice = _PARTS[part]
+            setattr(import_module(f"shared_core.scorers.local.{module}"), name, choice)
         if options.get("backend") == "vllm":
             import vllm
 

@@ -98,8 +98,8 @@ def test_what_float16_cannot_hold_is_its_largest_number() -> None:
         values[1, list(infinite)] = torch.tensor([torch.inf, -torch.inf], dtype=dtype)
         return values
 
-    output, gate, up, large = product(64, 3, 9), product(96, 1, 2), product(96, 2, 5), product(96)
-    large *= 1000
+    output, gate, up = product(64, 3, 9), product(96, 1, 2), product(96, 2, 5)
+    large = torch.full((3, 96), 1000, dtype=dtype)
     heads = [product(128, 0, 40), product(64, 7, 33), product(64, 1, 60)]
     stream, weight = torch.randn(3, 64, generator=source), torch.ones(64)
     norm, angles = torch.ones(32), torch.randn(3, 1, 16, generator=source)
