@@ -21,16 +21,9 @@ from shared_core.errors import QueryTooLongError, UnsupportedModelError
 from shared_core.prompt import NO, YES
 from shared_core.prompt.encodable import check_encodable
 from shared_core.prompt.forms import TEXT_FORM, Form
-from shared_core.prompt.long_text import PIECE, PieceEncoder
+from shared_core.prompt.long_text import PIECE, PieceEncoder, batches, piece_for
 from shared_core.prompt.panics import panics_as
 
-# A long document is read in pieces of this many characters per token that there is room for, at
-# most, so that what will be truncated anyway is not tokenised.
-_CHARACTERS_PER_TOKEN = 16
-_LEAST_PIECE = 4096
-# Characters that are tokenised at once, unless one document has more: what the tokenizer makes of
-# them is some ten times as large.
-_BATCH_CHARACTERS = 2**19
 # What Qwen's tokenizer takes for a word; others differ in digits, newlines or white space.
 _WORDS = (
     *("It", "'s", " ", " re", "-read", ":", " ", "2", "0", "2", "4", "\r\n\n", " the", " ﬁrst"),
@@ -183,12 +176,12 @@ class PairEncoder:
 
     def first_text_ids(self, text: str, most: int) -> list[int]:
         """Return the first ``most`` token ids of a text, or all; what is cut is hardly read."""
-        return self._pieces.first_ids(text, most, _piece(most))
+        return self._pieces.first_ids(text, most, piece_for(most))
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text as a document, without a limit."""
         counts: list[int] = []
-        for batch in _batches(texts, PIECE):
+        for batch in batches(texts, PIECE):
             if len(batch[0]) > PIECE:
                 counts.append(self._pieces.count(self.form.opening + batch[0]))
             else:
@@ -213,8 +206,8 @@ class PairEncoder:
 
     def _first_ids(self, documents: Sequence[str], most: int) -> Iterator[list[int]]:
         """Yield the first token ids of each document: at least ``most``, or all."""
-        piece = _piece(most)
-        for batch in _batches(documents, piece):
+        piece = piece_for(most)
+        for batch in batches(documents, piece):
             if len(batch[0]) > piece:
                 yield self._pieces.first_ids(self.form.opening + batch[0], most, piece)
             else:
@@ -273,28 +266,6 @@ class PairEncoder:
                 f"every letter and takes {list(_WORDS)} (normalizer and pre_tokenizer in "
                 "tokenizer.json). Is this the tokenizer of a Qwen3-Reranker?"
             )
-
-
-def _piece(most: int) -> int:
-    """Return the characters that are read at once of a text of which so many tokens are kept."""
-    return min(PIECE, max(_LEAST_PIECE, most * _CHARACTERS_PER_TOKEN))
-
-
-def _batches(texts: Sequence[str], longest: int) -> Iterator[list[str]]:
-    """Yield batches of texts in order; a text of more than ``longest`` characters is alone."""
-    batch: list[str] = []
-    size = 0
-    for text in texts:
-        if batch and (len(text) > longest or size + len(text) > _BATCH_CHARACTERS):
-            yield batch
-            batch, size = [], 0
-        batch.append(text)
-        size += len(text)
-        if len(text) > longest:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def _without_added_tokens(tokenizer: Tokenizer) -> Tokenizer:

@@ -30,6 +30,14 @@ from tokenizers.models import BPE
 PIECE = 32_768
 """Characters of a piece, unless less is needed."""
 
+# A long document is read in pieces of this many characters per token that there is room for, at
+# most, so that what will be truncated anyway is not tokenised.
+_CHARACTERS_PER_TOKEN = 16
+_LEAST_PIECE = 4096
+# Characters that are tokenised at once, unless one document has more: what the tokenizer makes of
+# them is some ten times as large.
+_BATCH_CHARACTERS = 2**19
+
 # The pre-tokenizer for which the above holds: that of Qwen2 and Qwen3.
 _QWEN_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -218,3 +226,25 @@ def _letters() -> list[str]:
 
 _LETTER_OF_BYTE = dict(enumerate(_letters()))
 _BYTE_OF_LETTER = {ord(letter): byte for byte, letter in _LETTER_OF_BYTE.items()}
+
+
+def piece_for(most: int) -> int:
+    """Return the characters that are read at once of a text of which so many tokens are kept."""
+    return min(PIECE, max(_LEAST_PIECE, most * _CHARACTERS_PER_TOKEN))
+
+
+def batches(texts: Sequence[str], longest: int) -> Iterator[list[str]]:
+    """Yield batches of texts in order; a text of more than ``longest`` characters is alone."""
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        if batch and (len(text) > longest or size + len(text) > _BATCH_CHARACTERS):
+            yield batch
+            batch, size = [], 0
+        batch.append(text)
+        size += len(text)
+        if len(text) > longest:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

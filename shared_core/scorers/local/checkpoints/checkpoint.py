@@ -23,7 +23,8 @@ from shared_core.scorers.local.checkpoints.files import (
 )
 from shared_core.scorers.local.checkpoints.int8_format import check_int8
 from shared_core.scorers.local.checkpoints.logit_score import read_answer_ids
-from shared_core.scorers.local.checkpoints.lora import Adapter, Merged
+from shared_core.scorers.local.checkpoints.lora import Adapter
+from shared_core.scorers.local.checkpoints.merged import Merged
 from shared_core.scorers.local.checkpoints.quantised.weights import QuantisedWeights, is_read
 from shared_core.scorers.local.checkpoints.tensors import check_tensors
 from shared_core.scorers.local.checkpoints.tokenizer import read_tokenizer
