@@ -117,6 +117,7 @@ $(VLLM_BIN)/.ready: requirements-vllm.txt requirements-tokenizer.txt
 	test -x $(VLLM_BIN)/python || $(PYTHON) -m venv .venv-vllm
 	$(VLLM_BIN)/python -m pip install --quiet --no-deps -r requirements-vllm.txt -r requirements-tokenizer.txt
 	$(VLLM_BIN)/python -m pip install --quiet --no-deps -e .
+	$(VLLM_BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv-vllm/vision torchvision==0.28.0
 	@touch $@
 
 test-vllm: $(VLLM_BIN)/.ready

@@ -110,9 +110,23 @@ class TextEncodingError(RerankError, ValueError):
 
 
 class ImageError(RerankError, ValueError):
-    """An image cannot be read, or the model reads text alone; names the document by its place."""
+    """An image cannot be read, or the model reads text alone; names the document by its place.
+
+    Attributes:
+        content: The query or document of a backend's refusal; ``None`` where its place is known.
+        reason: What follows its name in the message then.
+    """
 
     is_permanent = True
+    content: object = None
+    reason: str = ""
+
+    @classmethod
+    def of(cls, content: object, name: str, reason: str) -> ImageError:
+        """Return an error about a query or document, whose name may be another for the caller."""
+        error = cls(f"{name} {reason}")
+        error.content, error.reason = content, reason
+        return error
 
 
 class ImageUnreachableError(ImageError, ConnectionError):

@@ -30,12 +30,13 @@ class Paced:
         seconds: The budget, which begins now.
 
     Attributes:
+        requests: The requests.
         found: The judgements so far, by request and text.
         failed: The errors of requests that failed by themselves, by their number.
     """
 
     def __init__(self, requests: Sequence[ScoreRequest], seconds: float) -> None:
-        self._requests = requests
+        self.requests = requests
         self._started = self._begun = monotonic()
         self._seconds = seconds
         # Seconds of a pack. Each has some that do not depend on its size.
@@ -63,7 +64,7 @@ class Paced:
             for number, text in self._waiting[: self._size()]:
                 self._pack.setdefault(number, []).append(text)
             del self._waiting[: sum(map(len, self._pack.values()))]
-        requests = [(self._requests[number], texts) for number, texts in self._pack.items()]
+        requests = [(self.requests[number], texts) for number, texts in self._pack.items()]
         return [ScoreRequest(whole.query, whole.instruction, texts) for whole, texts in requests]
 
     def add(self, answers: Sequence[Sequence[Scored]]) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from qwen3_rerank.batch.rows import Pair
+from shared_core.images.content import Content, text_of
 
 PAIRS = 1024
 CHARACTERS = 2_000_000
+_IMAGE = 32_000  # characters that an image counts as, decoded a few megabytes large
 
 
 def chunks(pairs: Iterable[Pair], *, most: int = PAIRS) -> Iterator[list[Pair]]:
@@ -27,6 +29,11 @@ def chunks(pairs: Iterable[Pair], *, most: int = PAIRS) -> Iterator[list[Pair]]:
             yield chunk
             chunk, characters = [], 0
         chunk.append(pair)
-        characters += len(pair.document) + len(pair.query)
+        characters += _size(pair.document) + _size(pair.query)
     if chunk:
         yield chunk
+
+
+def _size(item: str | Content) -> int:
+    images = 0 if isinstance(item, str) else len(item.images)
+    return len(text_of(item)) + _IMAGE * images

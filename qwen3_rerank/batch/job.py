@@ -71,12 +71,14 @@ class Job:
         What scores is not among it: the process that does, perhaps on another machine, knows that.
         """
         model = reranker.options.model
+        columns = {name: value for name, value in asdict(self.columns).items() if value is not None}
         return {
             "output": self.output,
             "format": self.format,
             "block_rows": self.block_rows,
             "group": self.group,
-            "columns": asdict(self.columns),
+            "columns": columns,
+            **({"folder of images": os.getcwd()} if self.columns.has_images else {}),
             # Tables have no retriever.
             **self.ranking.model_dump(
                 exclude={"fusion", "mmr", "max_candidates", "time_budget", "min_probability"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 from collections.abc import Iterator
@@ -72,6 +73,7 @@ class ParquetRows:
                 "lists of ids" if is_list else "text or integers",
                 _list_of(_is_id, is_list),
             ),
+            *((name, "images", _may_be_images) for name in (shape.images, shape.query_images)),
         ):
             if name is not None and not fits(schema.field(name).type):
                 raise BatchInputError(
@@ -128,7 +130,7 @@ class ParquetRows:
             ):
                 keys = _plain(batch.column(0))
                 for at in (0, *_changes(keys)):
-                    yield Mark(start + place + at, _as_id(_value(keys[at])))
+                    yield Mark(start + place + at, _as_json(_value(keys[at])))
                 place += len(keys)
         except (pa.ArrowException, OSError) as error:
             self._raise_unless_damaged(error, group)
@@ -228,6 +230,16 @@ def _is_id(kind: pa.DataType) -> bool:
     return _is_text(kind) or any(check(kind) for check in checks)
 
 
+def _may_be_images(kind: pa.DataType) -> bool:
+    """Return whether values are addresses, bytes or parts with them, or lists of these."""
+    while hasattr(kind, "value_type"):  # of a list, of a dictionary
+        kind = kind.value_type
+    is_data = any(
+        check(kind) for check in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_struct)
+    )
+    return _is_text(kind) or is_data
+
+
 def _list_of(check: Any, is_list: bool) -> Any:
     if not is_list:
         return check
@@ -275,7 +287,7 @@ def _values(column: pa.Array) -> list[Any]:
         values = column.to_pylist()
     except UnicodeDecodeError:
         values = [_readable(scalar) for scalar in column]
-    return [_as_id(value) for value in values]
+    return [_as_json(value) for value in values]
 
 
 def _readable(scalar: pa.Scalar) -> Any:
@@ -285,8 +297,13 @@ def _readable(scalar: pa.Scalar) -> Any:
         return Unreadable(f"not UTF-8 at byte {error.start}")
 
 
-def _as_id(value: Any) -> Any:
-    """Return decimals and dates, which JSON has not, as text, also in lists."""
+def _as_json(value: Any) -> Any:
+    """Return what JSON has not as text, also in lists: decimals, dates, bytes of images."""
     if isinstance(value, list):
-        return [_as_id(item) for item in value]
+        return [_as_json(item) for item in value]
+    if isinstance(value, dict):  # of bytes and a path, which is but a name beside them
+        whole = {name: _as_json(item) for name, item in value.items() if item is not None}
+        return whole.get("bytes", whole)
+    if isinstance(value, bytes):
+        return f"data:;base64,{base64.b64encode(value).decode('ascii')}"
     return str(value) if isinstance(value, (Decimal, date)) else value

@@ -205,7 +205,7 @@ def _block_rows(source: Source, job: Job) -> int:
         return job.block_rows
     if source.shape.layout == "pairs":
         return PAIRS_OF_A_BLOCK
-    lengths = [len(raw.values.get(source.shape.texts) or ()) for raw in _first_rows(source, 64)]
+    lengths = [len(_list_of(raw, source) or ()) for raw in _first_rows(source, 64)]
     mean = max(1, sum(lengths) // max(1, len(lengths)))
     return max(1, PAIRS_OF_A_BLOCK // mean)
 
@@ -215,7 +215,12 @@ def _first_rows(source: Source, count: int) -> list[RawRow]:
     reader = source.reader(0)
     there = min(count, reader.count())
     rows = reader.rows(source.shape, 0, there, 0)
-    return [raw for raw in rows if isinstance(raw.values.get(source.shape.texts), list)]
+    return [raw for raw in rows if isinstance(_list_of(raw, source), list)]
+
+
+def _list_of(raw: RawRow, source: Source) -> Any:
+    """Return what a row has for its list of documents."""
+    return raw.values.get(source.shape.texts or "")
 
 
 def _notes(source: Source, job: Job, is_grouped: bool) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -10,8 +11,11 @@ from typing import Any
 
 from qwen3_rerank.batch.columns import Shape
 from qwen3_rerank.batch.errors import BatchInputError
+from qwen3_rerank.reading.contents import images_in
 from qwen3_rerank.reading.text import check_text
 from shared_core.calibration import Calibration
+from shared_core.images.content import Content
+from shared_core.images.reading import is_path
 
 Id = str | int | None
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
@@ -82,15 +86,15 @@ class Pair:
         row: The row's position in the whole input.
         index: The document's position in the row's list; 0 in a row of one document.
         query_id, document_id: The ids, if the input has any.
-        query, document: The texts.
+        query, document: What is judged.
     """
 
     row: int
     index: int
     query_id: Id
-    query: str
+    query: str | Content
     document_id: Id
-    document: str
+    document: str | Content
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,40 +184,64 @@ def pairs_of(raw: RawRow, row: int, shape: Shape) -> Iterator[Pair | RowError]:
             raise _WrongValueError(raw.reason)
         if shape.query_id is not None:
             query_id = _id(raw.values.get(shape.query_id), shape.query_id)
-        query = _text(raw.values.get(shape.query), shape.query)
-        if not query.strip():
+        images = None if shape.query_images is None else raw.values.get(shape.query_images)
+        query = _item(
+            raw.values.get(shape.query), shape.query, images, shape.query_images, shape.folder
+        )
+        if isinstance(query, str) and not query.strip():
             raise _WrongValueError(f"{shape.query} is blank: there is nothing to judge against")
-        texts, ids = _lists(raw, shape)
+        documents = _lists(raw, shape)
     except _WrongValueError as error:
         yield RowError(row, None, query_id, None, "ValueError", str(error))
         return
-    for index, (text, name) in enumerate(zip(texts, ids, strict=True)):
+    for index, (text, name, images) in enumerate(documents):
         document_id: Id = None
         try:
             if shape.ids is not None:
                 document_id = _id(name, shape.ids)
-            yield Pair(row, index, query_id, query, document_id, _text(text, shape.texts))
+            document = _item(text, shape.texts, images, shape.images, shape.folder)
+            yield Pair(row, index, query_id, query, document_id, document)
         except _WrongValueError as error:
             at = index if shape.layout == "lists" else None
             yield RowError(row, at, query_id, document_id, "ValueError", str(error))
 
 
-def _lists(raw: RawRow, shape: Shape) -> tuple[list[Any], list[Any]]:
-    """Return documents and their ids, as many of the one as of the other."""
-    texts = raw.values.get(shape.texts)
-    ids = raw.values.get(shape.ids) if shape.ids is not None else None
+def _lists(raw: RawRow, shape: Shape) -> list[tuple[Any, Any, Any]]:
+    """Return the text, the id and the images of every document of a row."""
+    named = (shape.texts, shape.ids, shape.images)
+    values = [None if name is None else raw.values.get(name) for name in named]
     if shape.layout == "pairs":
-        return [texts], [ids]
+        text, name, images = values
+        return [(text, name, images)]
+    texts, ids, images = values
     if not isinstance(texts, list):
         raise _WrongValueError(f"{shape.texts} {_is(texts)}, expected a list of texts")
     if not texts:
         raise _WrongValueError(f"{shape.texts} is empty: there is nothing to score")
-    if shape.ids is None:
-        return texts, [None] * len(texts)
-    if not isinstance(ids, list) or len(ids) != len(texts):
-        what = f"has {len(ids)} entries" if isinstance(ids, list) else _is(ids)
-        raise _WrongValueError(f"{shape.ids} {what}, expected a list of {len(texts)} ids")
-    return texts, ids
+    for name, value, what in ((shape.ids, ids, "ids"), (shape.images, images, "images")):
+        if name is not None and (not isinstance(value, list) or len(value) != len(texts)):
+            found = f"has {len(value)} entries" if isinstance(value, list) else _is(value)
+            raise _WrongValueError(f"{name} {found}, expected a list of {len(texts)} {what}")
+    nothing = [None] * len(texts)
+    return list(zip(texts, ids or nothing, images or nothing, strict=True))
+
+
+def _item(
+    text: Any, name: str | None, images: Any, image_name: str | None, folder: str
+) -> str | Content:
+    """Return a text, or a content with images, which then may be without a text."""
+    if image_name is None:
+        return _text(text, name or "")
+    if isinstance(images, Unreadable):
+        raise _WrongValueError(f"{image_name} {_is(images)}")
+    try:
+        found = images_in(images, image_name)
+    except ValueError as error:
+        raise _WrongValueError(str(error)) from None
+    if not found:
+        return _text(text, name or image_name)
+    placed = [os.path.join(folder, one) if is_path(one) else one for one in found]
+    return Content("" if text is None else _text(text, name or ""), placed)
 
 
 def _id(value: Any, name: str) -> Id:

@@ -10,6 +10,7 @@ from qwen3_rerank.batch.blocks import Block
 from qwen3_rerank.batch.rows import Pair, pairs_of
 from qwen3_rerank.batch.source import Source
 from shared_core.errors import RerankError
+from shared_core.images.content import text_of
 from shared_core.jobs import encoder_of
 from shared_core.options import resolve_instruction
 from shared_core.prompt.unwrapping import unwrapped
@@ -94,7 +95,7 @@ def _tokens_per_pair(reranker: Reranker, pairs: Sequence[Pair]) -> float | None:
     counts = []
     for pair in pairs:
         try:
-            instruction = resolve_instruction(None, configured, pair.query)
+            instruction = resolve_instruction(None, configured, text_of(pair.query))
             request = text_request(
                 unwrapped(ScoreRequest(pair.query, instruction, [pair.document])), "the tokenizer"
             )

@@ -22,6 +22,7 @@ from shared_core.errors import (
     ServerStatusError,
     ServerUnreachableError,
 )
+from shared_core.images.content import VISION_MODEL, Content, text_of
 from shared_core.options import resolve_instruction
 from shared_core.prompt.unwrapping import task_of
 from shared_core.reranker import Reranker
@@ -58,6 +59,8 @@ class BlockScorer:
             RerankError: The backend failed, and not because of a row.
             BatchInputError: The input cannot be read any more.
         """
+        if self._job.columns.has_images:
+            self._check_sees()
         begun = time.monotonic()
         errors: list[RowError] = []
         judged: list[Judged] = []
@@ -83,6 +86,15 @@ class BlockScorer:
         )
         self._output.commit(report, judged, errors)
         return report
+
+    def _check_sees(self) -> None:
+        """Raise unless the model takes images, which it knows for certain when it is loaded."""
+        self._reranker.warm_up()
+        if not self._reranker.takes_images:
+            raise BatchError(
+                f"a column of images is named, and {self._reranker.options.model!r} reads text "
+                f'alone: use a model that sees, such as "{VISION_MODEL}" (docs/images.md)'
+            )
 
     def _pairs(self, block: Block, errors: list[RowError]) -> Iterator[Pair]:
         """Yield the pairs of a block; those that cannot be scored go to ``errors``."""
@@ -131,7 +143,7 @@ class BlockScorer:
                     pair.row,
                     pair.index,
                     pair.query_id,
-                    pair.query if keeps_query else None,
+                    text_of(pair.query) if keeps_query else None,
                     pair.document_id,
                     judgement.logit,
                     judgement.score,
@@ -142,11 +154,11 @@ class BlockScorer:
                 )
             )
 
-    def _calibration(self, query: str) -> Calibration | None:
+    def _calibration(self, query: str | Content) -> Calibration | None:
         """Return the calibration of a query's scores. Raises `ConfigurationError`: it has none."""
         if not self._job.calibration:
             return None
-        task = resolve_instruction(None, self._reranker.options.instruction, query)
+        task = resolve_instruction(None, self._reranker.options.instruction, text_of(query))
         return self._reranker.calibration_of(task_of(ScoreRequest(query, task, [])))
 
     def _probe(self, error: Exception) -> None:

@@ -57,6 +57,16 @@ def batch(
     document_ids_column: Annotated[
         str, _column("The column of lists of document ids.")
     ] = "document_ids",
+    image_column: Annotated[
+        str | None,
+        _column(
+            "The column of a document's images: a path, a URL or a data: address, or a list of "
+            "them. The model has to see."
+        ),
+    ] = None,
+    query_image_column: Annotated[
+        str | None, _column("The column of a query's images, likewise.")
+    ] = None,
     group: Annotated[
         bool | None,
         _input(
@@ -168,6 +178,8 @@ def batch(
                 document_column,
                 documents_column,
                 document_ids_column,
+                image_column,
+                query_image_column,
             ),
             "block_rows": block_rows,
             "group": "auto" if group is None else "always" if group else "never",

@@ -28,7 +28,7 @@ from qwen3_rerank.cli.rank_output import (
     write_line,
 )
 from qwen3_rerank.cli.rank_run import Write, one_ranking, rank_lines
-from qwen3_rerank.reading.document_files import GivenDocument, format_of
+from qwen3_rerank.reading.document_files import Fields, GivenDocument, format_of
 from qwen3_rerank.reading.text import InputError, check_text, decode
 from shared_core import RankedDocument, RankingOptions, Reranker, RerankerOptions, RerankError
 
@@ -89,6 +89,14 @@ def rank(
         _input(
             help="The field or column that holds the text; by default document, text, content or "
             "passage, or 文档, 文本, 内容, 正文 or 段落."
+        ),
+    ] = None,
+    image_field: Annotated[
+        str | None,
+        _input(
+            metavar="NAME",
+            help="The field or column that holds a document's images, by path, URL or data: "
+            "address.",
         ),
     ] = None,
     keep_going: Annotated[
@@ -210,7 +218,7 @@ def rank(
     documents replaced by results, all other fields unchanged:
 
     \b
-      {"query": "…", "documents": ["…", "…"], "instruction": "…", "top_k": 5, "id": 7}
+      {"query": "…", "documents": ["…", {"image": "a.png"}], "instruction": "…", "top_k": 5}
       qwen3-rerank rank --file requests.jsonl --out ranked.jsonl
 
     With a server, or another model:
@@ -234,7 +242,8 @@ def rank(
             query_text = _query(texts, query, query_file)
             images = image or []
             sources = _sources(file, query_text, [*texts, *images], kind)
-            documents = _documents(query_text, texts, images, sources, kind, split, field)
+            fields = Fields(field, image_field, shapes=True)
+            documents = _documents(query_text, texts, images, sources, kind, split, fields)
             shows_progress = sys.stderr.isatty()
             if not shows_progress:  # nor the bars of the libraries that load a model
                 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -268,7 +277,7 @@ def rank(
                     skipped = rank_lines(
                         reranker,
                         sources,
-                        field,
+                        fields,
                         write or _line_writer(stream, stopping, not no_documents, whole=True),
                         kept=kept,
                         score_key=retriever_score_key,
@@ -336,7 +345,7 @@ def _documents(
     sources: Sequence[str],
     kind: str,
     split: str,
-    field: str | None,
+    fields: Fields,
 ) -> list[GivenDocument]:
     """Return the documents of the one query."""
     if query is None:
@@ -351,9 +360,9 @@ def _documents(
             source,
             kind=None if kind == "auto" else kind,  # type: ignore[arg-type]  # checked by _one_of
             split=split,  # type: ignore[arg-type]  # likewise
-            field=field,
+            fields=fields,
         )
-    documents += [GivenDocument("", source, is_image=True) for source in images]
+    documents += [GivenDocument("", source, [source]) for source in images]
     if not documents:
         Console(stderr=True).print("[yellow]no documents:[/] there is nothing to rank")
     return documents

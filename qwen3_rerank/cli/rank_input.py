@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qwen3_rerank.reading.contents import content_of, is_shaped
 from qwen3_rerank.reading.document_files import (
+    Fields,
     Format,
     GivenDocument,
     Split,
@@ -19,10 +21,13 @@ from qwen3_rerank.reading.document_files import (
     read_documents,
 )
 from qwen3_rerank.reading.text import InputError, check_text, decode, parse_json
+from shared_core import Content
+from shared_core.images.content import has_images, text_of
 
 STDIN = "-"
 _LINES_AHEAD = 256
 _FILE_CHUNK = 1 << 16
+_FIELDS = Fields(shapes=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ class RankJob:
     """
 
     where: str
-    query: str
+    query: str | Content
     documents: Sequence[GivenDocument]
     instruction: str | None = None
     top_k: int | None = None
@@ -49,7 +54,7 @@ def name_of(source: str) -> str:
 
 
 def read_source(
-    source: str, *, kind: Format | None, split: Split, field: str | None
+    source: str, *, kind: Format | None, split: Split, fields: Fields
 ) -> list[GivenDocument]:
     """Return the documents of a file, or of standard input.
 
@@ -58,11 +63,13 @@ def read_source(
         OSError: The file cannot be read.
     """
     raw = sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
-    return read_documents(raw, name_of(source), kind=kind, split=split, field=field)
+    return read_documents(raw, name_of(source), kind=kind, split=split, fields=fields)
 
 
-def parse_job(line: bytes, where: str, field: str | None = None) -> RankJob:
+def parse_job(line: bytes, where: str, fields: Fields = _FIELDS) -> RankJob:
     """Return the request in a line ``{"query": …, "documents": […], "instruction"?, "top_k"?}``.
+
+    Query and documents are texts, or contents with images.
 
     Raises:
         InputError: The line is not a request; the message begins with ``where``.
@@ -80,8 +87,8 @@ def parse_job(line: bytes, where: str, field: str | None = None) -> RankJob:
             )
         return RankJob(
             where,
-            _string(value, "query"),
-            _documents(value["documents"], field),
+            _query(value, fields),
+            _documents(value["documents"], fields),
             _instruction(value),
             _top_k(value),
             {name: content for name, content in value.items() if name != "documents"},
@@ -90,19 +97,19 @@ def parse_job(line: bytes, where: str, field: str | None = None) -> RankJob:
         raise InputError(f"{where}: {error}") from None
 
 
-def read_jobs(sources: Sequence[str], field: str | None = None) -> Iterator[RankJob | InputError]:
+def read_jobs(sources: Sequence[str], fields: Fields) -> Iterator[RankJob | InputError]:
     """Yield a request, or what is wrong with it, for every line that is not blank."""
     for source in sources:
         for number, line in enumerate(_lines(source), 1):
             if line.strip():
                 where = f"{name_of(source)}, line {number}"
                 try:
-                    yield parse_job(line, where, field)
+                    yield parse_job(line, where, fields)
                 except InputError as error:
                     yield error
 
 
-def batches(sources: Sequence[str], field: str | None, most: int) -> Iterator[list[Any]]:
+def batches(sources: Sequence[str], fields: Fields, most: int) -> Iterator[list[Any]]:
     """Yield what `read_jobs` does, in lists of about ``most`` documents.
 
     A list ends early where the next line is not there yet, so that a program that writes a line
@@ -112,7 +119,7 @@ def batches(sources: Sequence[str], field: str | None, most: int) -> Iterator[li
 
     def read() -> None:
         try:
-            for job in read_jobs(sources, field):
+            for job in read_jobs(sources, fields):
                 waiting.put(job)
         except OSError as error:
             waiting.put(error)
@@ -177,15 +184,28 @@ def _decoded(line: bytes) -> str:
         raise ValueError("not UTF-8") from None
 
 
-def _documents(value: Any, field: str | None) -> list[GivenDocument]:
+def _query(value: dict[str, Any], fields: Fields) -> str | Content:
+    query = value["query"]
+    if isinstance(query, dict) and fields.image is not None and query.get(fields.image):
+        return document_of(query, fields).judged
+    if not is_shaped(query):
+        return _string(value, "query")
+    try:
+        content = content_of(query)
+    except ValueError as error:
+        raise ValueError(f"query {error}") from None
+    return content if has_images(content) else _string({"query": text_of(content)}, "query")
+
+
+def _documents(value: Any, fields: Fields) -> list[GivenDocument]:
     if not isinstance(value, list):
         raise ValueError(f"documents is {_kind(value)}, expected a list")
-    return [_document(item, field, index) for index, item in enumerate(value)]
+    return [_document(item, fields, index) for index, item in enumerate(value)]
 
 
-def _document(value: Any, field: str | None, index: int) -> GivenDocument:
+def _document(value: Any, fields: Fields, index: int) -> GivenDocument:
     try:
-        return document_of(value, field)
+        return document_of(value, fields)
     except ValueError as error:
         raise ValueError(f"document {index}: {error}") from None
 

@@ -21,6 +21,8 @@ from typing_extensions import Self
 
 from qwen3_rerank.cli.rank_input import RankJob
 from qwen3_rerank.reading.document_files import GivenDocument
+from shared_core.images.content import text_of
+from shared_core.images.reading import shown_source
 from shared_core.results import RankedDocument, Ranking
 
 _SHOWN_CHARACTERS = 240
@@ -158,7 +160,9 @@ def print_table(
     job: RankJob, ranked: Sequence[RankedDocument], console: Console, *, documents: bool
 ) -> None:
     """Print the ranking of a request for people."""
-    table = Table(title=shown(job.query), title_justify="left", title_style="bold")
+    table = Table(
+        title=shown(text_of(job.query) or "an image"), title_justify="left", title_style="bold"
+    )
     table.add_column("", justify="right", style="dim")
     table.add_column("score", justify="right")
     is_calibrated = any(found.probability is not None for found in ranked)
@@ -222,8 +226,13 @@ def _document(job: RankJob, found: RankedDocument) -> Text:
         text = shown(job.documents[found.index].text[start:end])
         return text.append(f" [{start}:{end}]", "dim")
     original = job.documents[found.index]
-    text = shown(original.given if original.is_image else found.text)
+    text = shown(found.text or _pictures(original))
     return text.append(" (cut)", "yellow") if found.truncated else text
+
+
+def _pictures(document: GivenDocument) -> str:
+    """Return the images of a document in words."""
+    return ", ".join(map(shown_source, document.images))
 
 
 def shown(text: str) -> Text:

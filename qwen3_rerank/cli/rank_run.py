@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from qwen3_rerank.cli.rank_fusion import retriever_scores
 from qwen3_rerank.cli.rank_input import RankJob, batches, count_lines
+from qwen3_rerank.reading.document_files import Fields
 from qwen3_rerank.reading.text import InputError
 from shared_core import RankedDocument, RankingOptions, Reranker
 
@@ -90,7 +91,7 @@ def _tried(
 def rank_lines(
     reranker: Reranker,
     sources: Sequence[str],
-    field: str | None,
+    fields: Fields,
     write: Write,
     *,
     kept: RankingOptions,
@@ -125,7 +126,7 @@ def rank_lines(
     )
     with bar:
         task = bar.add_task("", total=count_lines(sources) if show_progress else None)
-        for batch in batches(sources, field, DOCUMENTS_AT_ONCE):
+        for batch in batches(sources, fields, DOCUMENTS_AT_ONCE):
             for is_job, some in groupby(batch, lambda item: isinstance(item, RankJob)):
                 if not is_job:
                     for error in some:

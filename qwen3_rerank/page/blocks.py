@@ -123,8 +123,8 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
                 form.split: "lines" if by_line else "paragraphs",
                 form.file: None,
                 form.added: "",
-                form.images: None,
-                form.pictures: "",
+                **dict.fromkeys(form.seen),
+                **dict.fromkeys(form.seen.values(), ""),
                 form.top_k: 0,
                 **form.task.filled(example.task),
                 **second.filled(example.second_task),
@@ -159,18 +159,17 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
                 },
             }
 
-        def greet(request: gr.Request) -> tuple[str, Any]:
-            language = request.query_params.get("lang", "")
+        def greet(request: gr.Request) -> Updates:
+            asked = request.query_params.get("lang", "")
             accepted = request.headers.get("accept-language")
-            sees = gr.update(visible=models[first].takes_images())
-            return language if language in LANGUAGES else language_of(accepted), sees
+            return {
+                language: asked if asked in LANGUAGES else language_of(accepted),
+                **form.seeing(models[first].takes_images()),
+            }
 
         def choose(model: str, tongue: Language) -> Updates:
             """Name the model; images go where it does not see."""
-            sees = models[model].takes_images()
-            images = gr.update(visible=True) if sees else gr.update(visible=False, value=None)
-            pictures = gr.skip() if sees else ""
-            return {banner: _banner(model, tongue), form.images: images, form.pictures: pictures}
+            return {banner: _banner(model, tongue), **form.seeing(models[model].takes_images())}
 
         def ask(
             listen: Callable[..., Any], handler: Any, given: list[Any], target: list[Any]
@@ -186,7 +185,8 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
             event.then(None, js=_ANSWERED % panel, **_QUIET)
 
         form.file.change(None, [form.file], [form.added], js=_PATH_OF, **_QUIET)
-        form.images.change(None, [form.images], [form.pictures], js=_PATHS_OF, **_QUIET)
+        for field, tokens in form.seen.items():
+            field.change(None, [field], [tokens], js=_PATHS_OF, **_QUIET)
         asked = [form.run.click, form.query.submit, form.documents.submit]
         ask(
             partial(gr.on, [*asked, form.task.instruction.submit], trigger_mode="once"),
@@ -210,7 +210,7 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
                 **_HIDDEN,
             )
             ask(filled.then, show_ranking, inputs, [ranking, cards])
-        chosen = [banner, form.images, form.pictures]
+        chosen = [banner, *form.seen, *form.seen.values()]
         form.model.change(choose, [form.model, language], chosen, **_HIDDEN)
         language.change(
             speak,
@@ -219,7 +219,7 @@ def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
             **_HIDDEN,
         )
         language.change(None, [language], js=_SET_LANGUAGE, **_QUIET)
-        page.load(greet, None, [language, form.images], **_HIDDEN)
+        page.load(greet, None, [language, *form.seen, *form.seen.values()], **_HIDDEN)
     return page
 
 

@@ -60,7 +60,7 @@ def comparison_html(first: Ranking, second: Ranking, language: Language) -> str:
     )
     return (
         f'<section class="qr-ranking" lang="{language}">'
-        f'<div class="qr-head"><p class="qr-query">{escape(first.query)}</p>'
+        f'<div class="qr-head">{_question(first, language)}'
         f'<p class="qr-summary">{escape(summary)}</p></div>'
         f'<div class="qr-columns">{columns}</div>{_downloads([first, second], language)}</section>'
     )
@@ -76,9 +76,18 @@ def _head(ranking: Ranking, language: Language) -> str:
         model=ranking.model,
     )
     return (
-        f'<div class="qr-head"><p class="qr-query">{escape(ranking.query)}</p>'
+        f'<div class="qr-head">{_question(ranking, language)}'
         f'<p class="qr-summary">{escape(summary)}</p>{_no_answer(ranking, language)}</div>'
     )
+
+
+def _question(ranking: Ranking, language: Language) -> str:
+    """Return the question, with its images small."""
+    images = "".join(
+        _image(address, say("asked_image", language, name=name))
+        for name, address in ranking.asked.items()
+    )
+    return f'<p class="qr-query">{escape(ranking.query)}</p>{images}'
 
 
 def _no_answer(ranking: Ranking, language: Language) -> str:
@@ -121,7 +130,7 @@ def _cards(
             language,
             moves.get(result.index),
             other,
-            ranking.thumbnails.get(result.index),
+            ranking.thumbnails.get(result.index, ""),
         )
         for place, result in enumerate(ranking.ranked, 1)
     )
@@ -134,7 +143,7 @@ def _card(
     language: Language,
     move: int | None,
     other: Mapping[int, int] | None,
-    thumbnail: str | None,
+    thumbnail: str,
 ) -> str:
     facts = []
     if other is None:
@@ -143,6 +152,8 @@ def _card(
         facts.append(say("in_other", language, place=other[result.index]))
     else:
         facts.append(say("not_in_other", language))
+    if result.stage is not None:
+        facts.append(say("stage", language, stage=result.stage))
     if result.n_tokens is not None:
         facts.append(say("tokens", language, count=f"{result.n_tokens:,}"))
     spans = "".join(f"<span>{escape(fact)}</span>" for fact in facts)
@@ -153,15 +164,15 @@ def _card(
     return (
         f'<li class="qr-card"><div class="qr-top"><span class="qr-place">{place}</span>'
         f"{_bar(result.score, language)}{_move(move, language)}</div>"
-        f"{_thumbnail(thumbnail, result)}{_text(result, language)}"
+        f"{_image(thumbnail, result.text)}{_text(result, language)}"
         f'<div class="qr-facts">{spans}</div></li>'
     )
 
 
-def _thumbnail(address: str | None, result: RankedDocument) -> str:
-    if address is None:
+def _image(address: str, name: str) -> str:
+    if not address:
         return ""
-    return f'<img class="qr-image" src="{escape(address)}" alt="{escape(result.text)}">'
+    return f'<img class="qr-image" src="{escape(address)}" alt="{escape(name)}">'
 
 
 def _bar(score: float | None, language: Language) -> str:

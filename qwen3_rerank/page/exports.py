@@ -30,6 +30,7 @@ class Ranking:
         seconds: The duration.
         ranked: The documents that are kept, best first; an image is its file's name.
         thumbnails: Small images as ``data:`` addresses, by the index of the document.
+        asked: Those of the question, by the names of their files.
     """
 
     query: str
@@ -39,6 +40,7 @@ class Ranking:
     seconds: float
     ranked: Sequence[RankedDocument]
     thumbnails: Mapping[int, str] = field(default_factory=dict)
+    asked: Mapping[str, str] = field(default_factory=dict)
 
 
 def as_json(rankings: Sequence[Ranking]) -> str:
@@ -46,6 +48,7 @@ def as_json(rankings: Sequence[Ranking]) -> str:
     objects = [
         {
             "query": ranking.query,
+            **({"query_images": list(ranking.asked)} if ranking.asked else {}),
             "instruction": ranking.instruction,
             "model": ranking.model,
             "results": [

@@ -71,20 +71,15 @@ class Form:
 
     def __init__(self, names: list[str], quiet: dict[str, Any]) -> None:
         self.added = gr.Textbox("", visible=False)  # the token of the file
-        self.pictures = gr.Textbox("", visible=False)  # those of the images, one a line
+        # Those of the images, one a line: of the documents, and of the question.
+        self.pictures, self.asked = (gr.Textbox("", visible=False) for _ in range(2))
         self.query = gr.Textbox(lines=1, max_lines=4, **_named("query"))
+        self.query_images = _images("query_images")
         self.documents = gr.Textbox(lines=6, max_lines=18, **_named("documents"))
         self.file = gr.File(
             file_types=list(FILE_TYPES), type="filepath", height=48, **_named("file")
         )
-        self.images = gr.File(
-            file_types=list(IMAGE_TYPES),
-            file_count="multiple",
-            type="filepath",
-            height=48,
-            visible=False,
-            **_named("images"),
-        )
+        self.images = _images("images")
         self.model = gr.Dropdown(
             names, value=names[0], filterable=False, visible=len(names) > 1, **_named("model")
         )
@@ -113,14 +108,26 @@ class Form:
         return [
             *(self.model, self.query, self.task.instruction, self.documents, self.split),
             *(self.added, self.top_k, self.long, self.window_tokens, self.evidence),
-            *(self.max_candidates, self.time_budget, self.pictures),
+            *(self.max_candidates, self.time_budget, self.pictures, self.asked),
         ]
+
+    @property
+    def seen(self) -> dict[Any, Any]:
+        """The fields of images, each with the hidden one of its tokens."""
+        return {self.images: self.pictures, self.query_images: self.asked}
+
+    def seeing(self, sees: bool) -> Updates:
+        """Return the updates that show the fields of images, or take away what is in them."""
+        if sees:
+            return {field: gr.update(visible=True) for field in self.seen}
+        gone = {field: gr.update(visible=False, value=None) for field in self.seen}
+        return gone | dict.fromkeys(self.seen.values(), "")
 
     def spoken(self, language: Language) -> Updates:
         """Return the updates that make the fields speak a language."""
         words = (
-            *("query", "documents", "file", "images", "model", "split", "top_k", "evidence"),
-            *("max_candidates", "time_budget", "long", "window_tokens"),
+            *("query", "query_images", "documents", "file", "images", "model", "split", "top_k"),
+            *("evidence", "max_candidates", "time_budget", "long", "window_tokens"),
         )
         updates = {getattr(self, word): _labels(word, language) for word in words}
         updates[self.split] |= {"choices": _choices(_SPLITS, language)}
@@ -136,6 +143,18 @@ class Form:
 _SPLITS = ("lines", "paragraphs")
 _WAYS = ("truncate", "windows")
 _HINTS = {"query": "query_hint", "documents": "documents_hint"}
+
+
+def _images(word: str) -> gr.File:
+    """Return a field for images, which is shown where the model sees."""
+    return gr.File(
+        file_types=list(IMAGE_TYPES),
+        file_count="multiple",
+        type="filepath",
+        height=48,
+        visible=False,
+        **_named(word),
+    )
 
 
 def _labels(word: str, language: Language) -> dict[str, Any]:

@@ -55,8 +55,12 @@ async def documents_of(
     return documents
 
 
-def query_of(text: str, language: Language) -> str:
-    """Return the question.
+def query_of(text: str, language: Language, *, images: int = 0) -> str:
+    """Return the text of the question.
+
+    Args:
+        text, language: What was put into the page.
+        images: The number of images beside it, without which there has to be a text.
 
     Raises:
         PageError: There is none.
@@ -65,6 +69,6 @@ def query_of(text: str, language: Language) -> str:
         check_text(text)
     except InputError:
         raise PageError(say("bad_text", language)) from None
-    if not text.strip():
+    if not text.strip() and not images:
         raise PageError(say("no_query", language))
     return text.strip()

@@ -34,7 +34,10 @@ class Rank(Protocol):
     """Protocol of `Reranker.arerank`, or a wrapper of it."""
 
     async def __call__(
-        self, query: str, documents: Sequence[str | Content], **options: Unpack[RankCallOptions]
+        self,
+        query: str | Content,
+        documents: Sequence[str | Content],
+        **options: Unpack[RankCallOptions],
     ) -> Ranking:
         """Return the documents to keep, best first."""
         ...

@@ -23,6 +23,7 @@ from shared_core.errors import (
     RerankError,
     ServerUnreachableError,
 )
+from shared_core.images.content import Content
 from shared_core.options.windows import LongDocuments
 
 _BY_STATUS = {
@@ -59,6 +60,7 @@ async def ranked(
     most: float | None,
     budget: float | None,
     pictures: str | None,
+    asked: str | None,
     language: Language,
 ) -> Ranking:
     """Return the ranking that was asked for.
@@ -66,21 +68,26 @@ async def ranked(
     Args:
         models: The models, by name.
         uploads: The files that were added, of which ``file`` names one, if it is not empty, and
-            ``pictures`` one a line.
+            ``pictures`` (documents) and ``asked`` (of the question) one a line.
         name, query, …: What was put into the page.
 
     Raises:
         PageError: Something is missing, or wrong.
     """
-    question = query_of(query or "", language)
     upload = _kept(uploads, file, language) if file else None
-    added = [_kept(uploads, place, language) for place in (pictures or "").splitlines()]
+    added, of_query = (
+        [_kept(uploads, place, language) for place in (places or "").splitlines()]
+        for places in (pictures, asked)
+    )
+    question = query_of(query or "", language, images=len(of_query))
     texts = await documents_of(documents or "", split, upload, language, images=len(added))
-    images = await image_documents(added, models[name], language)
+    read = await image_documents([*of_query, *added], models[name], language)
+    shown_beside, images = read[: len(of_query)], read[len(of_query) :]
+    sources = [source for image in shown_beside for source in image.content.images]
     task = (instruction or "").strip() or TASKS["web"][2]
     started = time.perf_counter()
     found = await models[name].rank(
-        question,
+        Content(question, sources) if sources else question,
         [*texts, *(image.content for image in images)],
         instruction=task,
         top_k=int(top_k) if top_k and top_k > 0 else None,
@@ -105,6 +112,7 @@ async def ranked(
             for result in found
         ),
         {index: image.thumbnail for index, image in shown_as.items()},
+        {image.name: image.thumbnail for image in shown_beside},
     )
 
 
@@ -128,7 +136,11 @@ async def shown(
     except (PageError, RerankError, ValueError) as error:
         return "", note(problem(error, language), "problem")
     size = sum(len(result.text) for ranking in rankings for result in ranking.ranked)
-    size += sum(len(image) for ranking in rankings for image in ranking.thumbnails.values())
+    size += sum(
+        len(image)
+        for ranking in rankings
+        for image in (*ranking.thumbnails.values(), *ranking.asked.values())
+    )
     return kept.add(rankings, size), show(rankings, language)
 
 

@@ -44,6 +44,7 @@ _WORDS: dict[str, tuple[str, str]] = {
         "Add images: each one is a document",
         "添加图片：每张图片是一篇文档",
     ),
+    "query_images": ("Add images to the question", "为问题添加图片"),
     "top_k": ("How many to keep (0: all)", "保留几篇（0 为全部）"),
     "max_candidates": ("How many to score, the first ones (0: all)", "只给前几篇打分（0 为全部）"),
     "time_budget": ("Seconds for scoring (0: no limit)", "打分限时，单位秒（0 为不限）"),
@@ -170,6 +171,8 @@ _WORDS: dict[str, tuple[str, str]] = {
     "up": ("up {places}", "上升 {places} 位"),
     "down": ("down {places}", "下降 {places} 位"),
     "same": ("same place", "位置不变"),
+    "stage": ("judged by model {stage} of the cascade", "由级联的第 {stage} 个模型打分"),
+    "asked_image": ("image of the question: {name}", "问题的图片：{name}"),
     "tokens": ("{count} tokens", "{count} 个 token"),
     "cut": ("end was cut", "末尾被截断"),
     "window": (

@@ -120,7 +120,7 @@ def _ranks(service: Service) -> Models:
     """Return the model for the page: through the queue, and within the limits of all requests."""
 
     async def rank(
-        query: str, documents: Sequence[str | Content], **options: Unpack[RankCallOptions]
+        query: str | Content, documents: Sequence[str | Content], **options: Unpack[RankCallOptions]
     ) -> Ranking:
         ranking = service.rank(query, documents, **options)
         seconds = service.settings.request_timeout

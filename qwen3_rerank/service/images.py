@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import PlainValidator, WithJsonSchema
 
+from qwen3_rerank.reading.contents import EXPECTED, content_of
 from qwen3_rerank.service.failures import RefusedError, refusal_of
 from qwen3_rerank.service.settings import ServiceSettings
 from shared_core.errors import ImageError
-from shared_core.images.content import Content, has_images
+from shared_core.images.content import Content
 from shared_core.images.limits import ImageLimits
 from shared_core.images.reading import are_read, read_requests
 from shared_core.scoring import ScoreRequest
@@ -38,29 +39,6 @@ _ITEM: dict[str, Any] = {
         _PARTS,
     ]
 }
-_EXPECTED = 'neither a string nor {"text": "a string"}, {"image": "data:…"} or {"content": [parts]}'
-
-
-def _content(value: Any) -> str | Content:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict) and isinstance(value.get("content"), list):
-        value = value["content"]
-    parts = value if isinstance(value, list) else [value]
-    if not all(isinstance(part, (str, dict)) for part in parts):
-        raise ValueError(_EXPECTED)
-    split: list[Any] = []
-    for part in parts:  # Jina's may hold a text and an image
-        has_image = isinstance(part, dict) and part.get("image") is not None
-        if has_image and isinstance(part.get("text"), str):
-            split += [{"image": part["image"]}, {"text": part["text"]}]
-        else:
-            split.append(part)
-    try:
-        content = Content.from_parts(split)
-    except TypeError as error:
-        raise ValueError(str(error)) from None
-    return content if has_images(content) else content.text
 
 
 def _contents(value: Any) -> list[str | Content]:
@@ -71,15 +49,15 @@ def _contents(value: Any) -> list[str | Content]:
     found = []
     for index, item in enumerate(value):
         try:
-            found.append(_content(item))
+            found.append(content_of(item))
         except ValueError as error:  # noqa: PERF203  # the first one ends it
             why = f": {error}" if isinstance(item, (dict, list)) and item else ""
-            raise ValueError(f"item {index} is {_EXPECTED}{why}") from None
+            raise ValueError(f"item {index} is {EXPECTED}{why}") from None
     return found
 
 
 # Any: pydantic would look into `Content`, whose sources need no Pillow as long as there is none.
-QueryContent = Annotated[Any, PlainValidator(_content), WithJsonSchema(_ITEM)]
+QueryContent = Annotated[Any, PlainValidator(content_of), WithJsonSchema(_ITEM)]
 """A text, or a content with images."""
 
 Contents = Annotated[

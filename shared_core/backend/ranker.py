@@ -9,7 +9,7 @@ from functools import partial
 from time import monotonic
 
 from shared_core.backend.running import Runner
-from shared_core.backend.seeing import as_given
+from shared_core.backend.seeing import as_given, naming
 from shared_core.candidates import Candidates
 from shared_core.errors import ConfigurationError, RerankError
 from shared_core.evidence import EvidenceSearch
@@ -170,7 +170,8 @@ class Ranker:
     def _sparing(self, paced: Paced) -> Iterator[None]:
         """Have a failure that may pass spoil its own request alone."""
         try:
-            yield
+            with naming(paced.requests):
+                yield
         except RerankError as error:
             if not self._passes(error):
                 raise

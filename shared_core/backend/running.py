@@ -9,7 +9,7 @@ from typing import TypeVar
 from shared_core.backend.answers import checked_answers, scored_of
 from shared_core.backend.distinct import Distinct
 from shared_core.backend.life import Life
-from shared_core.backend.seeing import have_images, margins, refuse_images
+from shared_core.backend.seeing import have_images, margins, naming, nothing_for, refuse_images
 from shared_core.images.reading import are_read, read_requests
 from shared_core.options.windows import Windows
 from shared_core.prompt.encodable import check_requests
@@ -66,7 +66,7 @@ class Runner(Life):
         requests = yield from self.reading(requests)
         if isinstance(scorer, StagedScorer):
             staging = self._staging(windows, seconds, by_last)
-            with self._asking(scorer):
+            with self._asking(scorer), naming(requests):
                 given = yield from wait(
                     partial(scorer.score_staged, requests, staging),
                     partial(scorer.ascore_staged, requests, staging),
@@ -87,7 +87,7 @@ class Runner(Life):
         if self.custom_scorer is None:  # one of the user's own may take texts that are not Unicode
             check_requests(requests)
         if windows is not None:
-            with self._idle.used():
+            with self._idle.used(), naming(requests):
                 plan = yield from self.planning(requests, windows)
                 return plan.fold((yield from self._judging(scorer, plan.requests, None)))
         distinct = Distinct(requests, self._cache)
@@ -95,7 +95,7 @@ class Runner(Life):
         answers: list[list[Scored]] = []
         if missing and isinstance(scorer, ManyScorer):
             show = self.options.show_progress
-            with self._asking(scorer):
+            with self._asking(scorer), naming(requests):
                 answer = yield from wait(
                     partial(scorer.score_many, missing, show_progress=show),
                     partial(scorer.ascore_many, missing, show_progress=show)
@@ -107,7 +107,7 @@ class Runner(Life):
             for request in missing:
                 if answers:
                     yield None
-                with self._asking(scorer):
+                with self._asking(scorer), naming(requests):
                     found = yield from wait(partial(margins, scorer, request))
                     answers.append(scored_of(name, found, len(request.documents)))
         return distinct.joined(answers)
@@ -147,7 +147,8 @@ class Runner(Life):
             return requests
         scorer = yield from self._made()
         refuse_images(scorer, requests, self._name(scorer))
-        return (yield from self.computing(partial(read_requests, requests)))
+        read = partial(read_requests, requests, nothing=nothing_for(scorer))
+        return (yield from self.computing(read))
 
     def reading_pairs(self, pairs: Sequence[Pair]) -> Steps[Sequence[Pair]]:
         """Return pairs with their images read. Errors name a pair by its query."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
+from shared_core.errors import ImageError
 from shared_core.images.content import Content, has_images, only_text, text_of
+from shared_core.prompt.forms import NOTHING
 from shared_core.results import RankedDocument, Ranking
 from shared_core.scoring import Scorer, ScoreRequest, SeeingScorer
 
@@ -13,6 +16,11 @@ from shared_core.scoring import Scorer, ScoreRequest, SeeingScorer
 def sees(scorer: Scorer) -> bool:
     """Return whether a backend says that it takes images."""
     return isinstance(scorer, SeeingScorer) and scorer.takes_images
+
+
+def nothing_for(scorer: Scorer) -> str:
+    """Return what a content without a text and without images is for a backend."""
+    return NOTHING if sees(scorer) else ""
 
 
 def have_images(requests: Sequence[ScoreRequest]) -> bool:
@@ -40,6 +48,32 @@ def refuse_images(scorer: Scorer, requests: Sequence[ScoreRequest], model: str) 
             only_text(document, f"document {index}{of_query}", model)
 
 
+@contextmanager
+def naming(requests: Sequence[ScoreRequest]) -> Iterator[None]:
+    """Name the document that a backend refuses by its place in these requests.
+
+    The backend counts in others, without duplicates and without those whose scores are known.
+    """
+    try:
+        yield
+    except ImageError as error:
+        name = None if error.content is None else _name_of(error.content, requests)
+        if name is None:
+            raise
+        raise type(error).of(error.content, name, error.reason) from error.__cause__
+
+
+def _name_of(content: object, requests: Sequence[ScoreRequest]) -> str | None:
+    """Return what a query or document is called in errors about some requests."""
+    for number, request in enumerate(requests):
+        of_query = f" of query {number}" if len(requests) > 1 else ""
+        if content in request.documents:
+            return f"document {request.documents.index(content)}{of_query}"
+        if content == request.query:
+            return f"query {number}" if of_query else "the query"
+    return None
+
+
 def margins(scorer: Scorer, request: ScoreRequest) -> object:
     """Return what a backend answers that takes one query at a time, unchecked."""
     query, documents, instruction = request.query, request.documents, request.instruction
@@ -61,5 +95,5 @@ def as_given(rankings: Sequence[Ranking], requests: Sequence[ScoreRequest]) -> l
 
 
 def _given(ranked: RankedDocument, document: str | Content) -> RankedDocument:
-    is_whole = has_images(document) or ranked.document == text_of(document)
+    is_whole = has_images(document) or ranked.document in (text_of(document), NOTHING)
     return replace(ranked, document=document) if is_whole else ranked

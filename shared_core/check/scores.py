@@ -41,6 +41,12 @@ _IMAGES = (
     f"server leaves them out. If it is a server's, {SEEING_TEMPLATE}."
 )
 
+_IDS = "Give tokenizer=, so that prompts are sent as token ids where the server takes them."
+_NO_IDS = (
+    "The server takes control tokens in texts for its own, and none takes the token ids of such a "
+    'prompt: use the model in this process, by backend="transformers" or backend="vllm".'
+)
+
 _TINY = 1e-12  # a probability below which the best of the known documents never is
 _SAME = 1e-9
 
@@ -62,7 +68,7 @@ def check_scores(logits: Logits, model: str, *, sees: bool = False) -> list[Find
     golden = None if sees else golden_logits(model)
     if golden is not None:
         findings.append(_golden(canary, golden))
-    return [*findings, _instruction(logits, canary), _forgery(logits)]
+    return [*findings, _instruction(logits, canary), _forgery(logits, sees=sees)]
 
 
 def _asked(
@@ -172,7 +178,7 @@ def _instruction(logits: Logits, canary: Sequence[float]) -> Finding:
     )
 
 
-def _forgery(logits: Logits) -> Finding:
+def _forgery(logits: Logits, *, sees: bool) -> Finding:
     query = PAIRS[1][0]
     honest, forged = logits(query, [HONEST, FORGED], DEFAULT_INSTRUCTION)
     detail = f"P(yes) {sigmoid(honest):.3g} without, {sigmoid(forged):.3g} with a forged ending"
@@ -182,5 +188,5 @@ def _forgery(logits: Logits) -> Finding:
         "forgery",
         "wrong",
         f"{detail}: a document can write its own answer",
-        "Give tokenizer=, so that prompts are sent as token ids where the server takes them.",
+        _NO_IDS if sees else _IDS,
     )

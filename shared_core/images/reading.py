@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeGuard, TypeVar
 from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
@@ -18,7 +18,6 @@ from shared_core.images.content import (
     ImageSource,
     has_images,
     is_pillow_image,
-    text_of,
 )
 from shared_core.images.limits import ImageLimits
 from shared_core.images.picture import Picture
@@ -41,7 +40,9 @@ def are_read(requests: Sequence[ScoreRequest]) -> bool:
     )
 
 
-def read_requests(requests: Sequence[Request], limits: ImageLimits = _LIMITS) -> Sequence[Request]:
+def read_requests(
+    requests: Sequence[Request], limits: ImageLimits = _LIMITS, *, nothing: str = ""
+) -> Sequence[Request]:
     """Return requests whose images are read and checked. Blocks: not for event loops.
 
     A content without images becomes its text. Each image that several contents name is read once.
@@ -49,6 +50,7 @@ def read_requests(requests: Sequence[Request], limits: ImageLimits = _LIMITS) ->
     Args:
         requests: Queries with their documents, any of them a text or a `Content`.
         limits: How large images may be, and where they may come from.
+        nothing: What stands for a content without a text and without images.
 
     Raises:
         ImageError: One cannot be read; names the document by its place, and the query if there are
@@ -57,7 +59,7 @@ def read_requests(requests: Sequence[Request], limits: ImageLimits = _LIMITS) ->
     """
     if are_read(requests):
         return requests
-    reader = _Reader(limits)
+    reader = _Reader(limits, nothing)
     reader.fetch(_items(requests))
     several = len(requests) > 1
     return [
@@ -92,8 +94,8 @@ def _items(requests: Iterable[ScoreRequest]) -> Iterator[str | Content]:
 class _Reader:
     """Reads images, each of them once."""
 
-    def __init__(self, limits: ImageLimits) -> None:
-        self._limits = limits
+    def __init__(self, limits: ImageLimits, nothing: str = "") -> None:
+        self._limits, self._nothing = limits, nothing
         self._fetched: dict[str, bytes | Exception] = {}
         self._pictures: dict[str | bytes, Picture] = {}
 
@@ -114,8 +116,10 @@ class _Reader:
 
     def read(self, item: str | Content, name: str) -> str | Content:
         """Return a content with its images read; the name is for errors."""
-        if isinstance(item, str) or not has_images(item):
-            return text_of(item)
+        if isinstance(item, str):
+            return item
+        if not item.images:
+            return item.text or self._nothing
         several = len(item.images) > 1
         pictures = []
         for number, image in enumerate(item.images):
@@ -180,6 +184,11 @@ def shown_source(source: ImageSource) -> str:
     if is_pillow_image(source):
         return "a Pillow image"
     return shown_address(str(source))
+
+
+def is_path(source: object) -> TypeGuard[str]:
+    """Return whether the source of an image is a path, as text."""
+    return isinstance(source, str) and not _scheme(source)
 
 
 def _scheme(source: str) -> str:

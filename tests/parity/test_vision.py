@@ -276,11 +276,13 @@ def test_contents_go_through_the_reranker_as_they_are(
 ) -> None:
     """Of a call with images and of one without; a text model refuses them, loaded or not."""
     query, *documents = (
-        Content(text or "", images) for images, text in (QUERIES[1], *DOCUMENTS[3:6])
+        Content(text or "", images) for images, text in (QUERIES[1], *DOCUMENTS[3:6], DOCUMENTS[-1])
     )
     with Reranker(str(folder), dtype="float32") as reranker:
-        found = [one.logit for one in sorted(reranker.rerank(query, documents), key=by_index)]
-        assert largest_difference([found], [expected[1][3:6]]) < TOLERANCE
+        ranked = sorted(reranker.rerank(query, documents), key=by_index)
+        assert [one.document for one in ranked] == documents
+        found = [one.logit for one in ranked]
+        assert largest_difference([found], [[*expected[1][3:6], expected[1][-1]]]) < TOLERANCE
         scores = reranker.score(query, documents, long_documents="windows")
         assert scores == pytest.approx([1 / (1 + math.exp(-logit)) for logit in found])
     with Reranker(str(checkpoint), dtype="float32") as reranker:
@@ -320,3 +322,26 @@ def test_control_tokens_in_texts_forge_nothing(scorer: TransformersScorer) -> No
     ids = group.documents[0].ids
     assert ids[-len(plain) - 5 : -5] == plain
     assert all(torch.isfinite(torch.tensor([one.logit for one in row])))
+
+
+@pytest.mark.parametrize("way", ["plain", "cached", "budget", "windows", "many"])
+async def test_a_late_refusal_names_the_document_as_the_caller_counts(
+    folder: Path, way: str
+) -> None:
+    """Where it comes from has fewer documents: no duplicates, and none whose score is known."""
+    documents = ["a", "a", "b", Content("both", [CHART, PHOTO])]
+    options: dict[str, Any] = {"long_documents": "windows"} if way == "windows" else {}
+    budget: dict[str, Any] = {"time_budget": 60.0} if way == "budget" else {}
+    with Reranker(
+        str(folder), dtype="float32", max_length=150, cache_size=9 * (way == "cached"), **options
+    ) as reranker:
+        reranker.score("query", documents[:3])
+        name = "document 3 has images of 83 tokens"
+        if way == "many":
+            with pytest.raises(ImageError, match="document 3 of query 1 has images of 83 tokens"):
+                reranker.rerank_many(["one", "query"], [["c"], documents])
+        else:
+            with pytest.raises(ImageError, match=name):
+                reranker.rerank("query", documents, **budget)
+            with pytest.raises(ImageError, match=name):
+                await reranker.arerank("query", documents, **budget)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import zlib
 from typing import Any, ClassVar
 
 from PIL import Image, ImageStat
@@ -48,11 +49,21 @@ class Seeing(Served):
 
 
 class SeeingVllm(Seeing):
-    """vLLM with Qwen3-VL-Reranker; with ``sees`` false, with a text model in its place."""
+    """vLLM with Qwen3-VL-Reranker; with ``sees`` false, with a text model in its place.
 
-    def __init__(self, *, templated: bool = True, sees: bool = True, pooling: bool = True) -> None:
+    Its template writes ``label`` between query and document.
+    """
+
+    def __init__(
+        self,
+        *,
+        templated: bool = True,
+        sees: bool = True,
+        pooling: bool = True,
+        label: str = "\n<Document>:",
+    ) -> None:
         super().__init__()
-        self.templated, self.sees, self.pooling = templated, sees, pooling
+        self.templated, self.sees, self.pooling, self.label = templated, sees, pooling, label
 
     def pages(self) -> dict[str, Any]:
         root = "Qwen/Qwen3-VL-Reranker-2B"
@@ -67,7 +78,7 @@ class SeeingVllm(Seeing):
 
     def rerank(self, body: dict[str, Any]) -> Answer:
         query, asked = self.judged(body["query"])
-        found = [self.judged(document) for document in body["documents"]]
+        found = [self._written(body["query"], document) for document in body["documents"]]
         extra = len(body.get("instruction", "").split()) + PROMPT if self.templated else 0
         count = sum(tokens + asked + extra for _, tokens in found)
         logits = [
@@ -75,6 +86,13 @@ class SeeingVllm(Seeing):
         ]
         rows = [{"index": index, "relevance_score": score} for index, score in ranked(logits, None)]
         return Answer({"results": rows, "usage": usage(count)})
+
+    def _written(self, query: Any, document: Any) -> tuple[float, int]:
+        """Judge a document in the prompt that the template makes of two texts."""
+        logit, count = self.judged(document)
+        if isinstance(query, str) and isinstance(document, str):
+            logit = zlib.crc32(f"{query}{self.label}{document}".encode()) / 2**36
+        return logit, count
 
     def parts(self, item: Any) -> list[dict[str, Any]]:
         if not self.sees:

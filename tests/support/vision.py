@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
+from shared_core import Content
 from shared_core.images.picture import Picture
 from shared_core.images.reading import read_image
 
@@ -83,3 +85,42 @@ def drawn(width: int, height: int, seed: int = 0) -> Image.Image:
 def picture(width: int, height: int, seed: int = 0) -> Picture:
     """Return a drawn image as scorers receive it."""
     return read_image(drawn(width, height, seed))
+
+
+def write_preprocessor(folder: Path) -> None:
+    """Write the files by which other programs than ours make values of pixels and frames."""
+    values: dict[str, Any] = {"patch_size": 16, "temporal_patch_size": 2, "merge_size": 2}
+    values |= {
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+        "processor_class": "Qwen3VLProcessor",
+    }
+    for name, kind, sizes in (
+        (
+            "preprocessor_config",
+            {"image_processor_type": "Qwen2VLImageProcessorFast"},
+            (65536, 2**24),
+        ),
+        (
+            "video_preprocessor_config",
+            {"video_processor_type": "Qwen3VLVideoProcessor"},
+            (4096, 2**24),
+        ),
+    ):
+        size = dict(zip(("shortest_edge", "longest_edge"), sizes, strict=True))
+        (folder / f"{name}.json").write_text(json.dumps(values | kind | {"size": size}))
+
+
+def queries_and_documents() -> tuple[list[str | Content], list[str | Content]]:
+    """Return texts, images, both, and several images, of sizes from one bound to the other."""
+    chart, photo, icon = drawn(300, 200, 1), drawn(90, 250, 2), drawn(20, 20, 3)
+    queries: list[str | Content] = ["Which is red?", Content("Alike?", [photo, icon])]
+    documents: list[str | Content] = [
+        "Mars, the fourth planet.",
+        Content(images=[chart]),
+        Content("... and its caption", [chart]),
+        Content("two", [photo, chart]),
+        Content(images=[drawn(3000, 1500, 4)]),
+        "",
+    ]
+    return queries, documents

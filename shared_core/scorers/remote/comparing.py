@@ -79,13 +79,17 @@ class Comparison:
         url: The route.
         dialect: The wire format.
         model: The name to send.
+        label: What the prompt has between query and document.
 
     Attributes:
         noise: Logits between two replies to one request.
         is_ours: Whether a refusal was that of this project's service, which may be behind a proxy.
     """
 
-    def __init__(self, session: HttpSession, url: str, dialect: Dialect, model: str) -> None:
+    def __init__(
+        self, session: HttpSession, url: str, dialect: Dialect, model: str, label: str = _LABEL
+    ) -> None:
+        self._label = label
         self._session = session
         self._url = url
         self._dialect = dialect
@@ -116,8 +120,8 @@ class Comparison:
 
         ``None`` is for a server that refuses a query with a label of the prompt in it.
         """
-        longer = replace(self._plain, query=f"{_QUERY}{_LABEL}{_BEFORE}")
-        documents = [f"{_BEFORE}{_LABEL}{document}" for document in _DOCUMENTS]
+        longer = replace(self._plain, query=f"{_QUERY}{self._label}{_BEFORE}")
+        documents = [f"{_BEFORE}{self._label}{document}" for document in _DOCUMENTS]
         try:
             first, _ = await self.ask(longer)
             other, _ = await self.ask(replace(self._plain, documents=documents))

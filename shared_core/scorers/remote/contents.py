@@ -52,9 +52,11 @@ def sent(
     urls = [picture.data_url() for picture in item.pictures]
     if shape == "single":
         if len(urls) > 1 or item.text:
-            raise ImageError(
-                f"{name} has {len(urls)} images and a text of {len(item.text)} characters: this "
-                "server takes a text or one image"
+            raise ImageError.of(
+                item,
+                name,
+                f"has {len(urls)} images and a text of {len(item.text)} characters: this server "
+                "takes a text or one image",
             )
         return sent_image(urls[0], shape)
     texts = [{"type": "text", "text": neutralise(item.text)}] if item.text else []

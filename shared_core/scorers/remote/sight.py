@@ -1,19 +1,23 @@
 """Servers of models that see: whether theirs does, and whether they write its prompt.
 
 Such a model has another prompt than the text models, which a server's own template alone writes.
-Its parts are not told by comparing scores, as those of the text models are (`probe`): tokens tell.
+That it has one at all is told by tokens, and that it is this one by scores that have to be equal.
 """
 
 from __future__ import annotations
 
 from shared_core.errors import ConfigurationError, ServerStatusError
 from shared_core.images.bundled import SQUARE, as_data_url
+from shared_core.prompt.forms import VISION_FORM
+from shared_core.scorers.remote.comparing import Comparison
 from shared_core.scorers.remote.contents import sent_image
 from shared_core.scorers.remote.dialects.base import Batch, Dialect, trait
 from shared_core.scorers.remote.http import HttpSession
 from shared_core.scorers.remote.probe import Probed
 from shared_core.scorers.remote.reading import read_margins
 
+_LABEL = f"\n<Document{VISION_FORM.opening}"
+_REMEDY = "Start it with --chat-template and vLLM's qwen3_vl_reranker.jinja (docs/images.md)"
 QUERY, DOCUMENT = "capital of France", "Paris"
 INSTRUCTION = "Given a question, find the passage that answers it. " + "Read with great care. " * 8
 _FEWEST_OF_AN_IMAGE = 4  # tokens, more than the text that it takes the place of
@@ -24,7 +28,7 @@ _LONGER = 15  # tokens that INSTRUCTION has more than the default one, at least
 async def template_of_seeing_model(
     session: HttpSession, url: str, dialect: Dialect, model: str
 ) -> Probed:
-    """Return a server's template state, by one or two requests of a short pair.
+    """Return a server's template state, by a few requests of short pairs.
 
     Raises:
         ConfigurationError: The server does not write the prompt, or does not count tokens.
@@ -38,6 +42,15 @@ async def template_of_seeing_model(
         )
     if counted < _TEMPLATED:
         raise prompt_of_seeing_models(url)
+    comparison = Comparison(session, url, dialect, model, _LABEL)
+    await comparison.plain()
+    apart = await comparison.written_there()
+    if apart is not None and not comparison.is_noise(apart):
+        raise ConfigurationError(
+            f"{url} writes another prompt around query and document than that of Qwen3-VL-Reranker:"
+            f" two pairs that are one prompt in its form have scores {apart:.2g} logits apart. "
+            f"{_REMEDY}, or say template= yourself, server or server-fixed"
+        )
     instructed = Batch(model, QUERY, [DOCUMENT], instruction=INSTRUCTION)
     longer = await _counted(session, url, dialect, instructed)
     honours = longer is not None and longer >= counted + _LONGER
@@ -47,8 +60,7 @@ async def template_of_seeing_model(
 def prompt_of_seeing_models(url: str) -> ConfigurationError:
     """Return the error for a model that sees whose server does not write the prompt."""
     return ConfigurationError(
-        f"{url} serves a model that sees, without the template of its prompt: start it with "
-        "--chat-template and vLLM's qwen3_vl_reranker.jinja (docs/images.md)"
+        f"{url} serves a model that sees, without the template of its prompt. {_REMEDY}"
     )
 
 

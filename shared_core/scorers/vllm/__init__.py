@@ -17,7 +17,9 @@ from typing import Any
 
 from shared_core.errors import ClosedError, ForkedProcessError
 from shared_core.forking import renew_in_children
+from shared_core.images.content import Content
 from shared_core.options import RerankerOptions
+from shared_core.scorers.local.checkpoints.model_source import may_read_images
 from shared_core.scorers.vllm.engine import LoadedEngine
 from shared_core.scorers.vllm.host import Host
 from shared_core.scoring import Scored, ScoreRequest
@@ -63,7 +65,16 @@ class VllmScorer:
         """Whether an engine is running."""
         return self._host is not None and self._host.is_loaded
 
-    def score(self, query: str, documents: Sequence[str], *, instruction: str) -> list[float]:
+    @property
+    def takes_images(self) -> bool:
+        """Whether the model reads images; before it is loaded, as far as its folder tells."""
+        host = self._host
+        known = None if host is None else host.reads_images
+        return may_read_images(self._options.model) if known is None else known
+
+    def score(
+        self, query: str | Content, documents: Sequence[str | Content], *, instruction: str
+    ) -> list[float]:
         """Return the margin of each document, in input order. See `score_many`."""
         (scored,) = self.score_many([ScoreRequest(query, instruction, documents)])
         return [result.logit for result in scored]
@@ -82,6 +93,7 @@ class VllmScorer:
             ModelLoadError: The first call could not start the engine.
             ConfigurationError: vLLM does not know an engine argument, or has no such device.
             QueryTooLongError, TextEncodingError: A text cannot be put into the prompt.
+            ImageError: Images do not fit into it, or the model reads text alone.
             ScoringError: The engine failed.
         """
         future = self._submit(requests, show_progress)

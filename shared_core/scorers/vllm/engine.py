@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,6 @@ os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 
 import torch
-from tokenizers import Tokenizer
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.platforms import current_platform
 from vllm.v1.engine.async_llm import AsyncLLM
@@ -28,10 +28,16 @@ from shared_core.errors import (
 from shared_core.options import RerankerOptions
 from shared_core.prompt.encoding import PairEncoder
 from shared_core.scorers.local.checkpoints.adapter_source import adapter_folder, told_apart
-from shared_core.scorers.local.checkpoints.checkpoint import open_checkpoint
+from shared_core.scorers.local.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from shared_core.scorers.local.checkpoints.merged_folder import write_merged
 from shared_core.scorers.local.devices import dtype_of
 from shared_core.scorers.local.loading import resolve_source
+from shared_core.scorers.vllm.prompts import (
+    Prompts,
+    prompts_of,
+    vision_arguments,
+    vision_overrides,
+)
 
 # vLLM's own on a CPU is 128 tokens: less than most queries' prompts, of which nothing was shared.
 _CPU_BLOCK_SIZE = 32
@@ -39,23 +45,31 @@ _CPU_BLOCK_SIZE = 32
 
 @dataclass(frozen=True, slots=True)
 class LoadedEngine:
-    """A running engine, and the encoder of its prompts."""
+    """A running engine.
+
+    Attributes:
+        engine: The engine.
+        encoder: Encodes texts.
+        begin: Returns what makes the prompts of a new call.
+        reads_images: Whether it takes images.
+    """
 
     engine: AsyncLLM
     encoder: PairEncoder
+    begin: Callable[[], Prompts]
+    reads_images: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A checkpoint's arguments and encoder, before the engine is started.
+    """A checkpoint with the engine's arguments, before the engine is started.
 
     Attributes:
         merged: The weights with the adapter merged in, until the engine has read them.
     """
 
     arguments: dict[str, Any]
-    tokenizer: Tokenizer
-    encoder: PairEncoder
+    checkpoint: Checkpoint
     merged: TemporaryDirectory[str] | None = None
 
 
@@ -100,6 +114,8 @@ def read_checkpoint(options: RerankerOptions) -> Prepared:
             ],
             "is_original_qwen3_reranker": True,
         }
+    if checkpoint.vision is not None:
+        overrides |= vision_overrides(checkpoint)
     merged = None
     if adapter is not None:
         merged = TemporaryDirectory(prefix="qwen3-rerank-merged-")
@@ -114,6 +130,7 @@ def read_checkpoint(options: RerankerOptions) -> Prepared:
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
         **placement,
+        **vision_arguments(checkpoint, options.model),
     }
     if current_platform.is_cpu():
         arguments["block_size"] = _CPU_BLOCK_SIZE
@@ -123,17 +140,17 @@ def read_checkpoint(options: RerankerOptions) -> Prepared:
     arguments |= options.engine_args
     arguments["hf_overrides"] = overrides | options.engine_args.get("hf_overrides", {})
     _check_arguments(arguments)
-    return Prepared(arguments, checkpoint.tokenizer, encoder, merged)
+    return Prepared(arguments, checkpoint, merged)
 
 
-def start_engine(options: RerankerOptions, checkpoint: Prepared) -> LoadedEngine:
+def start_engine(options: RerankerOptions, prepared: Prepared) -> LoadedEngine:
     """Return a running engine. Blocks until it has started.
 
     Raises:
         ModelLoadError: The engine could not be started.
     """
     try:
-        engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**checkpoint.arguments))
+        engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**prepared.arguments))
     except Exception as error:  # pydantic's, torch's and vLLM's own
         raise ModelLoadError(
             f"vLLM could not be started with {options.model!r}: {error}\nWhere this does not say "
@@ -142,13 +159,15 @@ def start_engine(options: RerankerOptions, checkpoint: Prepared) -> LoadedEngine
             '`if __name__ == "__main__":` around what it does.'
         ) from error
     finally:
-        if checkpoint.merged is not None:
-            checkpoint.merged.cleanup()
+        if prepared.merged is not None:
+            prepared.merged.cleanup()
+    checkpoint = prepared.checkpoint
     encoder = checkpoint.encoder
     limit = engine.model_config.max_model_len
     if limit < encoder.max_length:  # engine_args may say so
-        encoder = PairEncoder(checkpoint.tokenizer, limit)
-    return LoadedEngine(engine, encoder)
+        encoder = PairEncoder(checkpoint.tokenizer, limit, encoder.answers, encoder.form)
+    begin = prompts_of(checkpoint, encoder, options.model)
+    return LoadedEngine(engine, encoder, begin, reads_images=checkpoint.vision is not None)
 
 
 def _device_arguments(device: str | None) -> dict[str, Any]:

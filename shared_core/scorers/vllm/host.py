@@ -14,19 +14,18 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from shared_core.errors import ClosedError, RerankError, ScoringError
+from shared_core.images.content import text_of
 from shared_core.options import RerankerOptions
 from shared_core.prompt import render_fields
 from shared_core.prompt.encodable import check_encodable
 from shared_core.scorers.vllm.engine import LoadedEngine, read_checkpoint, start_engine
-from shared_core.scoring import Scored, ScoreRequest, TextRequest, text_request
+from shared_core.scorers.vllm.prompts import Prompts
+from shared_core.scoring import Scored, ScoreRequest
 
 # isort: split
 from vllm import PoolingParams
 from vllm.v1.engine.async_llm import AsyncLLM
 
-# Documents of one call that vLLM holds at a time. vLLM serves first come, first served, and takes
-# some hundreds into a step: more in its queue would only make other callers wait.
-_WINDOW = 1024
 # Documents tokenised at once: the engine starts on them, and other callers get their turn.
 _SLICE = 256
 # vLLM's own patience, five seconds, is less than its worker takes; killed, it leaks shared memory.
@@ -66,6 +65,12 @@ class Host:
     def is_loaded(self) -> bool:
         """Whether an engine is running."""
         return self._loaded is not None and not self._loaded.engine.errored
+
+    @property
+    def reads_images(self) -> bool | None:
+        """Whether the model reads images; ``None`` while no engine is running."""
+        loaded = self._loaded
+        return None if loaded is None else loaded.reads_images
 
     async def score(
         self, requests: Sequence[ScoreRequest], show_progress: bool
@@ -171,7 +176,8 @@ class Host:
         self, loaded: LoadedEngine, requests: Sequence[ScoreRequest], progress: tqdm[Any]
     ) -> list[list[Scored]]:
         """Return the scores; encodes the next documents while the engine computes these."""
-        window = asyncio.Semaphore(_WINDOW)
+        prompts = loaded.begin()
+        window = asyncio.Semaphore(prompts.window)
         tasks: list[asyncio.Task[Scored]] = []
         failed = asyncio.Event()
 
@@ -182,14 +188,14 @@ class Host:
                 failed.set()
 
         try:
-            texts = [text_request(request, "a text model") for request in requests]
-            for request, documents in _slices(texts):
+            for request, start in _slices(requests):
                 group = await self.loop.run_in_executor(
                     self._worker,
-                    loaded.encoder.encode,
+                    prompts.encode,
                     request.instruction,
                     request.query,
-                    documents,
+                    request.documents[start : start + _SLICE],
+                    start,
                 )
                 for document in group.documents:
                     await window.acquire()
@@ -198,6 +204,7 @@ class Host:
                     task = self.loop.create_task(
                         self._score_one(
                             loaded.engine,
+                            prompts,
                             group.prefix_ids + document.ids,
                             document.truncated,
                         )
@@ -211,18 +218,30 @@ class Host:
                 task.cancel()  # vLLM aborts the request of a cancelled task
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _score_one(self, engine: AsyncLLM, ids: list[int], truncated: bool) -> Scored:
+    async def _score_one(
+        self, engine: AsyncLLM, prompts: Prompts, ids: list[int], truncated: bool
+    ) -> Scored:
         """Return the judgement of one prompt."""
+        prompt = prompts.prompt(ids)
+        if "type" not in prompt and hasattr(engine, "renderer"):  # the first versions had none
+            (prompt,) = await engine.renderer.render_cmpl_async([prompt])
         outputs = engine.encode(
-            # Finished input, as a renderer of vLLM would return it; versions without renderers
-            # look at the ids alone.
-            {"type": "token", "prompt_token_ids": ids},
+            prompt,
             PoolingParams(task="classify", **{_ACTIVATION: False}),
             f"qwen3-rerank-{next(self._request_ids)}",
         )
-        values = [value async for output in outputs for value in output.outputs.data.tolist()]
+        values: list[float] = []
+        n_tokens = 0
+        async for output in outputs:
+            values += output.outputs.data.tolist()
+            n_tokens = len(output.prompt_token_ids)
         if len(values) != 1:
             raise ScoringError(f"vLLM returned {len(values)} values for a prompt, not its margin")
+        if n_tokens != len(ids):
+            raise ScoringError(
+                f"vLLM made {n_tokens} tokens of a prompt of {len(ids)}: its image processor is "
+                "another one than Qwen3-VL-Reranker's"
+            )
         return Scored(float(values[0]), len(ids), truncated)
 
     def _translated(self, loaded: LoadedEngine, error: Exception) -> RerankError:
@@ -236,10 +255,11 @@ class Host:
         return ScoringError(f"vLLM failed: {type(error).__name__}: {error}")
 
 
-def _slices(requests: Sequence[TextRequest]) -> Iterator[tuple[TextRequest, Sequence[str]]]:
-    """Yield the documents of each request in slices, after all were checked."""
+def _slices(requests: Sequence[ScoreRequest]) -> Iterator[tuple[ScoreRequest, int]]:
+    """Yield each request with the start of each slice of its documents, after all were checked."""
     for request in requests:
-        check_encodable(render_fields(request.instruction, request.query), request.documents)
+        fields = render_fields(request.instruction, text_of(request.query))
+        check_encodable(fields, list(map(text_of, request.documents)))
     for request in requests:
         for start in range(0, len(request.documents), _SLICE):
-            yield request, request.documents[start : start + _SLICE]
+            yield request, start

@@ -139,13 +139,15 @@ def test_images_are_dropped_where_the_model_sees(tiny: Reranker, tmp_path: Path)
         window.complaints()
         window.call("POST", f"/element/{element}/value", {"text": "\n".join(map(str, files))})
         window.wait(lambda: "blue" in window.text("#qr-images"), "the images")
-        window.write("#qr-query textarea, #qr-query input", "red")
+        asked = window.find("#qr-query-images input[type=file]")
+        window.call("POST", f"/element/{asked}/value", {"text": str(files[0])})
+        window.wait(lambda: "blue" in window.text("#qr-query-images"), "the question's image")
         window.write("#qr-documents textarea", "a text")
         window.click("#qr-rank")
         window.find("#qr-results .qr-card")
         assert window.texts("#qr-results .qr-text") == [files[1].name, "a text", "blue.png"]
         loaded = "return [...document.querySelectorAll('#qr-results img')].map(i => i.naturalWidth)"
-        window.wait(lambda: window.run(loaded) == [32, 32], "the thumbnails")
+        window.wait(lambda: window.run(loaded) == [32, 32, 32], "the thumbnails")
         assert window.run("return window.hacked === undefined")
         assert window.complaints() == [], "the policy lets thumbnails in"
         window.click("#qr-model input")

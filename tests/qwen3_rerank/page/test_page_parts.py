@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -32,7 +33,7 @@ from qwen3_rerank.page.store import Kept, Upload
 from qwen3_rerank.page.tasks import EXAMPLES, OWN, TASKS, task_choices, task_of
 from qwen3_rerank.page.texts import _WORDS, FILE_PROBLEMS, LANGUAGES, Language, language_of, say
 from qwen3_rerank.reading.document_files import Split
-from shared_core import Evidence, RankedDocument, Reranker
+from shared_core import Content, Evidence, RankedDocument, Reranker
 from shared_core import Ranking as Documents
 from shared_core.errors import (
     ClosedError,
@@ -41,6 +42,7 @@ from shared_core.errors import (
     ScoringError,
     ServerUnreachableError,
 )
+from shared_core.images.reading import read_image
 
 HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(2)> ${alert(3)} {{value}} `x`"
 
@@ -178,14 +180,14 @@ async def test_the_bounds_of_the_form_hold(tiny: Reranker) -> None:
     (name,) = models
 
     texts = (name, "red planet", "", "Ice is cold. Mars is red. So be it.", "lines", None)
-    found = await ranked(models, Kept(1), *texts, 0, "truncate", 0, True, 0, 0, "", "en")
+    found = await ranked(models, Kept(1), *texts, 0, "truncate", 0, True, 0, 0, "", "", "en")
     assert found.ranked[0].evidence is not None
 
     async def by_form(most: float, budget: float) -> list[bool]:
         documents = "\n".join(f"Mars is red, {number}." for number in range(6))
         texts = (name, "red planet", "", documents, "lines", None)
         found = await ranked(
-            models, Kept(1), *texts, 0, "truncate", 0, False, most, budget, "", "en"
+            models, Kept(1), *texts, 0, "truncate", 0, False, most, budget, "", "", "en"
         )
         return [one.scored for one in found.ranked]
 
@@ -251,11 +253,19 @@ def png(color: str, size: tuple[int, int] = (640, 320)) -> bytes:
     return buffer.getvalue()
 
 
-def ranked_images(uploads: list[Upload], language: Language, model: PageModel) -> Ranking:
+def ranked_images(
+    uploads: list[Upload],
+    language: Language,
+    model: PageModel,
+    query: str = "q",
+    asked: Sequence[Upload] = (),
+) -> Ranking:
     kept = Kept[Upload](10**7)
-    places = "\n".join(f"{kept.add(one, 1)}/{one.name}" for one in uploads)
-    rest = (None, 0, "truncate", 0, False, 0, 0, places, language)
-    return asyncio.run(ranked({"m": model}, kept, "m", "q", "", "a text", "lines", *rest))  # type: ignore[arg-type]
+    places, of_query = (
+        "\n".join(f"{kept.add(one, 1)}/{one.name}" for one in some) for some in (uploads, asked)
+    )
+    rest = (None, 0, "truncate", 0, False, 0, 0, places, of_query, language)
+    return asyncio.run(ranked({"m": model}, kept, "m", query, "", "a text", "lines", *rest))  # type: ignore[arg-type]
 
 
 SEES = replace(models_of({"m": Reranker(scorer=Redness())})["m"], max_images=2)
@@ -276,6 +286,29 @@ def test_images_are_ranked_and_shown_small_and_their_names_stay_text() -> None:
     assert prefix == "data:image/jpeg;base64"
     with Image.open(io.BytesIO(base64.b64decode(drawn))) as thumbnail:
         assert thumbnail.size == (320, 160)
+
+
+def test_a_question_may_be_an_image_which_is_shown_beside_it() -> None:
+    """It counts with the documents' where they are bounded; without any, there has to be a text."""
+    asked = [Upload(HOSTILE_NAME, png("red"))]
+    found = ranked_images([Upload("blue.png", png("blue"))], "en", SEES, "", asked)
+    score = Redness().score
+    query = Content(images=[read_image(asked[0].content)])
+    assert found.ranked[0].logit == pytest.approx(score(query, ["a text"], instruction="")[0])
+    made = comparison_html(found, found, "zh")
+    names = [attributes["alt"] for tag, attributes in Read(made).tags if tag == "img"]
+    assert names[0] == f"问题的图片：{HOSTILE_NAME}"
+    assert json.loads(as_json([found]))["query_images"] == [HOSTILE_NAME]
+    with pytest.raises(PageError, match="3 images: the page takes 2"):
+        ranked_images([Upload("blue.png", png("blue"))] * 2, "en", SEES, "", asked)
+    with pytest.raises(PageError, match="Write a question first"):
+        ranked_images([], "en", SEES, " ")
+
+
+def test_cards_name_the_model_of_a_cascade_that_judged() -> None:
+    staged = RankedDocument(0, 0.5, 0.0, "a text", 9, False, stage=2)
+    made = ranking_html(Ranking("q", "i", "m", 1, 0.1, [staged]), "en")
+    assert "judged by model 2 of the cascade" in made
 
 
 @pytest.mark.parametrize(

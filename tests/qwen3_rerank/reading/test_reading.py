@@ -171,3 +171,11 @@ def test_a_size_in_the_head_of_a_part_is_not_believed() -> None:
         read_documents(bytes(raw).replace(size, (1000).to_bytes(4, "little")), "a.xlsx")
     with pytest.raises(InputError, match=r"not a workbook that can be read \(BadZipFile\)"):
         read_documents(b"PK\3\4, and no more", "a.xlsx")
+
+
+def test_no_file_of_this_machine_is_an_image_of_an_upload() -> None:
+    """Nor is an address: what a page is given names no images, unless whoever reads it says so."""
+    with pytest.raises(InputError, match="no field document"):
+        read_documents(b'{"image": "/etc/chart.png"}', "a.jsonl")
+    (document,) = read_documents(b'{"text": "fine", "image": "/etc/chart.png"}', "a.jsonl")
+    assert document.judged == "fine"

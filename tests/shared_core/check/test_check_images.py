@@ -74,7 +74,8 @@ class KnowingVllm(SeeingVllm):
     def rerank(self, body: dict[str, Any]) -> Answer:
         asked, *texts = map(self._text, (body["query"], *body["documents"]))
         added = len(body.get("instruction", "")) / 1e4
-        logits = [knowing(asked, text) + len(text) / 1e4 + added for text in texts]
+        prompts = [f"{asked}{self.label}{text}".split(self.label, 1) for text in texts]
+        logits = [knowing(*one) + len(one[1]) / 1e4 + added for one in prompts]
         rows = [{"index": index, "relevance_score": score} for index, score in ranked(logits)]
         return Answer(super().rerank(body).body | {"results": rows})
 

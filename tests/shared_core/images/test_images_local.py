@@ -81,3 +81,48 @@ def test_the_command_ranks_images(seeing: Reranker, tmp_path: Path) -> None:
     assert [row["index"] for row in rows] == [result.index for result in ranked]
     assert [row["score"] for row in rows] == pytest.approx([one.score for one in ranked], abs=1e-5)
     assert {row["document"] for row in rows} == {"a text", *paths}
+
+
+def test_requests_and_tables_name_images(seeing: Reranker, tmp_path: Path) -> None:
+    """By the shapes of servers, and by a field; a line whose image is missing is named."""
+    paths = [str(tmp_path / f"{number}.png") for number in range(2)]
+    for number, path in enumerate(paths):
+        drawn(*SIZES[number], seed=number).save(path)
+    shaped = [
+        {"image": paths[0]},
+        {"content": [{"type": "image_url", "image_url": {"url": paths[1]}}, "a caption"]},
+        {"text": "a text", "image": "unread"},
+    ]
+    query = [{"image": paths[1]}, {"text": "which?"}]
+    requests = [
+        {"query": query, "documents": shaped},
+        {"query": {"text": "which?", "scan": paths}, "documents": [{"scan": paths}, "a text"]},
+        {"query": "which?", "documents": ["fine", {"image": str(tmp_path / "none.png")}]},
+    ]
+    given = tmp_path / "requests.jsonl"
+    given.write_text("".join(json.dumps(request) + "\n" for request in requests))
+    flags = ["--model", seeing.options.model, "--dtype", "float32", "--device", "cpu"]
+    command = ["rank", "--file", str(given), "--image-field", "scan", "--keep-going", *flags]
+    found = CliRunner().invoke(app, command)
+    assert found.exit_code == 1, found.output
+    assert "line 3: the image of document 1" in found.stderr
+    assert "there is no such file" in found.stderr
+    rows = [json.loads(line) for line in found.stdout.splitlines()]
+    contents = [Content(images=[paths[0]]), Content("a caption", [paths[1]]), "a text"]
+    first = seeing.rerank(Content("which?", [paths[1]]), contents)
+    second = seeing.rerank(Content("which?", paths), [Content(images=paths), "a text"])
+    for row, ranked, request in zip(rows, (first, second), requests, strict=False):
+        scores = [pytest.approx(one.score, abs=1e-5) for one in ranked]
+        assert [one["score"] for one in row["results"]] == scores
+        documents = [request["documents"][one.index] for one in ranked]
+        assert [one["document"] for one in row["results"]] == documents
+        assert row["query"] == request["query"]
+
+    table = tmp_path / "pages.csv"
+    table.write_text(f"text,page\n,{paths[0]}\ncaption,{paths[1]}\nalone,\n")
+    command = ["rank", "which?", "--file", str(table), "--image-field", "page", *flags]
+    found = CliRunner().invoke(app, command)
+    assert found.exit_code == 0, found.output
+    pages = [Content(images=[paths[0]]), Content("caption", [paths[1]]), "alone"]
+    scores = [pytest.approx(one.score, abs=1e-5) for one in seeing.rerank("which?", pages)]
+    assert [json.loads(line)["score"] for line in found.stdout.splitlines()] == scores

@@ -108,11 +108,10 @@ def open_checkpoint(
     folder = checkpoint_folder(source, hub_options)
     config, stated = load_config(folder, name, has_adapter=adapter is not None)
     if is_vision(stated):
-        if reads_quantised or adapter is not None:
+        if adapter is not None:
             raise UnsupportedModelError(
-                f'{name!r} reads images, and is computed here by backend="transformers" alone, '
-                "without an adapter: use that backend, merge the adapter, or serve it with vLLM "
-                "and give base_url"
+                f"{name!r} reads images, and adapters are merged here into text models alone: "
+                "merge it with peft (merge_and_unload), save the model, and give that folder"
             )
         return _open_vision(folder, config, stated, name, max_length, answers)
     if is_int8(stated) and reads_quantised:

@@ -46,7 +46,7 @@ class Album:
     """
 
     def __init__(self, first_id: int, token_side: int) -> None:
-        self._first_id, self._next_id, self._side = first_id, first_id, token_side
+        self._first_id, self._next_id, self.token_side = first_id, first_id, token_side
         self._by_digest: dict[str, Shown] = {}
         self._first_ids: list[int] = []
         self._shown: list[Shown] = []
@@ -59,7 +59,7 @@ class Album:
         """
         found = self._by_digest.get(picture.digest)
         if found is None:
-            grid = grid_of(*picture.size, self._side)
+            grid = grid_of(*picture.size, self.token_side)
             found = self._by_digest[picture.digest] = Shown(picture, grid, self._next_id)
             self._next_id += grid.n_tokens
             self._first_ids.append(found.first_id)

@@ -81,10 +81,12 @@ class ContentEncoder:
             return self._texts.first_text_ids(self._texts.form.opening + document, room + 1)
         image_ids = self._opening_ids + self._image_ids(document, album, name)
         if len(image_ids) > room:
-            raise ImageError(
-                f"{name} has images of {len(image_ids)} tokens, and beside the query there is room "
-                f"for {room} (max_length={self._texts.max_length}): give fewer or smaller images, "
-                "or raise max_length"
+            raise ImageError.of(
+                document,
+                name,
+                f"has images of {len(image_ids)} tokens, and beside the query there is room for "
+                f"{room} (max_length={self._texts.max_length}): give fewer or smaller images, or "
+                "raise max_length",
             )
         return image_ids + self._texts.first_text_ids(document.text, room - len(image_ids) + 1)
 
@@ -94,7 +96,8 @@ class ContentEncoder:
             try:
                 shown = album.add(picture)
             except ImageError as error:
-                raise ImageError(f"image {number} of {name}: {error}") from error
+                reason = f"has an image that the model cannot see, its image {number}: {error}"
+                raise ImageError.of(content, name, reason) from error
             ids += [self._start_id, *shown.ids, self._end_id]
         return ids
 

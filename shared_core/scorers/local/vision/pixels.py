@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 # Tokens of an image, and how much longer than wide it may be.
-_LEAST_TOKENS, _MOST_TOKENS = 4, 1800
+LEAST_TOKENS, MOST_TOKENS = 4, 1800
 _MOST_RATIO = 200
 
 
@@ -58,13 +58,18 @@ def grid_of(width: int, height: int, side: int) -> Grid:
             "most: cut it into pieces"
         )
     rows, columns = max(1, round(height / side)), max(1, round(width / side))
-    if rows * columns > _MOST_TOKENS:
-        shrink = math.sqrt(height * width / (_MOST_TOKENS * side**2))
+    if rows * columns > MOST_TOKENS:
+        shrink = math.sqrt(height * width / (MOST_TOKENS * side**2))
         return Grid(math.floor(height / shrink / side), math.floor(width / shrink / side))
-    if rows * columns < _LEAST_TOKENS:
-        grow = math.sqrt(_LEAST_TOKENS * side**2 / (height * width))
+    if rows * columns < LEAST_TOKENS:
+        grow = math.sqrt(LEAST_TOKENS * side**2 / (height * width))
         return Grid(math.ceil(height * grow / side), math.ceil(width * grow / side))
     return Grid(rows, columns)
+
+
+def resized(image: Image, grid: Grid, side: int) -> Image:
+    """Return an image in its size for the model, ``side`` the pixels of a token's side."""
+    return image.resize((grid.columns * side, grid.rows * side))  # bicubic, as is Pillow's default
 
 
 def pixel_values(image: Image, grid: Grid, config: VisionConfig) -> Tensor:
@@ -78,9 +83,8 @@ def pixel_values(image: Image, grid: Grid, config: VisionConfig) -> Tensor:
         config: The sizes of patches.
     """
     side, merged = config.patch_size, config.spatial_merge_size
-    size = (grid.columns * merged * side, grid.rows * merged * side)
-    resized = np.asarray(image.resize(size))  # bicubic, as is Pillow's default
-    values = (resized.astype(np.float64) * (1 / 255)).astype(np.float32)
+    pixels = np.asarray(resized(image, grid, config.token_side))
+    values = (pixels.astype(np.float64) * (1 / 255)).astype(np.float32)
     values = (values - np.float32(0.5)) / np.float32(0.5)
     parts = torch.from_numpy(values).view(grid.rows, merged, side, grid.columns, merged, side, 3)
     patches = parts.permute(0, 3, 1, 4, 6, 2, 5)[..., None, :, :]

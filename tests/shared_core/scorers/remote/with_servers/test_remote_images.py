@@ -56,6 +56,7 @@ def test_a_model_that_sees_has_another_prompt_for_texts_too(serve: Serve, connec
             SeeingVllm(templated=False),
             r"without the template of its prompt.*qwen3_vl_reranker.jinja",
         ),
+        (SeeingVllm(label="\n<Document>: "), "writes another prompt around query and document"),
         (SeeingVllm(pooling=False), "not as a reranker: start it with --runner pooling"),
     ],
 )
