@@ -329,19 +329,20 @@ async def test_a_late_refusal_names_the_document_as_the_caller_counts(
     folder: Path, way: str
 ) -> None:
     """Where it comes from has fewer documents: no duplicates, and none whose score is known."""
+    query = str(QUERIES[0][1])
     documents = ["a", "a", "b", Content("both", [CHART, PHOTO])]
     options: dict[str, Any] = {"long_documents": "windows"} if way == "windows" else {}
     budget: dict[str, Any] = {"time_budget": 60.0} if way == "budget" else {}
     with Reranker(
         str(folder), dtype="float32", max_length=150, cache_size=9 * (way == "cached"), **options
     ) as reranker:
-        reranker.score("query", documents[:3])
+        reranker.score(query, documents[:3])
         name = "document 3 has images of 83 tokens"
         if way == "many":
             with pytest.raises(ImageError, match="document 3 of query 1 has images of 83 tokens"):
-                reranker.rerank_many(["one", "query"], [["c"], documents])
+                reranker.rerank_many(["one", query], [["c"], documents])
         else:
             with pytest.raises(ImageError, match=name):
-                reranker.rerank("query", documents, **budget)
+                reranker.rerank(query, documents, **budget)
             with pytest.raises(ImageError, match=name):
-                await reranker.arerank("query", documents, **budget)
+                await reranker.arerank(query, documents, **budget)

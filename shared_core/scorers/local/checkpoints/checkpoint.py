@@ -33,6 +33,7 @@ from shared_core.scorers.local.checkpoints.vision_weights import (
     LanguageWeights,
     VisionPart,
     check_visual,
+    with_adapter,
 )
 from shared_core.scorers.local.checkpoints.weights import FileWeights, Weights
 
@@ -108,12 +109,12 @@ def open_checkpoint(
     folder = checkpoint_folder(source, hub_options)
     config, stated = load_config(folder, name, has_adapter=adapter is not None)
     if is_vision(stated):
-        if adapter is not None:
+        if reads_quantised and (adapter is not None or quantisation(folder, stated) is not None):
             raise UnsupportedModelError(
-                f"{name!r} reads images, and adapters are merged here into text models alone: "
-                "merge it with peft (merge_and_unload), save the model, and give that folder"
+                f"{name!r} reads images: vLLM is given such a model in full weights alone, without "
+                'an adapter. Use backend="transformers", or merge them and give that folder'
             )
-        return _open_vision(folder, config, stated, name, max_length, answers)
+        return _open_vision(folder, config, stated, name, max_length, answers, adapter)
     if is_int8(stated) and reads_quantised:
         raise UnsupportedModelError(
             f"{name!r} was written by qwen3-rerank quantize, for CPUs: use "
@@ -168,15 +169,21 @@ def _open_vision(
     name: str,
     max_length: int,
     answers: tuple[str, str],
+    adapter: Path | None,
 ) -> Checkpoint:
     """Return the checkpoint of a model that reads images, too. See `open_checkpoint`."""
-    refuse_quantised(folder, stated, name)
+    if not is_fp8(stated):
+        refuse_quantised(folder, stated, name)
     vision = load_vision_config(stated, folder, name)
     tokenizer = read_tokenizer(folder, name)
     length = bounded_length(config, max_length)
     encoder = PairEncoder(tokenizer, length, answers, VISION_FORM)
     check_vocabulary(tokenizer, config, folder, name)
-    weights = FileWeights(folder, name)
+    weights: Weights = FileWeights(folder, name)
+    if is_fp8(stated):
+        weights = Fp8Weights(weights, stated, name)
+    if adapter is not None:
+        weights = with_adapter(weights, Adapter(adapter))
     check_visual(weights, vision, name)
     language = LanguageWeights(weights)
     answer_ids = encoder.answer_ids

@@ -8,7 +8,15 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from shared_core.scorers.local.checkpoints.tensors import check_missing, check_shapes, check_unread
+from shared_core.errors import UnsupportedModelError
+from shared_core.scorers.local.checkpoints.adapter_config import ADVICE
+from shared_core.scorers.local.checkpoints.lora import Adapter, Merged
+from shared_core.scorers.local.checkpoints.tensors import (
+    HEAD,
+    check_missing,
+    check_shapes,
+    check_unread,
+)
 from shared_core.scorers.local.checkpoints.vision_config import VisionConfig
 from shared_core.scorers.local.checkpoints.weights import Header, Weights
 
@@ -62,6 +70,22 @@ class LanguageWeights:
     def check_unchanged(self) -> None:
         """Raise if the files were written to since they were opened."""
         self._weights.check_unchanged()
+
+
+def with_adapter(weights: Weights, adapter: Adapter) -> Weights:
+    """Return the weights with an adapter of any of their layers merged in.
+
+    Raises:
+        UnsupportedModelError: It is of another model, or changes the head or the embeddings, which
+            may be one matrix.
+    """
+    for name in adapter.changes:
+        if name == HEAD or name.endswith("embed_tokens.weight"):
+            raise UnsupportedModelError(
+                f"{adapter} changes {name}: of models that read images, only layers have adapters "
+                f"merged here. {ADVICE}"
+            )
+    return Merged(weights, adapter, ties=False)
 
 
 def check_visual(weights: Weights, config: VisionConfig, name: str) -> None:

@@ -119,9 +119,11 @@ def test_a_number_that_is_not_finite_is_refused(folder: Path, tmp_path: Path) ->
     assert "model.visual.blocks.1.attn.qkv.weight holds numbers" in refusal(target)
 
 
-def test_an_adapter_is_not_left_out(folder: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_an_adapter_of_a_text_model_is_refused(
+    folder: Path, checkpoint: Path, tmp_path: Path
+) -> None:
     adapter = write_lora(tmp_path / "adapter", checkpoint)
-    assert "without an adapter" in refusal(folder, adapter=str(adapter))
+    assert "they are of different models" in refusal(folder, adapter=str(adapter))
 
 
 def test_it_is_not_written_without_its_vision_tower(folder: Path, tmp_path: Path) -> None:
