@@ -375,7 +375,10 @@ class Service:
             self._splitting -= 1
 
     async def rank(
-        self, query: str, documents: Sequence[str | Content], **options: Unpack[RankCallOptions]
+        self,
+        query: str | Content,
+        documents: Sequence[str | Content],
+        **options: Unpack[RankCallOptions],
     ) -> Ranking:
         """Return what `Reranker.rerank` returns, through the queue. Raises `RefusedError`."""
         ranking, windows = ranking_of(options), windows_of(self.settings, options)
