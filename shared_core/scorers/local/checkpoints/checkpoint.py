@@ -172,7 +172,7 @@ def _open_vision(
     adapter: Path | None,
 ) -> Checkpoint:
     """Return the checkpoint of a model that reads images, too. See `open_checkpoint`."""
-    if not is_fp8(stated):
+    if not is_read(stated):
         refuse_quantised(folder, stated, name)
     vision = load_vision_config(stated, folder, name)
     tokenizer = read_tokenizer(folder, name)
@@ -180,8 +180,8 @@ def _open_vision(
     encoder = PairEncoder(tokenizer, length, answers, VISION_FORM)
     check_vocabulary(tokenizer, config, folder, name)
     weights: Weights = FileWeights(folder, name)
-    if is_fp8(stated):
-        weights = Fp8Weights(weights, stated, name)
+    if is_read(stated):
+        weights = QuantisedWeights(weights, stated, name)
     if adapter is not None:
         weights = with_adapter(weights, Adapter(adapter))
     check_visual(weights, vision, name)
