@@ -10,7 +10,8 @@ from torch import Tensor
 
 from shared_core.errors import UnsupportedModelError
 from shared_core.scorers.local.checkpoints.adapter_config import ADVICE
-from shared_core.scorers.local.checkpoints.lora import Adapter, Merged
+from shared_core.scorers.local.checkpoints.lora import Adapter
+from shared_core.scorers.local.checkpoints.merged import Merged
 from shared_core.scorers.local.checkpoints.tensors import (
     HEAD,
     check_missing,
