@@ -22,14 +22,15 @@ from langchain_qwen3_rerank.images import (
     document_contents,
     query_content,
 )
-from langchain_qwen3_rerank.vectors import Embedder, aembedded, embedded
+from langchain_qwen3_rerank.vectors import Embedder, embedded
 from shared_core.adapter import AdapterCallOptions, AdapterOptions
 from shared_core.images.content import Content, text_of
-from shared_core.no_answer import ainstead, instead
+from shared_core.no_answer import instead
 from shared_core.options import Instruction, resolve_instruction
 from shared_core.options.documenting import documented
 from shared_core.results import Ranking
 from shared_core.shown import ERROR_KEY, NO_ANSWER_KEY
+from shared_core.steps import arun, run
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import Callbacks
@@ -183,8 +184,8 @@ class Qwen3Rerank(
     ) -> list[Document]:
         if not documents and not callable(self.on_no_answer):
             return []
-        run, inputs, own = self._run(documents, query)
-        outputs: list[Document] = run.invoke(inputs, merge_configs(own, config))["documents"]
+        tracked, inputs, own = self._run(documents, query)
+        outputs: list[Document] = tracked.invoke(inputs, merge_configs(own, config))["documents"]
         return outputs
 
     async def _acompressed(
@@ -192,8 +193,8 @@ class Qwen3Rerank(
     ) -> list[Document]:
         if not documents and not callable(self.on_no_answer):
             return []
-        run, inputs, own = self._run(documents, query)
-        outputs = await run.ainvoke(inputs, merge_configs(own, config))
+        tracked, inputs, own = self._run(documents, query)
+        outputs = await tracked.ainvoke(inputs, merge_configs(own, config))
         found: list[Document] = outputs["documents"]
         return found
 
@@ -212,23 +213,23 @@ class Qwen3Rerank(
 
         def rank(inputs: dict[str, Any]) -> dict[str, Any]:
             documents, texts, contents, scores = self._judged(inputs)
-            vectors = embedded(embeddings, texts)
+            vectors = run(embedded(embeddings, texts))
             ranked = self.reranker.rerank(
                 content, contents, retriever_scores=scores, embeddings=vectors, **options
             )
             found = ranked_copies(documents, texts, ranked, cut=self.cut)
-            found = instead(self.on_no_answer, ranked, inputs["query"], found, Document)
-            return _outputs(ranked, found)
+            answer = instead(self.on_no_answer, ranked, inputs["query"], found, Document)
+            return _outputs(ranked, run(answer))
 
         async def arank(inputs: dict[str, Any]) -> dict[str, Any]:
             documents, texts, contents, scores = self._judged(inputs)
-            vectors = await aembedded(embeddings, texts)
+            vectors = await arun(embedded(embeddings, texts))
             ranked = await self.reranker.arerank(
                 content, contents, retriever_scores=scores, embeddings=vectors, **options
             )
             found = ranked_copies(documents, texts, ranked, cut=self.cut)
-            found = await ainstead(self.on_no_answer, ranked, inputs["query"], found, Document)
-            return _outputs(ranked, found)
+            answer = instead(self.on_no_answer, ranked, inputs["query"], found, Document)
+            return _outputs(ranked, await arun(answer))
 
         inputs = {"query": text_of(content), "documents": list(documents)}
         metadata = {"model": self.model, "n_documents": len(documents), **options}

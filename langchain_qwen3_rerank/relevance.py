@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.documents import Document
@@ -13,6 +14,7 @@ from langchain_qwen3_rerank.documents import DocumentText, document_texts
 from shared_core.adapter import RerankerHolder
 from shared_core.results import RankedDocument, Ranking
 from shared_core.shown import ShownParts
+from shared_core.steps import Steps, arun, run, wait
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -97,7 +99,7 @@ class Qwen3Relevance(RerankerHolder, RunnableSerializable[dict[str, Any], Releva
             TypeError: The input lacks one of them.
             RerankError: Scoring failed, unless ``on_error="passthrough"``.
         """
-        return self._call_with_config(lambda given: self._graded([given])[0], input, config)
+        return self._call_with_config(lambda given: run(self._grading([given]))[0], input, config)
 
     async def ainvoke(
         self,
@@ -108,7 +110,7 @@ class Qwen3Relevance(RerankerHolder, RunnableSerializable[dict[str, Any], Releva
         """`invoke` without blocking the event loop or its shared threads."""
 
         async def graded(given: dict[str, Any]) -> Relevance:
-            return (await self._agraded([given]))[0]
+            return (await arun(self._grading([given])))[0]
 
         return await self._acall_with_config(graded, input, config)
 
@@ -127,9 +129,11 @@ class Qwen3Relevance(RerankerHolder, RunnableSerializable[dict[str, Any], Releva
             config: LangChain's.
             return_exceptions: Return the failure in the place of every grade.
         """
-        return self._batch_with_config(
-            self._graded_or_failed, inputs, config, return_exceptions=return_exceptions
-        )
+
+        def graded(given: list[dict[str, Any]]) -> list[Exception | Relevance]:
+            return run(self._grading_or_failing(given))
+
+        return self._batch_with_config(graded, inputs, config, return_exceptions=return_exceptions)
 
     async def abatch(
         self,
@@ -142,36 +146,26 @@ class Qwen3Relevance(RerankerHolder, RunnableSerializable[dict[str, Any], Releva
         """`batch` without blocking the event loop or its shared threads."""
 
         async def graded(given: list[dict[str, Any]]) -> list[Exception | Relevance]:
-            try:
-                return [*await self._agraded(given)]
-            except Exception as error:  # noqa: BLE001  # LangChain raises or returns it
-                return [error] * len(given)
+            return await arun(self._grading_or_failing(given))
 
         return await self._abatch_with_config(
             graded, inputs, config, return_exceptions=return_exceptions
         )
 
-    def _graded_or_failed(self, inputs: list[dict[str, Any]]) -> list[Exception | Relevance]:
+    def _grading_or_failing(self, inputs: Sequence[Any]) -> Steps[list[Exception | Relevance]]:
         try:
-            return [*self._graded(inputs)]
+            return [*(yield from self._grading(inputs))]
         except Exception as error:  # noqa: BLE001  # LangChain raises or returns it
             return [error] * len(inputs)
 
-    def _graded(self, inputs: Sequence[Any]) -> list[Relevance]:
+    def _grading(self, inputs: Sequence[Any]) -> Steps[list[Relevance]]:
         batch = _Batch(inputs, self.document_text)
-        return self._grades(
-            batch, self.reranker.rerank_many(batch.queries, batch.texts, **self._options)
+        options = self.call_options | {"evidence": self.evidence}
+        rankings = yield from wait(
+            partial(self.reranker.rerank_many, batch.queries, batch.texts, **options),
+            partial(self.reranker.arerank_many, batch.queries, batch.texts, **options),
         )
-
-    async def _agraded(self, inputs: Sequence[Any]) -> list[Relevance]:
-        batch = _Batch(inputs, self.document_text)
-        return self._grades(
-            batch, await self.reranker.arerank_many(batch.queries, batch.texts, **self._options)
-        )
-
-    @property
-    def _options(self) -> dict[str, Any]:
-        return self.call_options | {"evidence": self.evidence}
+        return self._grades(batch, rankings)
 
     def _grades(self, batch: _Batch, rankings: Sequence[Ranking]) -> list[Relevance]:
         """Return the grades in the order of the inputs."""

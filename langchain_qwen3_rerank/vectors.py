@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import run_in_executor
+
+from shared_core.steps import Steps, wait
 
 Embedder = Embeddings | Callable[[list[str]], Sequence[Sequence[float]]]
 """A LangChain embedding model, or a function from texts to a vector each."""
 
 
-def embedded(embedder: Embedder | None, texts: list[str]) -> Sequence[Sequence[float]] | None:
-    """Return a vector per text; ``None`` without an embedder."""
-    if embedder is None:
-        return None
-    if isinstance(embedder, Embeddings):
-        return embedder.embed_documents(texts)
-    return embedder(texts)
-
-
-async def aembedded(
+def embedded(
     embedder: Embedder | None, texts: list[str]
-) -> Sequence[Sequence[float]] | None:
-    """`embedded` without blocking the event loop; a function runs in LangChain's executor."""
+) -> Steps[Sequence[Sequence[float]] | None]:
+    """Return a vector per text; ``None`` without an embedder.
+
+    For event loops, a function runs in LangChain's executor.
+    """
     if embedder is None:
         return None
     if isinstance(embedder, Embeddings):
-        return await embedder.aembed_documents(texts)
-    return await run_in_executor(None, embedder, texts)
+        embed, aembed = embedder.embed_documents, embedder.aembed_documents
+        return (yield from wait(partial(embed, texts), partial(aembed, texts)))
+    run_there = partial(run_in_executor, None, embedder, texts)
+    return (yield from wait(partial(embedder, texts), run_there))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from llama_index.core.bridge.pydantic import Field
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 from llama_index_qwen3_rerank.nodes import check_nodes, node_texts
-from llama_index_qwen3_rerank.vectors import EmbedModel, Vectors, aembedded, embedded, own_vectors
+from llama_index_qwen3_rerank.vectors import EmbedModel, Vectors, embedded, own_vectors
 from shared_core.diversity import by_embeddings, by_words, checked_embeddings, distinct
+from shared_core.steps import Steps, arun, run, wait
 
 
 class Qwen3DropDuplicates(BaseNodePostprocessor):
@@ -42,22 +44,22 @@ class Qwen3DropDuplicates(BaseNodePostprocessor):
         nodes: list[NodeWithScore],
         query_bundle: QueryBundle | None = None,  # noqa: ARG002  # LlamaIndex's signature
     ) -> list[NodeWithScore]:
-        check_nodes(nodes)
-        texts = node_texts(nodes, MetadataMode.NONE)
-        return self._kept(nodes, texts, self._own(nodes) or embedded(self.embed_model, texts))
+        return run(self._distinct(nodes))
 
     async def _apostprocess_nodes(
         self,
         nodes: list[NodeWithScore],
         query_bundle: QueryBundle | None = None,  # noqa: ARG002  # LlamaIndex's signature
     ) -> list[NodeWithScore]:
+        return await arun(self._distinct(nodes))
+
+    def _distinct(self, nodes: list[NodeWithScore]) -> Steps[list[NodeWithScore]]:
         check_nodes(nodes)
         texts = node_texts(nodes, MetadataMode.NONE)
-        vectors = self._own(nodes) or await aembedded(self.embed_model, texts)
-        return await asyncio.to_thread(self._kept, nodes, texts, vectors)
-
-    def _own(self, nodes: list[NodeWithScore]) -> Vectors | None:
-        return own_vectors(nodes) if self.by_embeddings else None
+        own = own_vectors(nodes) if self.by_embeddings else None
+        vectors = own or (yield from embedded(self.embed_model, texts))
+        kept = partial(self._kept, nodes, texts, vectors)
+        return (yield from wait(kept, partial(asyncio.to_thread, kept)))
 
     def _kept(
         self, nodes: list[NodeWithScore], texts: list[str], vectors: Vectors | None

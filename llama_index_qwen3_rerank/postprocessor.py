@@ -11,10 +11,10 @@ from llama_index_qwen3_rerank.component import RerankerComponent
 from llama_index_qwen3_rerank.images import node_contents, query_content
 from llama_index_qwen3_rerank.nodes import check_nodes, node_texts, ranked_nodes
 from llama_index_qwen3_rerank.tracing import dispatcher, reranking
-from llama_index_qwen3_rerank.vectors import aembedded, embedded, own_vectors
+from llama_index_qwen3_rerank.vectors import embedded, own_vectors
 from shared_core import Content
 from shared_core.adapter import AdapterOptions
-from shared_core.no_answer import ainstead, instead
+from shared_core.no_answer import instead
 from shared_core.options.documenting import documented
 from shared_core.steps import Steps, arun, run, wait
 
@@ -95,12 +95,9 @@ class Qwen3Rerank(RerankerComponent):
         ) as found:
             texts = node_texts(nodes, self.metadata_mode)
             asked, contents = self._contents(query, nodes, texts)
-            vectors = None if self.mmr is None else own_vectors(nodes)
-            if self.mmr is not None and vectors is None and self.embed_model is not None:
-                vectors = yield from wait(
-                    partial(embedded, self.embed_model, texts),
-                    partial(aembedded, self.embed_model, texts),
-                )
+            vectors = None
+            if self.mmr is not None:
+                vectors = own_vectors(nodes) or (yield from embedded(self.embed_model, texts))
             scores = None if self.fusion is None else [node.score for node in nodes]
             options = self.ranking_options | self.call_options
             options |= {"retriever_scores": scores, "embeddings": vectors}
@@ -110,8 +107,7 @@ class Qwen3Rerank(RerankerComponent):
             )
             keep = self.keep_retrieval_score
             ranked = ranked_nodes(nodes, texts, ranking, keep_retrieval_score=keep, cut=self.cut)
-            answer = self.on_no_answer, ranking, query, ranked, NodeWithScore
-            found += yield from wait(partial(instead, *answer), partial(ainstead, *answer))
+            found += yield from instead(self.on_no_answer, ranking, query, ranked, NodeWithScore)
         return found
 
     def _contents(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import NodeWithScore
+
+from shared_core.steps import Steps, wait
 
 EmbedModel = BaseEmbedding | Callable[[list[str]], Sequence[Sequence[float]]]
 """A LlamaIndex embedding model, or a function from texts to a vector each."""
@@ -22,17 +25,14 @@ def own_vectors(nodes: Sequence[NodeWithScore]) -> Vectors | None:
     return known if len(known) == len(nodes) and len(set(map(len, known))) == 1 else None
 
 
-def embedded(model: EmbedModel | None, texts: list[str]) -> Vectors | None:
-    """Return a vector per text; ``None`` without a model."""
+def embedded(model: EmbedModel | None, texts: list[str]) -> Steps[Vectors | None]:
+    """Return a vector per text; ``None`` without a model.
+
+    For event loops, a function runs in a thread.
+    """
     if model is None:
         return None
     if isinstance(model, BaseEmbedding):
-        return model.get_text_embedding_batch(texts)
-    return model(texts)
-
-
-async def aembedded(model: EmbedModel | None, texts: list[str]) -> Vectors | None:
-    """`embedded` without blocking the event loop; a function runs in a thread."""
-    if isinstance(model, BaseEmbedding):
-        return await model.aget_text_embedding_batch(texts)
-    return await asyncio.to_thread(embedded, model, texts)
+        embed, aembed = model.get_text_embedding_batch, model.aget_text_embedding_batch
+        return (yield from wait(partial(embed, texts), partial(aembed, texts)))
+    return (yield from wait(partial(model, texts), partial(asyncio.to_thread, model, texts)))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from shared_core.errors import ConfigurationError
 from shared_core.results import Ranking
+from shared_core.steps import Steps, wait
 
 OnNoAnswer = Literal["keep", "empty"] | Callable[..., Any]
 """Keep the documents, return none, or return those of a function of query and documents."""
@@ -52,8 +54,10 @@ def instead(
     query: Any,
     documents: list[Document],
     kind: type[Document],
-) -> list[Document]:
+) -> Steps[list[Document]]:
     """Return the documents; where nothing answers, none or those of the function.
+
+    For event loops, a function that is not async runs in a thread.
 
     Args:
         on_no_answer: What to return where nothing answers.
@@ -64,13 +68,15 @@ def instead(
 
     Raises:
         ConfigurationError: As for `is_unanswered`.
-        TypeError: The function is async, or returned something else.
+        TypeError: The function is async and the call is not, or it returned something else.
     """
     if not is_unanswered(ranking, on_no_answer):
         return documents
     if not callable(on_no_answer):
         return []
-    given = on_no_answer(query, documents)
+    given = yield from wait(
+        partial(on_no_answer, query, documents), partial(_awaited, on_no_answer, query, documents)
+    )
     if inspect.isawaitable(given):
         if inspect.iscoroutine(given):
             given.close()
@@ -78,22 +84,11 @@ def instead(
     return _checked(given, kind)
 
 
-async def ainstead(
-    on_no_answer: OnNoAnswer,
-    ranking: Ranking,
-    query: Any,
-    documents: list[Document],
-    kind: type[Document],
-) -> list[Document]:
-    """`instead` without blocking the event loop; a function that is not async runs in a thread."""
-    if not callable(on_no_answer) or not is_unanswered(ranking, on_no_answer):
-        return instead(on_no_answer, ranking, query, documents, kind)
-    given: Any
-    if inspect.iscoroutinefunction(on_no_answer):
-        given = on_no_answer(query, documents)
-    else:
-        given = await asyncio.to_thread(on_no_answer, query, documents)
-    return _checked(await given if inspect.isawaitable(given) else given, kind)
+async def _awaited(function: Callable[..., Any], query: Any, documents: list[Document]) -> Any:
+    if inspect.iscoroutinefunction(function):
+        return await function(query, documents)
+    given = await asyncio.to_thread(function, query, documents)
+    return await given if inspect.isawaitable(given) else given
 
 
 def _checked(given: Any, kind: type[Document]) -> list[Document]:
