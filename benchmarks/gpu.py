@@ -137,7 +137,7 @@ def chosen(folder: Path, given: argparse.Namespace) -> str:
         for _ in range(3):
             reranker.score("What is warm?", ["Tea is.", "Ice is not."])
         loaded = reranker.scorer.load()  # type: ignore[attr-defined]
-        parts = loaded.backbone.attention, loaded.backbone._elementwise
+        parts = loaded.backbone.attention, loaded.backbone.elementwise
         kinds = [type(part).__name__ for part in parts]
         graphs = loaded.forward
         works = isinstance(graphs, Graphs) and graphs.is_usable

@@ -87,7 +87,7 @@ def built(
     if way != "plain":
         assert isinstance(backbone.attention, FlashAttention)
     if device.type == "cuda" and way != "plain":
-        assert type(backbone._elementwise).__name__ == "FusedElementwise"
+        assert type(backbone.elementwise).__name__ == "FusedElementwise"
     if way != "graph":
         return backbone
     return Graphs(backbone, Again if device.type == "cpu" else lambda: CudaRecorder(device), 2**30)

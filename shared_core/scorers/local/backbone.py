@@ -98,7 +98,7 @@ class Backbone:
         self.attention = attention or choose_attention(
             self.device, self.dtype, self._h, self._g, self._d
         )
-        self._elementwise = elementwise or choose_elementwise(config, self.device, dtype)
+        self.elementwise = elementwise or choose_elementwise(config, self.device, dtype)
 
     def plan(self, pack: Pack) -> Inputs:
         """Return what the forward of a pack reads, on the device, which is not waited for."""
@@ -171,15 +171,15 @@ class Backbone:
         t, g, d = len(residual), self._g, self._d
         r = self._h // g
         if self.attention.tokens_first and self.device.type not in _CHUNK_ROWS:
-            products = layer.qkv(self._elementwise.normed(residual, layer.input_norm))
+            products = layer.qkv(self.elementwise.normed(residual, layer.input_norm))
             norms = layer.query_norm, layer.key_norm
-            heads = self._elementwise.heads(products, *norms, cos, sin)
+            heads = self.elementwise.heads(products, *norms, cos, sin)
             q, k, v = (values.to(self.dtype).transpose(0, 1) for values in heads)
             return q.view(g, r, t, d).transpose(1, 2), k, v
         query, key, value = self._empty(t, r), self._empty(t), self._empty(t)
         for rows in self._chunks(t):
-            products = layer.qkv(self._elementwise.normed(residual[rows], layer.input_norm))
-            q, k, v = self._elementwise.heads(
+            products = layer.qkv(self.elementwise.normed(residual[rows], layer.input_norm))
+            q, k, v = self.elementwise.heads(
                 products, layer.query_norm, layer.key_norm, cos[rows], sin[rows]
             )
             query[:, rows] = q.view(-1, g, r, d).transpose(0, 1)
@@ -197,5 +197,5 @@ class Backbone:
         """Add the attention's output and then the MLP's to the residual, in place."""
         for rows in self._chunks(len(residual)):
             stream = residual[rows]
-            x = self._elementwise.added(stream, layer.output(mixed[rows])[0], layer.mlp_norm)
-            stream += finite(layer.down(self._elementwise.gated(*layer.gate_up(x)))[0])
+            x = self.elementwise.added(stream, layer.output(mixed[rows])[0], layer.mlp_norm)
+            stream += finite(layer.down(self.elementwise.gated(*layer.gate_up(x)))[0])
