@@ -40,13 +40,17 @@ _IMAGES = (
     "Images do not move the scores as they should: this is no trained Qwen3-VL-Reranker, or its "
     f"server leaves them out. If it is a server's, {SEEING_TEMPLATE}."
 )
+_REVERSED = (
+    'Yes and no seem to be exchanged: leave answers at ("yes", "no"), take the tokenizer that the '
+    "model was trained with, and convert a converted head again. If it is not that:"
+)
 
 _IDS = "Give tokenizer=, so that prompts are sent as token ids where the server takes them."
 _NO_IDS = (
     "The server takes control tokens in texts for its own, and none takes the token ids of such a "
     'prompt: use the model in this process, by backend="transformers" or backend="vllm".'
 )
-
+_FEW = 4  # known pairs that may all be wrong by chance
 _TINY = 1e-12  # a probability below which the best of the known documents never is
 _SAME = 1e-9
 
@@ -144,6 +148,8 @@ def _order(name: str, right: Sequence[float], wrong: Sequence[float], fix: str) 
     detail = f"{good} of {len(right)} known pairs in the right order"
     if good >= len(right) - 1:
         return Finding(name, "ok", detail)
+    if good == 0 and len(right) > _FEW:
+        return Finding(name, "wrong", f"{detail}: all the wrong way round", f"{_REVERSED} {fix}")
     return Finding(name, "wrong", f"{detail}: close to random", fix)
 
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from itertools import chain
 
 from tokenizers import AddedToken, Encoding, Tokenizer
+from tokenizers.pre_tokenizers import ByteLevel
 
-from shared_core.errors import QueryTooLongError, UnsupportedModelError
+from shared_core.errors import QueryTooLongError, ScoringError, UnsupportedModelError
 from shared_core.prompt import NO, YES
 from shared_core.prompt.encodable import check_encodable
 from shared_core.prompt.forms import TEXT_FORM, Form
@@ -29,6 +30,8 @@ _WORDS = (
     *("It", "'s", " ", " re", "-read", ":", " ", "2", "0", "2", "4", "\r\n\n", " the", " ﬁrst"),
     *(" Ünit", "-第", "1", "2", "章", " !\n"),
 )
+_LETTERS = ByteLevel.alphabet()  # which stand for the bytes of a text
+_TEXT_FAILS = "the tokenizer fails on a text"
 _BOUNDARY_PROBES = ("", " ", "word", "  two spaces", "\nnewline", "(punctuation)", "7", "\u0301x")
 
 
@@ -139,12 +142,15 @@ class PairEncoder:
         """The ids of "yes" and "no"."""
         return self.yes_id, self.no_id
 
+    @panics_as(ScoringError, _TEXT_FAILS)
     def encode(self, instruction: str, query: str, documents: Sequence[str]) -> EncodedGroup:
         """Return the token ids of one query's prompts, the shared prefix once.
 
         Raises:
             QueryTooLongError: No token would be left for a document.
             TextEncodingError: A text has a lone surrogate; names which text.
+            ScoringError: The tokenizer fails on a text, as do `text_ids`, `first_text_ids` and
+                `count`.
         """
         fields = self.form.fields(self.form.instruction(instruction), query)
         check_encodable(fields, documents)
@@ -170,14 +176,17 @@ class PairEncoder:
             raise QueryTooLongError(n_fixed, self.max_length, or_more=or_more)
         return self.max_length - n_fixed
 
+    @panics_as(ScoringError, _TEXT_FAILS)
     def text_ids(self, text: str) -> list[int]:
         """Return the token ids of a text, without control tokens."""
         return list(chain.from_iterable(self._pieces.ids(text)))
 
+    @panics_as(ScoringError, _TEXT_FAILS)
     def first_text_ids(self, text: str, most: int) -> list[int]:
         """Return the first ``most`` token ids of a text, or all; what is cut is hardly read."""
         return self._pieces.first_ids(text, most, piece_for(most))
 
+    @panics_as(ScoringError, _TEXT_FAILS)
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text as a document, without a limit."""
         counts: list[int] = []
@@ -254,7 +263,13 @@ class PairEncoder:
                 )
 
     def _check_words(self) -> None:
-        """Raise if letters are not read as they are, or not in the words of Qwen's tokenizer."""
+        """Raise if letters are lost, read otherwise, or not in the words of Qwen's tokenizer."""
+        lost = [letter for letter in _LETTERS if self._text.token_to_id(letter) is None]
+        if lost:
+            raise UnsupportedModelError(
+                f"the tokenizer would leave out parts of texts: {len(lost)} of the 256 bytes are "
+                "no tokens of its vocabulary. tokenizer.json is damaged, or not Qwen's."
+            )
         text = "".join(_WORDS)
         read = self._pieces.text(self._text.encode(text, add_special_tokens=False).ids)
         divider = self._text.pre_tokenizer

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from shared_core import ModelLoadError, Reranker, RerankError
+from shared_core import ModelLoadError, Reranker, RerankError, ScoringError
 from shared_core.scorers.remote.tokenizing import read_tokenizer
 
 WEIGHTS = "model.safetensors"
@@ -155,6 +155,31 @@ def test_a_tokenizer_that_panics_is_a_load_error(folder: Path, when: str) -> Non
     if when == "while it is read":
         with pytest.raises(RerankError, match="damaged"):
             read_tokenizer(folder / "tokenizer.json")
+
+
+def test_a_tokenizer_that_panics_at_one_text_is_a_scoring_error(folder: Path) -> None:
+    endless = {"type": "Split", "pattern": {"Regex": "(x+x+)+y"}, "behavior": "Isolated"}
+    edit_json(
+        folder / "tokenizer.json",
+        lambda one: one["pre_tokenizer"]["pretokenizers"].insert(0, endless | {"invert": False}),
+    )
+    with Reranker(str(folder), device="cpu") as reranker:
+        for query, document in (("query", "x" * 60), ("x" * 60, "document")):
+            with pytest.raises(ScoringError, match="the tokenizer fails on a text"):
+                reranker.score(query, [document])
+        assert len(reranker.score("query", ["document"])) == 1
+
+
+def test_a_tokenizer_that_would_lose_letters_is_refused(folder: Path) -> None:
+    def lose(one: dict[str, Any]) -> None:
+        """Remove the first byte of every emoji."""
+        model = one["model"]
+        del model["vocab"]["ð"]
+        model["merges"] = [merge for merge in model["merges"] if "ð" not in "".join(merge)]
+
+    edit_json(folder / "tokenizer.json", lose)
+    with pytest.raises(ModelLoadError, match="1 of the 256 bytes are no tokens"):
+        Reranker(str(folder), device="cpu").score("query", ["document"])
 
 
 class Hostile:

@@ -18,6 +18,7 @@ from shared_core.digests import digest_of
 from shared_core.errors import ConfigurationError, UnsupportedModelError
 from shared_core.options import RerankerOptions
 from shared_core.scorers.local.building import LINEARS, RotatedParts
+from shared_core.scorers.local.checkpoints.adapter_source import told_apart
 from shared_core.scorers.local.checkpoints.checkpoint import Checkpoint
 from shared_core.scorers.local.checkpoints.files import CONFIG, INT8
 from shared_core.scorers.local.checkpoints.int8_format import SIGNS, VERSION
@@ -52,7 +53,8 @@ def quantize_checkpoint(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigurationError(f"{folder} is there already: give a new folder, or an empty one")
     limit = weight_limit()
-    with opened(locate_model(options)) as checkpoint:
+    located = locate_model(options)
+    with opened(located) as checkpoint:
         if checkpoint.is_int8:
             raise UnsupportedModelError(f"{options.model!r} is in eight bits already")
         if checkpoint.vision is not None:
@@ -64,7 +66,7 @@ def quantize_checkpoint(
         part.mkdir(parents=True)
         try:
             _write_weights(part, checkpoint, limit, show_progress=show_progress)
-            _write_config(part, checkpoint, options.model, limit)
+            _write_config(part, checkpoint, limit, _sources(checkpoint, options, located))
             for file in part.glob("*.safetensors"):  # which are written for their owner alone
                 shutil.copymode(part / CONFIG, file)
             if folder.exists():
@@ -114,13 +116,30 @@ def _parts(checkpoint: Checkpoint, limit: int) -> Iterator[dict[str, Tensor]]:
     }
 
 
-def _write_config(folder: Path, checkpoint: Checkpoint, name: str, limit: int) -> None:
+def _sources(
+    checkpoint: Checkpoint, options: RerankerOptions, located: RerankerOptions
+) -> dict[str, str]:
+    """Return what a checkpoint was made of: names, without folders' paths, and digests."""
+    named = told_apart(options)
+    sources = {"source": _name(named.model), "source_digest": digest_of(checkpoint.folder)}
+    if named.adapter is not None and located.adapter is not None:
+        sources["adapter"] = _name(named.adapter)
+        sources["adapter_digest"] = digest_of(Path(located.adapter))
+    return sources
+
+
+def _name(model: str) -> str:
+    return Path(model).resolve().name if Path(model).is_dir() else model
+
+
+def _write_config(
+    folder: Path, checkpoint: Checkpoint, limit: int, sources: dict[str, str]
+) -> None:
     described: dict[str, Any] = {
         "quant_method": INT8,
         "version": VERSION,
         "weight_limit": limit,
-        "source": name if not Path(name).is_dir() else Path(name).resolve().name,
-        "source_digest": digest_of(checkpoint.folder),
+        **sources,
     }
     config = checkpoint.stated | {
         "model_type": INT8,

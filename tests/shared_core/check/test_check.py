@@ -57,7 +57,11 @@ def test_a_sensible_scorer_passes() -> None:
         ("spread", lambda *_: 0.0, "every score is 0.5"),
         ("spread", lambda *_: 1.25, "the server does not see them"),
         ("values", lambda q, d, i: -60 + noise(q, d, i), "practically 0"),
-        ("order", lambda q, d, i: -sensible(q, d, i), "0 of 6"),
+        (
+            "order",
+            lambda q, d, i: -sensible(q, d, i),
+            "0 of 6 known pairs in the right order: all the",
+        ),
         ("instruction", lambda q, d, i: sensible(q, d, ""), "ignored"),
         (
             "forgery",

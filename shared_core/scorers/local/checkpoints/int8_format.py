@@ -7,7 +7,8 @@ readers do not know, so that they refuse it; transformers would skip the scales.
 
 - ``quant_method``: "qwen3-rerank-int8"; ``version``: 1;
 - ``weight_limit``: the largest quantised weight: 127, or 64 for CPUs without VNNI instructions;
-- ``source`` and ``source_digest``: the model's name, and the digest of its files.
+- ``source`` and ``source_digest``: the model's name, and the digest of its files;
+- ``adapter`` and ``adapter_digest``: those of the adapter that was merged, if there was one.
 
 Tensors, by transformers' names; o are the outputs of a linear layer, i its inputs, w is the width:
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.checkpoints import BUNDLED, write_checkpoint
+from support.checkpoints import BUNDLED, write_checkpoint, write_lora
 from transformers import AutoModelForCausalLM
 
 from shared_core import (
@@ -88,6 +88,17 @@ def test_the_folder_says_what_it_is_and_is_whole(tmp_path: Path) -> None:
         AutoModelForCausalLM.from_pretrained(folder)
     with pytest.raises(UnsupportedModelError, match="for CPUs"):
         open_checkpoint(str(folder), {}, "given", 512, reads_quantised=True)
+
+
+def test_the_folder_says_which_adapter_is_in_it(tmp_path: Path, checkpoint: Path) -> None:
+    adapter = write_lora(tmp_path / "adapter", checkpoint)
+    alone = RerankerOptions(model=str(adapter))  # whose base is found by its config
+    both = RerankerOptions(model=str(checkpoint), adapter=str(adapter))
+    for place, options in enumerate((alone, both)):
+        folder = quantize_checkpoint(options, tmp_path / str(place))
+        said = json.loads((folder / "config.json").read_text("utf-8"))["quantization_config"]
+        assert (said["source"], said["source_digest"]) == (checkpoint.name, digest_of(checkpoint))
+        assert (said["adapter"], said["adapter_digest"]) == ("adapter", digest_of(adapter))
 
 
 def test_nothing_is_left_of_what_fails_and_nothing_is_replaced(
