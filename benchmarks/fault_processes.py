@@ -95,12 +95,7 @@ class Process:
 
 
 class Service(Process):
-    """The service of this project.
-
-    Args:
-        model: What it serves.
-        flags: More options of its command.
-    """
+    """The service of this project."""
 
     health = "/health/ready"
     has_queue = True
@@ -120,11 +115,7 @@ class Service(Process):
 
 
 class LlamaCpp(Process):
-    """llama.cpp's server, with a file that is made of a checkpoint.
-
-    Args:
-        checkpoint: A folder.
-    """
+    """llama.cpp's server, with a file that is made of a checkpoint."""
 
     tolerance = 0.01  # it keeps keys and values in half precision
 
@@ -141,11 +132,7 @@ class LlamaCpp(Process):
 
 
 class LiteLLM(Process):
-    """LiteLLM's proxy in front of the service of this project.
-
-    Args:
-        behind: The service.
-    """
+    """LiteLLM's proxy in front of the service of this project."""
 
     health = "/health/liveliness"
     tolerance = 1e-3  # it passes on probabilities alone

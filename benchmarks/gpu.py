@@ -78,7 +78,6 @@ def measured(model: str, given: argparse.Namespace) -> Result:
 
     Args:
         model: A key of `CASES`.
-        given: The options of the command.
     """
     is_tiny = model == "tiny"
     cache = given.cache_dir or Path(tempfile.gettempdir()) / "qwen3-rerank-bench"

@@ -57,8 +57,6 @@ def make_checkpoint(tokenizer: Path, cache: Path, divisor: int) -> Path:
     Source of the shape: the configuration of Qwen3-VL-2B.
 
     Args:
-        tokenizer: The folder of a Qwen3 tokenizer.
-        cache: The folder of the checkpoints.
         divisor: What the numbers of layers are divided by.
     """
     import torch

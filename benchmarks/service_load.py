@@ -3,7 +3,7 @@
 The same work, by turns: 64 queries of 8 documents in one call of `rerank_many`, and the same 64 as
 requests of as many clients at once, to a service that runs as a process of its own::
 
-    python benchmarks/service_load.py --model tiny --rounds 5
+    python -m benchmarks.service_load --model tiny --rounds 5
 """
 
 from __future__ import annotations
@@ -13,28 +13,14 @@ import asyncio
 import os
 import random
 import statistics
-import subprocess
-import sys
 import time
 
 import httpx
 
+from benchmarks.fault_processes import Service
 from shared_core import Reranker
 
-WORDS = [
-    "the",
-    "red",
-    "planet",
-    "is",
-    "cold",
-    "and",
-    "dry",
-    "while",
-    "moons",
-    "are",
-    "small",
-    "dark",
-]
+WORDS = ["the", "red", "planet", "is", "cold", "and", "dry", "while", "moons", "are", "small"]
 
 
 def make_work(n_queries: int, n_documents: int, n_words: int) -> list[tuple[str, list[str]]]:
@@ -50,29 +36,6 @@ def make_work(n_queries: int, n_documents: int, n_words: int) -> list[tuple[str,
     ]
 
 
-def start(model: str, dtype: str) -> tuple[subprocess.Popen[str], str]:
-    """Return a running service and its address."""
-    code = "from qwen3_rerank.cli import main; main()"
-    flags = ["--port", "0", "--model", model, "--dtype", dtype, "--device", "cpu"]
-    process = subprocess.Popen(  # noqa: S603  # our own command
-        [sys.executable, "-c", code, "serve", "--log-format", "text", *flags],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None  # noqa: S101  # it is a pipe
-    for line in process.stderr:
-        if "listening on" in line:
-            url = f"http://127.0.0.1:{line.split()[-1]}"
-            break
-    else:
-        sys.exit("the service did not start")
-    # Somebody has to read the log, or the service would wait for that in the end.
-    subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)  # noqa: S607
-    while httpx.get(f"{url}/health/ready").status_code != 200:
-        time.sleep(0.1)
-    return process, url
-
-
 async def ask_all(client: httpx.AsyncClient, work: list[tuple[str, list[str]]]) -> list[list[int]]:
     """Return the order of each query's documents, asked for all at once."""
 
@@ -82,7 +45,7 @@ async def ask_all(client: httpx.AsyncClient, work: list[tuple[str, list[str]]]) 
         reply.raise_for_status()
         return [row["index"] for row in reply.json()["results"]]
 
-    return list(await asyncio.gather(*(ask(*one) for one in work)))
+    return list(await asyncio.gather(*(ask(*asked) for asked in work)))
 
 
 async def metrics(client: httpx.AsyncClient) -> dict[str, float]:
@@ -94,7 +57,7 @@ async def metrics(client: httpx.AsyncClient) -> dict[str, float]:
 
 async def measure(url: str, reranker: Reranker, work: list[tuple[str, list[str]]], n: int) -> None:
     """Print the seconds of both, by turns, and their ratio."""
-    queries, lists = [one[0] for one in work], [one[1] for one in work]
+    queries, lists = [query for query, _ in work], [documents for _, documents in work]
     direct_seconds, served_seconds, direct_cpu, served_cpu = [], [], [], []
     limits = httpx.Limits(max_connections=len(work), max_keepalive_connections=len(work))
     async with httpx.AsyncClient(base_url=url, timeout=600, limits=limits) as client:
@@ -114,13 +77,13 @@ async def measure(url: str, reranker: Reranker, work: list[tuple[str, list[str]]
                 direct_cpu.append(cpu_between - cpu_started)
                 served_cpu.append(cpu_after - cpu_before)
             same = sum(
-                [one.index for one in ranked] == order
+                [document.index for document in ranked] == order
                 for ranked, order in zip(direct, served, strict=True)
             )
         values = await metrics(client)
     batches = values["qwen3_rerank_batch_documents_count"]
     documents = values["qwen3_rerank_batch_documents_sum"]
-    tokens = sum(one.n_tokens or 0 for ranked in direct for one in ranked)
+    tokens = sum(document.n_tokens or 0 for ranked in direct for document in ranked)
     both = [statistics.median(direct_seconds), statistics.median(served_seconds)]
     print(f"{len(work)} queries, {sum(map(len, lists))} documents, {tokens} prompt tokens")
     print(f"rerank_many  {both[0]:.3f} s  ({min(direct_seconds):.3f} at best)")
@@ -144,13 +107,15 @@ def main() -> None:
     given = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
     work = make_work(given.clients, given.documents, given.words)
-    process, url = start(given.model, given.dtype)
+    service = Service(given.model, ("--dtype", given.dtype))
+    service.start()
     try:
+        service.wait_until_ready()
+        url = f"http://127.0.0.1:{service.port}"
         with Reranker(given.model, dtype=given.dtype, device="cpu") as reranker:
             asyncio.run(measure(url, reranker, work, given.rounds))
     finally:
-        process.terminate()
-        process.wait(30)
+        service.kill()
 
 
 if __name__ == "__main__":

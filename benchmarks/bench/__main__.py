@@ -14,14 +14,13 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from qwen3_rerank.cli.common import fail, in_words
-from shared_core.errors import MissingDependencyError, RerankError
+from qwen3_rerank.cli.common import fail, reported
+from shared_core.errors import MissingDependencyError
 from shared_core.options import RerankerOptions
 
 _DEFAULT_WORKLOADS = ["reference", "rag-10", "rag-50"]
 _QUICK_WORKLOADS = ["reference", "8x4@60-150"]
 _REPEATS = 3
-_PIPE_WIDTH = 150
 _ROUNDS, _QUICK_ROUNDS = 5, 2
 
 
@@ -103,12 +102,11 @@ def bench(
     from benchmarks.bench.markdown import put, render
     from benchmarks.bench.result import Result
     from benchmarks.bench.run import Plan, run
-    from benchmarks.bench.table import print_result
 
     # Ended by its caller, it ends its processes too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     progress = Console(stderr=True)
-    try:
+    with reported():
         if read is not None:
             result = Result.read(read)
         else:
@@ -159,12 +157,10 @@ def bench(
 
             for path in draw(result, plots, stem):
                 progress.print(f"drew {path}")
+        tables = render(result)
         if markdown is not None:
-            put(markdown, stem, render(result))
-    except (RerankError, ValueError, OSError) as error:
-        fail(in_words(error))
-    console = Console()
-    print_result(result, console if console.is_terminal else Console(width=_PIPE_WIDTH))
+            put(markdown, stem, tables)
+    print(tables, end="")
 
 
 def _random_checkpoint(

@@ -38,7 +38,6 @@ def compare(
         calls: Scores of all documents, query after query, of each call.
         reference: The reference's scores, in the same order.
         documents: The number of documents of each query.
-        dtype: The dtype of the run.
         lossy: Whether the order is judged instead of the scores, see `is_lossy`.
         trained: Whether the weights are.
         names: The workload's, the contestant's, the reference's.
@@ -94,9 +93,6 @@ def order_kept(
     a single pair decides, one may change places.
 
     Args:
-        scores: The scores of all documents, query after query.
-        reference: The reference's scores, in the same order.
-        documents: The number of documents of each query.
         trained: Whether the weights are; less is claimed of random ones.
 
     Returns:

@@ -16,7 +16,6 @@ SENTENCE_TRANSFORMERS = "sentence-transformers"
 VLLM = "vLLM"
 OURS = "ours"
 OURS_VLLM = "ours: vllm"
-KNOWN = (RECIPE, SENTENCE_TRANSFORMERS, VLLM, OURS, OURS_VLLM)
 
 # vLLM's cache takes its memory at the start; 2 GiB hold 18,000 tokens of the 0.6B.
 _VLLM_CACHE_GIB = "2"

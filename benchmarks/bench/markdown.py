@@ -86,10 +86,9 @@ def _table(group: Sequence[Row]) -> str:
     head = [*_HEAD, *(f"× {row.name}" for row in ours)]
     lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
     for row in group:
-        batch = f", batch {row.variant['batch']}" if "batch" in row.variant else ""
         within = row.closeness
         cells = [
-            f"{row.name}{batch}",
+            row.label,
             f"{row.seconds.median:.3g} ({row.seconds.low:.3g}–{row.seconds.high:.3g})",
             f"{row.p95:.3g}",
             f"{row.prompt_tokens_per_second:,.0f}",

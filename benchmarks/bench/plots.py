@@ -139,8 +139,7 @@ def _colours(everything: Sequence[Row]) -> dict[str, str]:
 
 
 def _label(row: Row) -> str:
-    batch = f", batch {row.variant['batch']}" if "batch" in row.variant else ""
-    return f"{row.name}{batch}" + ("" if row.agrees in (True, None) else "  (scores differ!)")
+    return row.label + ("" if row.agrees in (True, None) else "  (scores differ!)")
 
 
 def _workload_title(result: Result, name: str) -> str:

@@ -36,7 +36,6 @@ class WorkerProcess:
         kind: The contestant, see `benchmarks.bench.worker.make_player`.
         setup: The settings of the contestant.
         environment: Variables on top of this process's.
-        timeout: Seconds that one order may take.
     """
 
     def __init__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import psutil
@@ -159,13 +160,7 @@ class Rounds:
             return worker
         self._make_room(contestant)
         self._say(f"loading {name}")
-        setup = Setup(
-            self._setup.model,
-            self._setup.dtype,
-            self._setup.device,
-            self._setup.max_length,
-            dict(contestant.settings),
-        )
+        setup = replace(self._setup, settings=dict(contestant.settings))
         worker = WorkerProcess(
             contestant.python, contestant.kind, setup, contestant.environment, self._timeout
         )

@@ -29,8 +29,6 @@ class Plan:
     """The options of a run, checked and complete.
 
     Attributes:
-        folder: The checkpoint.
-        name: The model's name in the result.
         random: Whether its values are.
         workloads: Names or specifications.
         overhead_repeats: The number of timings of imports and loading; 0 leaves `overhead` out.

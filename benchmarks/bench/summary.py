@@ -56,6 +56,11 @@ class Row(BaseModel):
     faster: dict[str, Spread] = {}
 
     @property
+    def label(self) -> str:
+        """The name with the batch size that was the best one."""
+        return f"{self.name}, batch {batch}" if (batch := self.variant.get("batch")) else self.name
+
+    @property
     def closeness(self) -> str:
         """Return the order's tau of an inexact contestant, else the largest difference of scores.
 
@@ -107,7 +112,7 @@ def _rows_of(result: Result, workload: WorkloadFacts, contestant: ContestantFact
     for name, variants in by_name.items():
         most = max(map(len, variants.values()))
         tried = [some for some in variants.values() if len(some) == most]
-        best = min(tried, key=lambda some: _median([sample.seconds for sample in some]))
+        best = min(tried, key=lambda some: statistics.median([sample.seconds for sample in some]))
         found.append(_row(result, workload, contestant, name, best))
     return found
 
@@ -120,7 +125,7 @@ def _row(
     samples: Sequence[Sample],
 ) -> Row:
     seconds = [sample.seconds for sample in samples]
-    middle = _median(seconds)
+    middle = statistics.median(seconds)
     peak = max(sample.peak_bytes for sample in samples)
     base = 0 if result.model.device != "cpu" else contestant.base_bytes or 0
     agreement = next(
@@ -172,7 +177,7 @@ def _by_round(result: Result, row: Row) -> dict[int, float]:
             row.variant,
         ):
             found.setdefault(sample.round, []).append(sample.seconds)
-    return {number: _median(values) for number, values in found.items()}
+    return {number: statistics.median(values) for number, values in found.items()}
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -182,7 +187,9 @@ def spread(values: Sequence[float]) -> Spread:
     Spread(median=2.0, low=1.5, high=2.5)
     """
     return Spread(
-        median=_median(values), low=percentile(values, 0.25), high=percentile(values, 0.75)
+        median=statistics.median(values),
+        low=percentile(values, 0.25),
+        high=percentile(values, 0.75),
     )
 
 
@@ -197,7 +204,3 @@ def percentile(values: Sequence[float], share: float) -> float:
     below = int(place)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
-
-
-def _median(values: Sequence[float]) -> float:
-    return statistics.median(values)

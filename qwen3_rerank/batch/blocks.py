@@ -24,7 +24,6 @@ class Segment:
     Attributes:
         file: The file's position in the input.
         start: The position of the first row in the file.
-        rows: The number of rows.
         offset: The position of the first one, in bytes, for files without an index.
         first: The position of the first row in the whole input.
         digest: The digest of the lines, for files of lines: the input must not change later.
@@ -44,7 +43,6 @@ class Block:
 
     Attributes:
         number: The position among all blocks, which names its files.
-        segments: The rows, in the order of the input.
     """
 
     number: int

@@ -19,7 +19,6 @@ def chunks(pairs: Iterable[Pair], *, most: int = PAIRS) -> Iterator[list[Pair]]:
 
     Args:
         pairs: The pairs; those of a query one behind the other.
-        most: Pairs of a chunk.
     """
     chunk: list[Pair] = []
     characters = 0

@@ -54,9 +54,7 @@ class Shape:
 
     Attributes:
         layout: Whether a row is a pair, or a query with a list of documents.
-        query: The column of queries.
         texts: The column of documents, or of lists of them; ``None`` if all of them are images.
-        query_id: The column of query ids, if there is one.
         ids: The column of document ids, or of lists of them, if there is one.
         query_id_type, id_type: The types of the ids, if a parquet file tells them; a parquet output
             holds them alike.

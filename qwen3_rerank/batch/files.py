@@ -31,7 +31,6 @@ class InputFile:
 
     Attributes:
         path: The path or address.
-        kind: The format.
         size: Bytes.
         changed: Nanoseconds since 1970 at its last change; ``None`` where the store does not tell.
         inode: The number of the file in the file system; ``None`` in an object store.

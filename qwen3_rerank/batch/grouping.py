@@ -47,7 +47,6 @@ def grouped(source: Source, out: OutputFolder, *, part_bytes: int = _PART_BYTES)
     """Return a copy of an input in which the rows of a query lie together.
 
     Args:
-        source: The input, with a document a row.
         out: The folder of the job, which gets a folder for the copy; it takes about the room of
             the input, uncompressed, and twice that while it is made.
         part_bytes: Bytes that may be put in order at once.

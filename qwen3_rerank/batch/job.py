@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from qwen3_rerank.batch.columns import Columns
 from shared_core.identity import shown
@@ -17,19 +18,26 @@ OutputFormat = Literal["parquet", "jsonl"]
 Grouping = Literal["auto", "always", "never"]
 
 
+class JobOptions(TypedDict, total=False):
+    """The options of a batch, as `run_batch` documents them."""
+
+    output: OutputKind
+    format: OutputFormat
+    top_k: int | None
+    score_threshold: float | None
+    min_probability: float | None
+    min_docs: int
+    columns: Columns | None
+    block_rows: int | None
+    group: Grouping
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One batch.
 
     Attributes:
-        out: The folder for everything that is written.
-        output: ``"scores"``, a score for every pair, or ``"ranked"``, a list for every query.
-        format: ``"parquet"`` or ``"jsonl"``.
-        ranking: The options of ranked lists.
-        columns: The names of the input's columns.
-        block_rows: Rows of a block; ``None`` chooses.
-        group: Whether to bring the rows of a query together on disk first; ``"auto"`` does it
-            where ranked lists need it.
+        output, format, columns, block_rows, group: As for `run_batch`.
         has_windows: Whether long documents are judged by windows, so that the best one is written.
         calibration: The digest of the file by which scores get probabilities, which are written
             then; empty without one.
@@ -62,8 +70,40 @@ class Job:
             raise ValueError(f"block_rows={self.block_rows}: expected 1 or more")
         if self.output == "scores" and self.ranking != RankingOptions():
             raise ValueError(
-                "top_k, score_threshold and min_docs are for ranked lists: give output='ranked'"
+                "top_k, min_docs and thresholds are for ranked lists: give output='ranked'"
             )
+        if self.ranking.min_probability is not None and not self.calibration:
+            raise ValueError(
+                f"min_probability={self.ranking.min_probability} needs a reranker with a "
+                "calibration; without one, give score_threshold"
+            )
+
+    @classmethod
+    def of(cls, out: str | os.PathLike[str], reranker: Reranker, options: JobOptions) -> Job:
+        """Return the job of a reranker with some options.
+
+        Raises:
+            TypeError: There is no such option.
+            ValueError: One is out of range, or the reranker hides errors.
+        """
+        unknown = options.keys() - JobOptions.__annotations__.keys()
+        if unknown:
+            raise TypeError(f"a batch has no option {', '.join(map(repr, sorted(unknown)))}")
+        configured = reranker.options
+        if configured.on_error != "raise":
+            raise ValueError(
+                "a batch needs a reranker with on_error='raise': rows that cannot be scored are "
+                "put into the error file by themselves"
+            )
+        given: dict[str, Any] = {**options, "columns": options.get("columns") or Columns()}
+        ranking = {name: given.pop(name) for name in RankingOptions.model_fields if name in given}
+        return cls(
+            Path(os.path.abspath(out)),
+            **given,
+            ranking=RankingOptions(**ranking),
+            has_windows=configured.long_documents == "windows",
+            calibration=_digest(configured.calibration) if configured.calibration else "",
+        )
 
     def identity(self, reranker: Reranker) -> dict[str, Any]:
         """Return the options that define the job, without the input and without secrets.
@@ -71,6 +111,9 @@ class Job:
         What scores is not among it: the process that does, perhaps on another machine, knows that.
         """
         model = reranker.options.model
+        unused = {"fusion", "mmr", "max_candidates", "time_budget"}  # tables have no retriever
+        if self.ranking.min_probability is None:  # older folders know nothing of it
+            unused.add("min_probability")
         columns = {name: value for name, value in asdict(self.columns).items() if value is not None}
         return {
             "output": self.output,
@@ -79,11 +122,12 @@ class Job:
             "group": self.group,
             "columns": columns,
             **({"folder of images": os.getcwd()} if self.columns.has_images else {}),
-            # Tables have no retriever.
-            **self.ranking.model_dump(
-                exclude={"fusion", "mmr", "max_candidates", "time_budget", "min_probability"}
-            ),
+            **self.ranking.model_dump(exclude=unused),
             **({"calibration": self.calibration} if self.calibration else {}),
             "model": "a folder" if os.path.isdir(model) else model,
             "instruction": shown(reranker.options.instruction),
         }
+
+
+def _digest(path: str) -> str:
+    return f"sha256:{hashlib.sha256(Path(path).read_bytes()).hexdigest()}"

@@ -35,16 +35,15 @@ class JsonlRows:
     def names(self) -> list[str]:
         """Return the fields of the first row that is an object."""
         for _, line in self._lines(self._stream(), 0):
-            value = _parsed(line)
-            if isinstance(value, dict):
-                return list(value)
+            row = _row(0, line)
+            if row.reason is None:
+                return list(row.values)
         return []
 
     def check(self, shape: Shape) -> None:
         """Do nothing: every row has types of its own."""
 
     def count(self) -> int:
-        """Return the number of rows."""
         return sum(1 for _ in self._lines(self._stream(), 0))
 
     def id_type(self, name: str) -> IdType:
@@ -65,8 +64,7 @@ class JsonlRows:
             self._digest.add(line)
             key = None
             if shape.layout == "pairs":
-                value = _parsed(line)
-                key = value.get(shape.key) if isinstance(value, dict) else None
+                key = _row(count, line).values.get(shape.key)
             key = key if isinstance(key, (str, int)) else None
             yield Mark(count, key, offset, line=line)
             count += 1
@@ -107,13 +105,6 @@ class JsonlRows:
             raise BatchInputError(
                 f"{self.file.path} cannot be read after byte {offset}: {error}"
             ) from error
-
-
-def _parsed(line: bytes) -> Any:
-    try:
-        return parse_json(line.decode("utf-8-sig"))
-    except ValueError:
-        return None
 
 
 def _row(number: int, line: bytes) -> RawRow:

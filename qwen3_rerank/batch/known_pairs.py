@@ -64,13 +64,12 @@ def scoring_of(reranker: Reranker) -> Scoring:
         rankings = reranker.rerank_many(
             [query for query, _ in PAIRS], [documents for _, documents in PAIRS]
         )
-        by_index = [sorted(ranking, key=lambda document: document.index) for ranking in rankings]
-        logits = [
-            document.logit
-            for ranking in by_index
-            for document in ranking
-            if document.logit is not None
+        documents = [
+            document
+            for ranking in rankings
+            for document in sorted(ranking, key=lambda document: document.index)
         ]
+        logits = [document.logit for document in documents if document.logit is not None]
     except Exception as error:
         if reranker.custom_scorer is None or not may_be_a_row(error):
             raise

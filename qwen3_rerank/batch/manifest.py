@@ -78,7 +78,6 @@ def check_same(manifest: dict[str, Any], identity: dict[str, Any], files: list[A
     """Raise unless a folder was begun with these options and this input.
 
     Args:
-        manifest: The manifest from the beginning of the job.
         identity: The options; see `Job.identity`.
         files: The input, as `files_json` shows it; ``None`` if that cannot be known.
 
@@ -130,9 +129,6 @@ def write(
     """Write the division, then the manifest; return the manifest.
 
     Args:
-        folder: The folder.
-        identity: The options.
-        source: The rows of the input.
         files: The files of the input; ``None`` if those are the source's.
         is_copy: Whether the source's files are a copy of the input.
         blocks: The division. Going through it may tell more of the source's files.
@@ -161,10 +157,6 @@ def write(
 
 def read_blocks(folder: OutputFolder, count: int) -> list[Block]:
     """Return the division.
-
-    Args:
-        folder: The folder.
-        count: The number of blocks in the manifest.
 
     Raises:
         ChangedJobError: The file is damaged or gone.

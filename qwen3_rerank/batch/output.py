@@ -28,6 +28,7 @@ from qwen3_rerank.batch.job import Job
 from qwen3_rerank.batch.rows import Judged, RowError
 from qwen3_rerank.batch.writing import write_rankings, write_scores
 from qwen3_rerank.reading.folders import OutputFolder
+from qwen3_rerank.reading.text import json_line
 
 TEMPORARY = manifest.TEMPORARY
 _ERRORS = "errors"
@@ -40,13 +41,9 @@ class BlockReport:
     """The result of a block, in counts.
 
     Attributes:
-        number: Which block.
-        rows: Rows of the input.
         pairs: Pairs that were scored.
-        errors: Entries in the error file.
         tokens: Prompt tokens of all pairs, a query's prefix counted for each; ``None`` if unknown.
         truncated: Documents that lost their end.
-        seconds: The duration.
     """
 
     number: int
@@ -59,12 +56,7 @@ class BlockReport:
 
 
 class Output:
-    """Writes and finds the files of a job.
-
-    Args:
-        job: The options of the batch.
-        shape: The columns of the input.
-    """
+    """Writes and finds the files of a job."""
 
     def __init__(self, job: Job, shape: Shape) -> None:
         self._job = job
@@ -180,11 +172,3 @@ class Output:
                 self._folder().folder(name, create=create) if name else OutputFolder(self._job.out)
             )
         return self._opened[name]
-
-
-def json_line(value: Any) -> bytes:
-    """Return a line of JSON; what UTF-8 cannot write is escaped."""
-    try:
-        return json.dumps(value, ensure_ascii=False).encode() + b"\n"
-    except UnicodeEncodeError:
-        return json.dumps(value).encode() + b"\n"

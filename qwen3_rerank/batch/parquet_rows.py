@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -25,11 +25,7 @@ _BUFFER = 1 << 20  # bytes of a column that are read at once, instead of a whole
 
 
 class ParquetRows:
-    """Reads one file. Rows that follow those read last are read on, not searched for again.
-
-    Args:
-        file: The file.
-    """
+    """Reads one file. Rows that follow those read last are read on, not searched for again."""
 
     def __init__(self, file: InputFile) -> None:
         self.file = file
@@ -47,7 +43,6 @@ class ParquetRows:
         return self._open
 
     def names(self) -> list[str]:
-        """Return the names of the columns."""
         return list(self._parquet.schema_arrow.names)
 
     @property
@@ -64,32 +59,27 @@ class ParquetRows:
         if missing:
             raise BatchInputError(f"{self.file.path} has no column {missing[0]!r}, as others have")
         is_list = shape.layout == "lists"
-        for name, expected, fits in (
-            (shape.query, "text", _is_text),
-            (shape.texts, "lists of text" if is_list else "text", _list_of(_is_text, is_list)),
-            (shape.query_id, "text or integers", _is_id),
-            (
-                shape.ids,
-                "lists of ids" if is_list else "text or integers",
-                _list_of(_is_id, is_list),
-            ),
-            *((name, "images", _may_be_images) for name in (shape.images, shape.query_images)),
+        text, ids = ("lists of text", "lists of ids") if is_list else ("text", "text or integers")
+        for name, expected, allowed, of_list in (
+            (shape.query, "text", _TEXTS, False),
+            (shape.texts, text, _TEXTS, is_list),
+            (shape.query_id, "text or integers", _IDS, False),
+            (shape.ids, ids, _IDS, is_list),
+            *((name, "images", _IMAGES, None) for name in (shape.images, shape.query_images)),
         ):
-            if name is not None and not fits(schema.field(name).type):
+            if name is None:
+                continue
+            kind = schema.field(name).type
+            if not _fits(kind, allowed, is_list=of_list):
                 raise BatchInputError(
-                    f"{self.file.path}: column {name!r} is {schema.field(name).type}, expected "
-                    f"{expected}"
+                    f"{self.file.path}: column {name!r} is {kind}, expected {expected}"
                 )
 
     def count(self) -> int:
-        """Return the number of rows."""
         return int(self._parquet.metadata.num_rows)
 
     def id_type(self, name: str) -> IdType:
-        """Return the type of a column of ids, or of lists of ids."""
-        kind = self._parquet.schema_arrow.field(name).type
-        while hasattr(kind, "value_type"):  # of a list, of a dictionary
-            kind = kind.value_type
+        kind = _innermost(self._parquet.schema_arrow.field(name).type)
         if pa.types.is_null(kind):
             return "null"
         if kind == pa.uint64():
@@ -216,47 +206,33 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return any(
-        check(kind)
-        for check in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    ) or pa.types.is_null(kind)
+_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+_IDS = (*_TEXTS, pa.types.is_integer, pa.types.is_decimal, pa.types.is_date)
+_IMAGES = (*_TEXTS, pa.types.is_binary, pa.types.is_large_binary, pa.types.is_struct)
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 
 
-def _is_id(kind: pa.DataType) -> bool:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    checks = (pa.types.is_integer, pa.types.is_decimal, pa.types.is_date)
-    return _is_text(kind) or any(check(kind) for check in checks)
+def _fits(kind: pa.DataType, allowed: Sequence[Any], *, is_list: bool | None) -> bool:
+    """Return whether a column has values of some types, or lists of them, or none at all.
 
-
-def _may_be_images(kind: pa.DataType) -> bool:
-    """Return whether values are addresses, bytes or parts with them, or lists of these."""
-    while hasattr(kind, "value_type"):  # of a list, of a dictionary
+    Args:
+        is_list: Whether it has to be lists; ``None`` takes both, and lists of lists.
+    """
+    if is_list is None:
+        kind = _innermost(kind)
+    elif is_list and not pa.types.is_null(kind):
+        if not any(check(kind) for check in _LISTS):
+            return False
         kind = kind.value_type
-    is_data = any(
-        check(kind) for check in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_struct)
-    )
-    return _is_text(kind) or is_data
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return any(check(kind) for check in allowed)
 
 
-def _list_of(check: Any, is_list: bool) -> Any:
-    if not is_list:
-        return check
-    return lambda kind: (
-        pa.types.is_null(kind)
-        or (
-            any(
-                is_kind(kind)
-                for is_kind in (
-                    pa.types.is_list,
-                    pa.types.is_large_list,
-                    pa.types.is_fixed_size_list,
-                )
-            )
-            and check(kind.value_type)
-        )
-    )
+def _innermost(kind: pa.DataType) -> pa.DataType:
+    """Return the type of the values of lists and dictionaries."""
+    while hasattr(kind, "value_type"):
+        kind = kind.value_type
+    return kind
 
 
 def _plain(column: pa.Array) -> pa.Array:

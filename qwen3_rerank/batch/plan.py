@@ -51,13 +51,7 @@ class BatchPlan:
 
 
 def make_plan(prepared: Prepared, sample: Sample | None, workers: int) -> BatchPlan:
-    """Return the plan of a job.
-
-    Args:
-        prepared: The job.
-        sample: The measured sample, if one was taken.
-        workers: The number of workers.
-    """
+    """Return the plan of a job."""
     rows_left = pairs_left = sum(block.rows for block in prepared.left)
     plan = BatchPlan(
         rows=sum(block.rows for block in prepared.blocks),

@@ -32,11 +32,8 @@ class Prepared:
 
     Attributes:
         job: The job, with the number of the folder; without a number in a mere plan.
-        source: The rows of the input.
-        blocks: All of them.
         done: The numbers of those that are done.
         is_grouped: Whether rows of a query were brought together on disk.
-        notes: Remarks for the user, in words.
     """
 
     job: Job
@@ -54,11 +51,6 @@ class Prepared:
 
 def check(data: Given, job: Job, reranker: Reranker) -> None:
     """Raise what `prepare` would for a wrong input or folder, before anything is written.
-
-    Args:
-        data: Files, folders, patterns, or a Ray dataset.
-        job: The options of the batch.
-        reranker: The backend that will score.
 
     Raises:
         BatchInputError: The input cannot be read.
@@ -81,9 +73,6 @@ def prepare(
     """Return the work to do, from the folder of the job or, if it is new, for it.
 
     Args:
-        data: Files, folders, patterns, or a Ray dataset.
-        job: The options of the batch.
-        reranker: The backend that will score.
         folder: The folder of the job; ``None`` writes nothing, and neither copies nor groups.
 
     Raises:

@@ -102,8 +102,6 @@ class RayWorkers:
     Args:
         options: Where, how many, and what each is given.
         reranker: The backend that scores; every actor has a copy.
-        job: The options of the batch.
-        source: The rows of the input.
         blocks: The number of blocks to score; no more actors are started.
 
     Raises:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qwen3_rerank.batch import known_pairs, manifest
-from qwen3_rerank.batch.columns import Columns
 from qwen3_rerank.batch.errors import BatchError, ChangedJobError
-from qwen3_rerank.batch.job import Grouping, Job, OutputFormat, OutputKind
+from qwen3_rerank.batch.job import Job, JobOptions
 from qwen3_rerank.batch.known_pairs import Scoring, check_same
 from qwen3_rerank.batch.output import Output
 from qwen3_rerank.batch.plan import BatchPlan, make_plan
@@ -23,8 +20,10 @@ from qwen3_rerank.batch.ray_options import RayOptions
 from qwen3_rerank.batch.workers import OneWorker, Workers
 from qwen3_rerank.reading.folders import held
 from shared_core.identity import identity, is_known
-from shared_core.options import RankingOptions
 from shared_core.reranker import Reranker
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 SUMMARY = "summary.json"
 
@@ -88,18 +87,11 @@ def run_batch(
     out: str | os.PathLike[str],
     *,
     reranker: Reranker,
-    output: OutputKind = "scores",
-    format: OutputFormat = "parquet",  # noqa: A002  # the word for it
-    top_k: int | None = None,
-    score_threshold: float | None = None,
-    min_docs: int = 0,
-    columns: Columns | None = None,
-    block_rows: int | None = None,
-    group: Grouping = "auto",
     ray: RayOptions | None = None,
     measure: bool = True,
     on_plan: Callable[[BatchPlan], None] | None = None,
     on_progress: Callable[[BatchProgress], None] | None = None,
+    **options: Unpack[JobOptions],
 ) -> BatchSummary:
     """Score every row of an input into a folder, and return a summary.
 
@@ -110,19 +102,22 @@ def run_batch(
             them, or a Ray dataset.
         out: The folder, of this job alone. With Ray, every node has to reach it by this path.
         reranker: The backend that scores; with Ray, every worker has a copy of its own.
-        output: ``"scores"`` writes a score for every pair; ``"ranked"`` a list for every query.
-        format: ``"parquet"`` or ``"jsonl"``.
-        top_k: The most documents of a ranked list.
-        score_threshold, min_docs: Likewise; see `Reranker.rerank`.
-        columns: The names of the input's columns.
-        block_rows: Rows of a block, which is what a crash loses per worker; ``None`` is 4,096
-            pairs.
-        group: Whether to bring the rows of a query together on disk first: ``"always"``,
-            ``"never"``, or ``"auto"``, where ranked lists need it.
         ray: The cluster and its workers; ``None`` scores in this process.
         measure: Whether to score a sample first, for the plan's estimate of time.
         on_plan: Receives the plan before anything is scored.
         on_progress: Receives the progress, now and then.
+        **options: What is done:
+
+            - ``output``: ``"scores"``, a score for every pair, which is the default, or
+              ``"ranked"``, a list for every query;
+            - ``format``: ``"parquet"``, the default, or ``"jsonl"``;
+            - ``top_k``, ``score_threshold``, ``min_probability``, ``min_docs``: of ranked lists,
+              as for `Reranker.rerank`;
+            - ``columns``: the names of the input's columns, `Columns`;
+            - ``block_rows``: rows of a block, which is what a crash loses per worker; ``None``, the
+              default, is 4,096 pairs;
+            - ``group``: whether to bring the rows of a query together on disk first: ``"always"``,
+              ``"never"``, or ``"auto"``, the default, where ranked lists need it.
 
     Raises:
         BatchInputError: The input cannot be read, or has not the columns.
@@ -131,8 +126,7 @@ def run_batch(
         FolderError: There is a link in it.
         RerankError: The model or the server failed. What is done is done.
     """
-    ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, min_docs=min_docs)
-    job = _job(out, reranker, output, format, ranking, columns, block_rows, group)
+    job = Job.of(out, reranker, options)
     check(given, job, reranker)
     with held(job.out, manifest.NAME) as folder:
         prepared = prepare(given, job, reranker, folder)
@@ -164,16 +158,9 @@ def plan_batch(
     out: str | os.PathLike[str],
     *,
     reranker: Reranker,
-    output: OutputKind = "scores",
-    format: OutputFormat = "parquet",  # noqa: A002  # the word for it
-    top_k: int | None = None,
-    score_threshold: float | None = None,
-    min_docs: int = 0,
-    columns: Columns | None = None,
-    block_rows: int | None = None,
-    group: Grouping = "auto",
     ray: RayOptions | None = None,
     measure: bool = True,
+    **options: Unpack[JobOptions],
 ) -> BatchPlan:
     """Return the plan of `run_batch` with the same arguments, and write nothing.
 
@@ -181,9 +168,7 @@ def plan_batch(
         ValueError: The input is a Ray dataset, which would have to be run to be counted.
         BatchInputError, ChangedJobError, RerankError: As for `run_batch`.
     """
-    ranking = RankingOptions(top_k=top_k, score_threshold=score_threshold, min_docs=min_docs)
-    job = _job(out, reranker, output, format, ranking, columns, block_rows, group)
-    prepared = prepare(given, job, reranker)
+    prepared = prepare(given, Job.of(out, reranker, options), reranker)
     before = _begun_with(Output(prepared.job, prepared.source.shape), prepared)
     with closing(_workers(reranker, prepared, ray)) as workers:
         if before is not None and measure:
@@ -192,39 +177,6 @@ def plan_batch(
                 check_same(before, now)
         sample = workers.sample(prepared.left, measure) if prepared.left else None
         return make_plan(prepared, sample, workers.count)
-
-
-def _job(
-    out: str | os.PathLike[str],
-    reranker: Reranker,
-    output: OutputKind,
-    format: OutputFormat,  # noqa: A002  # as above
-    ranking: RankingOptions,
-    columns: Columns | None,
-    block_rows: int | None,
-    group: Grouping,
-) -> Job:
-    options = reranker.options
-    if options.on_error != "raise":
-        raise ValueError(
-            "a batch needs a reranker with on_error='raise': rows that cannot be scored are put "
-            "into the error file by themselves"
-        )
-    return Job(
-        Path(os.path.abspath(out)),
-        output,
-        format,
-        ranking,
-        columns or Columns(),
-        block_rows,
-        group,
-        has_windows=options.long_documents == "windows",
-        calibration=_digest(options.calibration) if options.calibration else "",
-    )
-
-
-def _digest(path: str) -> str:
-    return f"sha256:{hashlib.sha256(Path(path).read_bytes()).hexdigest()}"
 
 
 def _workers(reranker: Reranker, prepared: Prepared, ray: RayOptions | None) -> Workers:

@@ -29,8 +29,6 @@ class Sample:
     """Measurements of a sample.
 
     Attributes:
-        rows: Rows that were read.
-        pairs: Pairs in them.
         tokens_per_pair: Prompt tokens of a pair, on average; ``None`` without a tokenizer.
         scored: Pairs that were scored with the clock running; 0 if none were.
         seconds: The time that scoring took.
@@ -51,9 +49,6 @@ def take_sample(
     """Return the measurements on a few rows from all parts of the job.
 
     Args:
-        reranker: The backend that will score.
-        source: The rows of the input.
-        blocks: The job.
         scores: Whether to score some, which loads the model, or only to tokenise.
 
     Raises:

@@ -15,6 +15,7 @@ from qwen3_rerank.batch.source import Source
 from shared_core.calibration import Calibration
 from shared_core.errors import (
     ClosedError,
+    ConfigurationError,
     MissingDependencyError,
     ModelLoadError,
     QueryTooLongError,
@@ -24,9 +25,8 @@ from shared_core.errors import (
 )
 from shared_core.images.content import VISION_MODEL, Content, text_of
 from shared_core.options import resolve_instruction
-from shared_core.prompt.unwrapping import task_of
+from shared_core.prompt.unwrapping import unwrapped_query
 from shared_core.reranker import Reranker
-from shared_core.scoring import ScoreRequest
 
 _PROBE = ("What is the capital of France?", "Paris is the capital of France.")
 _ABOUT_THE_REQUEST = (400, 413, 422)  # HTTP statuses that a text can cause
@@ -138,6 +138,10 @@ class BlockScorer:
         keeps_query = self._source.shape.query_id is None and self._job.output == "ranked"
         calibrations = {pair.query: self._calibration(pair.query) for pair in chunk}
         for pair, judgement in zip(chunk, scored, strict=True):
+            calibration = calibrations[pair.query]
+            if isinstance(calibration, Exception):
+                errors.append(_failed(pair, self._source.shape.layout, calibration))
+                continue
             judged.append(
                 Judged(
                     pair.row,
@@ -150,16 +154,26 @@ class BlockScorer:
                     judgement.total_tokens,
                     judgement.truncated,
                     judgement.window,
-                    calibrations[pair.query],
+                    calibration,
                 )
             )
 
-    def _calibration(self, query: str | Content) -> Calibration | None:
-        """Return the calibration of a query's scores. Raises `ConfigurationError`: it has none."""
+    def _calibration(self, query: str | Content) -> Calibration | ConfigurationError | None:
+        """Return the calibration of a query's scores, or that its own instruction has none.
+
+        Raises:
+            ConfigurationError: The model, or the instruction of all rows, has none.
+        """
         if not self._job.calibration:
             return None
-        task = resolve_instruction(None, self._reranker.options.instruction, text_of(query))
-        return self._reranker.calibration_of(task_of(ScoreRequest(query, task, [])))
+        configured = self._reranker.options.instruction
+        text = text_of(query)
+        try:
+            return self._reranker.calibration_of(resolve_instruction(None, configured, text))
+        except ConfigurationError as error:
+            if unwrapped_query(text) is None and not callable(configured):
+                raise
+            return error
 
     def _probe(self, error: Exception) -> None:
         """Raise the error if a harmless pair cannot be scored either: then no row is at fault."""

@@ -21,7 +21,6 @@ class Workers(Protocol):
     """Protocol of workers, which score blocks.
 
     Attributes:
-        count: The number of workers.
         deaths: The number of workers that died and were replaced.
         expected: The record from the beginning of the job; a worker that differs scores no block.
     """
@@ -49,13 +48,7 @@ class Workers(Protocol):
 
 
 class OneWorker:
-    """Scores blocks in this process, one after another.
-
-    Args:
-        reranker: The backend that scores.
-        job: The options of the batch.
-        source: The rows of the input.
-    """
+    """Scores blocks in this process, one after another."""
 
     count = 1
     deaths = 0
@@ -67,17 +60,14 @@ class OneWorker:
         self.expected: Scoring | None = None
 
     def scoring(self) -> Scoring:
-        """Return the identity of the model that scores."""
         return scoring_of(self._reranker)
 
     def sample(self, blocks: Sequence[Block], scores: bool) -> Sample:
-        """Return the measurements of a sample of the job."""
         return take_sample(self._reranker, self._source, blocks, scores)
 
     def run(
         self, blocks: Sequence[Block], on_chunk: Callable[[int], None]
     ) -> Iterator[BlockReport]:
-        """Yield the report of each block."""
         for block in blocks:
             yield self._scorer.run(block, on_chunk)
 

@@ -86,10 +86,13 @@ def write_rankings(stream: BinaryIO, job: Job, shape: Shape, judged: Sequence[Ju
 def _order(query: Sequence[Judged], job: Job) -> list[int]:
     """Return which documents to keep, best first."""
     options = job.ranking
+    probabilities = [pair.probability for pair in query if pair.probability is not None]
     return rank(
         [pair.logit for pair in query],
         top_k=options.top_k,
         score_threshold=options.score_threshold,
+        probabilities=probabilities or None,
+        min_probability=options.min_probability,
         min_docs=options.min_docs,
     )
 

@@ -16,10 +16,7 @@ class Bar:
     """A progress bar with one task, to be entered.
 
     Args:
-        console: Where.
         columns: The columns of the bar; ``{task.fields[said]}`` is the latest text.
-        said: The first text.
-        visible: Whether the bar is shown from the start.
     """
 
     def __init__(

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 
 from qwen3_rerank.cli.batch_show import BatchBar, print_plan, print_summary
-from qwen3_rerank.cli.common import fail, in_words
-from qwen3_rerank.cli.options import ALL_GROUPS, Options, with_options
-from qwen3_rerank.cli.rank_output import Stopped, Stopping
+from qwen3_rerank.cli.common import fail, in_words, is_watched
+from qwen3_rerank.cli.options import ALL_GROUPS, Options, with_options, with_ranking
+from qwen3_rerank.cli.stopping import Stopping
 from shared_core import Reranker, RerankerOptions, RerankError
 
 if TYPE_CHECKING:
@@ -33,6 +31,7 @@ def _column(name: str) -> Any:
 
 
 @with_options(RerankerOptions, ALL_GROUPS)
+@with_ranking("min_probability")
 def batch(
     paths: Annotated[
         list[str],
@@ -136,6 +135,7 @@ def batch(
     ] = 0.0,
     cpus: Annotated[float, _workers("--cpus-per-worker", min=0.0, help="CPUs of a worker.")] = 1.0,
     *,
+    ranking: Options,
     options: Options,
 ) -> None:
     """Score tables of any size; an interrupted job continues where it stopped.
@@ -161,8 +161,8 @@ def batch(
             "give the input and, last, the output folder", param_hint="IN... OUT"
         )
     console = Console(stderr=True)
-    if not sys.stderr.isatty():
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    is_watched()
+    stopping = Stopping("" if plan_only else f"stopped; {_GOES_ON}")
     try:
         from qwen3_rerank.batch import Columns, RayOptions, plan_batch, run_batch
 
@@ -182,12 +182,13 @@ def batch(
                 query_image_column,
             ),
             "block_rows": block_rows,
+            **ranking,
             "group": "auto" if group is None else "always" if group else "never",
             "ray": None if ray is None else RayOptions(ray, workers, cpus, gpus),
             "measure": measure,
         }
         reranker = Reranker(instruction=instruction, **options)
-        with Stopping(), reranker, BatchBar(console) as bar:
+        with stopping, reranker, BatchBar(console) as bar:
 
             def begin(plan: BatchPlan) -> None:
                 if as_json:
@@ -207,15 +208,10 @@ def batch(
                 on_plan=begin,
                 on_progress=bar.show,
             )
-    except Stopped as stopped:
-        if not plan_only:
-            console.print(f"stopped; {_GOES_ON}", highlight=False, soft_wrap=True)
-        raise typer.Exit(128 + stopped.args[0]) from None
-    except (RerankError, ValidationError, ValueError) as error:
-        fail(in_words(error))
     except OSError as error:
-        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        fail(f"{said} ({_GOES_ON})")
+        fail(f"{in_words(error)} ({_GOES_ON})")
+    except (RerankError, ValueError) as error:
+        fail(in_words(error))
     if as_json:
         _print(summary.to_dict())
     else:

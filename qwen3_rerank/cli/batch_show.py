@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 
 class BatchBar(Bar):
-    """Shows how far a batch is.
-
-    Args:
-        console: Where.
-    """
+    """Shows how far a batch is."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(

@@ -7,13 +7,12 @@ import sys
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 
 from qwen3_rerank.cli.check_table import print_report
-from qwen3_rerank.cli.common import fail, in_words
+from qwen3_rerank.cli.common import reported
 from qwen3_rerank.cli.options import MODEL_GROUPS, SERVER_GROUPS, Options, with_options
-from shared_core import Reranker, RerankerOptions, RerankError
+from shared_core import Reranker, RerankerOptions
 
 
 @with_options(RerankerOptions, (*MODEL_GROUPS, *SERVER_GROUPS))
@@ -28,11 +27,8 @@ def check(
     Exit code 0: the scores can be trusted. 1: they are wrong; the report names the cause and the
     fix. 2: they could not be had, or the command was misspelt.
     """
-    try:
-        with Reranker(**options) as reranker:
-            report = reranker.check()
-    except (RerankError, ValidationError, ValueError) as error:
-        fail(in_words(error))
+    with reported(), Reranker(**options) as reranker:
+        report = reranker.check()
     if as_json:
         sys.stdout.write(json.dumps(report.to_dict(), ensure_ascii=False, indent=2) + "\n")
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from contextlib import ExitStack
 from functools import partial
@@ -11,15 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 
-from qwen3_rerank.cli.common import fail, in_words
-from qwen3_rerank.cli.evaluate_keys import key_for, secrets_for
+from qwen3_rerank.cli.common import is_watched, reported
+from qwen3_rerank.cli.evaluate_keys import HERE, options_of
 from qwen3_rerank.cli.evaluate_show import EvaluationBar, print_report
-from qwen3_rerank.cli.options import ALL_GROUPS, Options, headers_of, with_options
-from qwen3_rerank.cli.rank_output import Stopped, Stopping
-from shared_core import DEFAULT_MODEL, Reranker, RerankerOptions, RerankError
+from qwen3_rerank.cli.options import ALL_GROUPS, Options, with_options
+from qwen3_rerank.cli.stopping import Stopping
+from shared_core import DEFAULT_MODEL, Reranker, RerankerOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 _data = partial(typer.Option, rich_help_panel="Data")
 _compared = partial(typer.Option, rich_help_panel="Systems to compare")
 _figures = partial(typer.Option, rich_help_panel="Figures")
-HERE = "local"
 DEFAULT = "default"
 
 
@@ -193,9 +190,8 @@ def evaluate(
     what is scored is kept. 130, 143: stopped by Ctrl-C or SIGTERM.
     """
     console = Console(stderr=True)
-    if not sys.stderr.isatty():
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    try:
+    is_watched()
+    with reported():
         from qwen3_rerank.evaluation import MEASURES, read_dataset, read_unjudged
         from qwen3_rerank.evaluation import evaluate as run_evaluation
         from qwen3_rerank.evaluation.environment import typed
@@ -203,12 +199,13 @@ def evaluate(
         data = (read_dataset if judge is None else read_unjudged)(dataset, split=split)
         if only is not None:
             data = data.only(_ids(only))
-        with Stopping(), ExitStack() as stack, EvaluationBar(console) as bar:
+        stopping = Stopping("stopped; what is scored is kept: the same command goes on from there")
+        with stopping, ExitStack() as stack, EvaluationBar(console) as bar:
             rerankers = {
                 name: stack.enter_context(
                     Reranker(
                         checkpoint,
-                        **_options_of(options, url, base_url or [], api_key or [], header or []),
+                        **options_of(options, url, base_url or [], api_key or [], header or []),
                     )
                 )
                 for name, checkpoint, url in _pairs(model or [DEFAULT_MODEL], base_url or [])
@@ -220,7 +217,7 @@ def evaluate(
                 judging = stack.enter_context(
                     Reranker(
                         DEFAULT_MODEL if address else judge,
-                        **_options_of(options, address, *(secrets if address else ([], [], []))),
+                        **options_of(options, address, *(secrets if address else ([], [], []))),
                     )
                 )
             report = run_evaluation(
@@ -241,17 +238,6 @@ def evaluate(
                 command=typed(),
                 on_progress=bar.show,
             )
-    except Stopped as stopped:
-        console.print(
-            "stopped; what is scored is kept: the same command goes on from there",
-            highlight=False,
-            soft_wrap=True,
-        )
-        raise typer.Exit(128 + stopped.args[0]) from None
-    except (RerankError, ValidationError, ValueError) as error:
-        fail(in_words(error))
-    except OSError as error:
-        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     if as_json:
         sys.stdout.write(json.dumps(report.to_dict() | {"timing": report.timing()}) + "\n")
     else:
@@ -292,29 +278,6 @@ def _pairs(models: Sequence[str], urls: Sequence[str]) -> list[tuple[str, str, s
     if len(set(pairs)) < len(pairs):
         raise typer.BadParameter("the same model is there twice", param_hint="--model")
     return pairs
-
-
-def _options_of(
-    options: Options,
-    url: str | None,
-    urls: Sequence[str],
-    keys: Sequence[str],
-    headers: Sequence[str],
-) -> Options:
-    """Return the options of one reranker; a model in this process gets no secrets.
-
-    Without an address, a dialect stands for a hosted service, unless there are addresses of others.
-    """
-    if url is not None:
-        servers = [other for other in urls if other != HERE]
-        return {name: value for name, value in options.items() if name != "quantize"} | {
-            "base_url": url,
-            "api_key": key_for(url, servers, keys),
-            "headers": headers_of(secrets_for(url, servers, headers, "--header")),
-        }
-    if urls:
-        return {name: value for name, value in options.items() if name != "dialect"}
-    return options | ({"api_key": next(iter(keys), None)} if "dialect" in options else {})
 
 
 def _named(rerankers: dict[str, Reranker]) -> Reranker | dict[str, Reranker]:

@@ -1,4 +1,4 @@
-"""Keys and headers for the servers that are compared; each is sent to one address only."""
+"""Options of what is compared; keys and headers are sent to one address only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,34 @@ from urllib.parse import urlsplit
 
 import typer
 
+from qwen3_rerank.cli.options import Options, headers_of
+
+HERE = "local"
+"""What stands for a model in this process, in the place of an address."""
 _VARIABLE = "QWEN3_RERANK_API_KEY"
+
+
+def options_of(
+    options: Options,
+    url: str | None,
+    urls: Sequence[str],
+    keys: Sequence[str],
+    headers: Sequence[str],
+) -> Options:
+    """Return the options of one reranker; a model in this process gets no secrets.
+
+    Without an address, a dialect stands for a hosted service, unless there are addresses of others.
+    """
+    if url is not None:
+        servers = [other for other in urls if other != HERE]
+        return {name: value for name, value in options.items() if name != "quantize"} | {
+            "base_url": url,
+            "api_key": key_for(url, servers, keys),
+            "headers": headers_of(secrets_for(url, servers, headers, "--header")),
+        }
+    if urls:
+        return {name: value for name, value in options.items() if name != "dialect"}
+    return options | ({"api_key": next(iter(keys), None)} if "dialect" in options else {})
 
 
 def secrets_for(
@@ -17,11 +44,9 @@ def secrets_for(
     """Return the values for one of several addresses.
 
     Args:
-        address: The address that the value is for.
         addresses: All addresses that are compared.
         values: The values on the command line: bare if all addresses are of one server, else
             ``ADDRESS=secret``.
-        option: The name of the flag, for messages.
 
     Raises:
         typer.BadParameter: It does not say for which of several servers it is.

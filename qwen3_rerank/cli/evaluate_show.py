@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,7 @@ if TYPE_CHECKING:
 
 
 class EvaluationBar(Bar):
-    """Shows how far the scoring is.
-
-    Args:
-        console: Where.
-    """
+    """Shows how far the scoring is."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(
@@ -49,48 +46,42 @@ def print_report(report: Report, out: Path, console: Console) -> None:
     from qwen3_rerank.evaluation.measures import shown
 
     data = report.dataset
-    console.print(
+    say = partial(console.print, highlight=False)
+    say(
         f"{escape(data.name)}: {len(data.queries):,} queries, {len(data.documents):,} documents; "
-        f"{report.right[1]:,} of {report.right[0]:,} relevant ones are among the candidates",
-        highlight=False,
+        f"{report.right[1]:,} of {report.right[0]:,} relevant ones are among the candidates"
     )
     for note in (*data.notes, *report.first_stage.notes):
-        console.print(f"[yellow]note:[/] {escape(note)}", highlight=False)
+        say(f"[yellow]note:[/] {escape(note)}")
     console.print(_figures(report))
-    console.print(
+    say(
         f"[dim]In brackets: 95 % intervals. p: of the change in {shown(report.measures[0])} from "
-        "the first stage, by a paired randomisation test, corrected by Holm's method.[/]",
-        highlight=False,
+        "the first stage, by a paired randomisation test, corrected by Holm's method.[/]"
     )
     tasks = {system.instruction for system in report.systems}
     for system in report.systems if len(tasks) > 1 else ():
-        console.print(f"{system.letter}: {escape(system.instruction)}", highlight=False)
+        say(f"{system.letter}: {escape(system.instruction)}")
     for system in report.systems:
         if system.timing is not None:
-            console.print(
-                f"{system.letter}: {system.timing.median:.3f} s a query (median)"
-                + (f", {system.tokens_per_query:,.0f} tokens" if system.tokens_per_query else ""),
-                highlight=False,
-            )
+            tokens = f", {system.tokens_per_query:,.0f} tokens" if system.tokens_per_query else ""
+            say(f"{system.letter}: {system.timing.median:.3f} s a query (median){tokens}")
         if system.suggestion is not None:
             both = system.suggestion.both
-            console.print(
+            say(
                 f"{system.letter}: suggested top_k={both.top_k}, "
                 f"score_threshold={both.threshold:.4g}: "
                 f"{both.answered:.1%} of the queries with a right candidate keep one, "
-                f"{both.dropped:.1%} of the candidates are dropped",
-                highlight=False,
+                f"{both.dropped:.1%} of the candidates are dropped"
             )
-        console.print(f"{system.letter}: {escape(best_weight(system.fusion))}", highlight=False)
+        say(f"{system.letter}: {escape(best_weight(system.fusion))}")
         if system.evidence is not None:
-            console.print(f"{system.letter}: {in_a_sentence(system.evidence)}", highlight=False)
+            say(f"{system.letter}: {in_a_sentence(system.evidence)}")
         if system.calibrated is not None:
-            text = f"{system.letter}: {system.calibrated.in_words()}"
-            console.print(escape(text), highlight=False)
+            say(escape(f"{system.letter}: {system.calibrated.in_words()}"))
     for cascade in report.cascades:
         for line in cascade.lines():
-            console.print(line, highlight=False)
-    console.print(f"written: {escape(str(out / 'report.html'))}", highlight=False, soft_wrap=True)
+            say(line)
+    say(f"written: {escape(str(out / 'report.html'))}", soft_wrap=True)
 
 
 def _figures(report: Report) -> Table:

@@ -2,6 +2,7 @@
 
 A command that has a parameter ``options`` gets the flags of some groups in its place, and what was
 given of them as a dictionary. What was not given is not in it, and has its default where it acts.
+`with_ranking` does the same for ``ranking``.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from functools import wraps
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
+from annotated_types import Ge, Le
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from shared_core.options import About, Group, about_options
+from shared_core.options import About, Group, RankingOptions, about_options
 
 MODEL_GROUPS: tuple[Group, ...] = ("Model", "Computing")
 SERVER_GROUPS: tuple[Group, ...] = ("Server", "Retries and limits")
@@ -27,14 +29,19 @@ Options = dict[str, Any]
 
 
 def with_options(
-    model: type[BaseModel], groups: Sequence[Group], *, without: Collection[str] = ()
+    model: type[BaseModel],
+    groups: Sequence[Group],
+    *,
+    without: Collection[str] = (),
+    only: Collection[str] = (),
+    into: str = "options",
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that puts flags where a command has its parameter ``options``.
+    """Return a decorator that puts flags where a command has the parameter ``into``.
 
     Args:
-        model: Declares the options.
-        groups: The groups to take.
         without: Options to leave out. Those that the command has a parameter for are left to it.
+        only: The options to take; empty takes all.
+        into: The name of the parameter.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -44,15 +51,16 @@ def with_options(
             name
             for group in groups
             for name, about in declared.items()
-            if about.group == group and name not in own and name not in without
+            if about.group == group
+            and name not in own
+            and name not in without
+            and (name in only or not only)
         ]
         flags = [_flag(name, model) for name in names]
         shown: list[inspect.Parameter] = []
         for name, parameter in own.items():
             shown += (
-                flags
-                if name == "options"
-                else [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+                flags if name == into else [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
             )
 
         @wraps(command)
@@ -62,7 +70,7 @@ def with_options(
                 for name in names
                 if (value := arguments.pop(name)) not in (None, [])
             }
-            command(**arguments, options=options)
+            command(**arguments, **{into: options})
 
         # Typer asks for both.
         run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]  # see PEP 362
@@ -70,6 +78,11 @@ def with_options(
         return run
 
     return decorate
+
+
+def with_ranking(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that puts flags of ranked lists where a command has ``ranking``."""
+    return with_options(RankingOptions, ("Ranking",), only=names, into="ranking")
 
 
 def _flag(name: str, model: type[BaseModel]) -> inspect.Parameter:
@@ -81,6 +94,7 @@ def _flag(name: str, model: type[BaseModel]) -> inspect.Parameter:
         spelling,
         help=f"{field.description}{_default(field, about)}",
         metavar=metavar,
+        **_bounds(field),
         show_default=False,
         rich_help_panel=about.group,
     )
@@ -90,6 +104,16 @@ def _flag(name: str, model: type[BaseModel]) -> inspect.Parameter:
         default=None,
         annotation=Annotated[Union[kind, None], declared],  # noqa: UP007  # made at run time
     )
+
+
+def _bounds(field: FieldInfo) -> dict[str, Any]:
+    """Return the least and the largest number that a field takes, as Typer calls them."""
+    names = {Ge: "min", Le: "max"}
+    return {
+        names[type(bound)]: getattr(bound, type(bound).__name__.lower())
+        for bound in field.metadata
+        if type(bound) in names
+    }
 
 
 def _kind(field: FieldInfo) -> tuple[Any, str | None]:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
-from qwen3_rerank.cli.common import fail, in_words
+from qwen3_rerank.cli.common import fail, reported
 from qwen3_rerank.cli.options import Options, with_options
-from shared_core import RerankerOptions, RerankError
+from shared_core import RerankerOptions
 
 
 @with_options(RerankerOptions, ("Model",), without=("instruction", "max_length"))
@@ -36,10 +35,8 @@ def quantize(
         from shared_core.scorers.local.quantizing import quantize_checkpoint
     except ModuleNotFoundError:
         fail('a local model needs an extra: pip install "qwen3-rerank[local]"')
-    try:
+    with reported():
         quantize_checkpoint(
             RerankerOptions(model=model, **options), folder, show_progress=sys.stderr.isatty()
         )
-    except (RerankError, ValidationError, ValueError, OSError) as error:
-        fail(in_words(error))
     sys.stdout.write(f"{folder}\n")

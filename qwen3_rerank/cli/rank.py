@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 
-from qwen3_rerank.cli.common import fail, in_words
-from qwen3_rerank.cli.options import ALL_GROUPS, Options, with_options
+from qwen3_rerank.cli.common import is_watched, reported
+from qwen3_rerank.cli.options import ALL_GROUPS, Options, with_options, with_ranking
+from qwen3_rerank.cli.rank_arguments import check_choice, documents_of, query_of, sources_of
 from qwen3_rerank.cli.rank_fusion import fusion_of
-from qwen3_rerank.cli.rank_input import STDIN, RankJob, name_of, read_source
+from qwen3_rerank.cli.rank_input import RankJob
 from qwen3_rerank.cli.rank_output import (
-    Stopped,
-    Stopping,
-    discard_output,
     no_answer_of,
     opened,
     print_table,
     result_of,
     write_line,
 )
-from qwen3_rerank.cli.rank_run import Write, one_ranking, rank_lines
-from qwen3_rerank.reading.document_files import Fields, GivenDocument, format_of
-from qwen3_rerank.reading.text import InputError, check_text, decode
-from shared_core import RankedDocument, RankingOptions, Reranker, RerankerOptions, RerankError
+from qwen3_rerank.cli.rank_run import Ranker, Write, rank_lines
+from qwen3_rerank.cli.stopping import Stopping
+from qwen3_rerank.reading.document_files import Fields
+from shared_core import RankedDocument, RankingOptions, Reranker, RerankerOptions
 
 _LONG = 64
 # Flags, by the panel of the help that shows them.
@@ -40,6 +35,9 @@ _output = partial(typer.Option, rich_help_panel="Output")
 
 
 @with_options(RerankerOptions, ALL_GROUPS)
+@with_ranking(
+    *("min_probability", "max_candidates", "time_budget", "mmr", "evidence", "return_window")
+)
 def rank(
     texts: Annotated[
         list[str] | None,
@@ -113,28 +111,6 @@ def rank(
     threshold: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Drop documents with a score below this.")
     ] = None,
-    min_probability: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            max=1.0,
-            help="Drop documents with a lower probability; takes --calibration.",
-        ),
-    ] = None,
-    max_candidates: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Score the first so many documents alone; the others follow unscored."
-        ),
-    ] = None,
-    time_budget: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            help="Score for so many seconds, for each query, loading apart; what was not reached "
-            "follows unscored.",
-        ),
-    ] = None,
     fusion: Annotated[
         str | None,
         _retriever(
@@ -150,33 +126,11 @@ def rank(
             help="The field or column of a document with the retriever's score, larger is better.",
         ),
     ] = None,
-    mmr: Annotated[
-        float | None,
-        _retriever(
-            min=0.0,
-            max=1.0,
-            help="Prefer documents unlike those before them: the weight of relevance, such as 0.7.",
-        ),
-    ] = None,
     *,
-    evidence: Annotated[
-        bool,
-        typer.Option(
-            "--evidence", help="Find the sentences of each document that answer the query."
-        ),
-    ] = False,
     compress: Annotated[
         bool,
         typer.Option(
             "--compress", help="Write of each document these sentences and their neighbours alone."
-        ),
-    ] = False,
-    return_window: Annotated[
-        bool,
-        typer.Option(
-            "--return-window",
-            help="Write only the best window of a long document.",
-            rich_help_panel="Long documents",
         ),
     ] = False,
     out: Annotated[
@@ -199,6 +153,7 @@ def rank(
     no_documents: Annotated[
         bool, _output("--no-documents", help="Write only index and score.")
     ] = False,
+    ranking: Options,
     options: Options,
 ) -> None:
     """Order documents by how well they answer a query.
@@ -233,146 +188,50 @@ def rank(
     output always ends with a whole line; a file given by --out is written after 0 and 1 only.
     """
     texts = list(texts or ())
-    _one_of("--format", kind, ("auto", "txt", "jsonl", "csv", "xlsx"))
-    _one_of("--split", split, ("lines", "paragraphs"))
+    check_choice("--format", kind, ("auto", "txt", "jsonl", "csv", "xlsx"))
+    check_choice("--split", split, ("lines", "paragraphs"))
     stopping = Stopping()
     skipped = 0
-    try:
-        with stopping:
-            query_text = _query(texts, query, query_file)
-            images = image or []
-            sources = _sources(file, query_text, [*texts, *images], kind)
-            fields = Fields(field, image_field, shapes=True)
-            documents = _documents(query_text, texts, images, sources, kind, split, fields)
-            shows_progress = sys.stderr.isatty()
-            if not shows_progress:  # nor the bars of the libraries that load a model
-                os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-            reranker = Reranker(
-                instruction=instruction,
-                show_progress=shows_progress and len(documents) >= _LONG,
-                **options,
-            )
-            if retriever_score_key is not None and fusion is None:
-                raise ValueError("--retriever-score-key has no effect without --fusion")
-            kept = RankingOptions(
-                top_k=top_k,
-                score_threshold=threshold,
-                min_probability=min_probability,
-                return_window=return_window,
-                max_candidates=max_candidates,
-                time_budget=time_budget,
-                fusion=fusion_of(fusion),
-                mmr=mmr,
-                evidence=evidence,
-                compress="evidence" if compress else None,
-            )
-            tables = out is None and (sys.stdout.isatty() if as_json is None else not as_json)
-            with opened(out) as stream, reranker:
-                write = _table_writer(not no_documents) if tables else None
-                if query_text is not None:
-                    job = RankJob("the query", query_text, documents)
-                    write = write or _line_writer(stream, stopping, not no_documents, whole=False)
-                    write(job, one_ranking(reranker, job, kept, retriever_score_key))
-                else:
-                    skipped = rank_lines(
-                        reranker,
-                        sources,
-                        fields,
-                        write or _line_writer(stream, stopping, not no_documents, whole=True),
-                        kept=kept,
-                        score_key=retriever_score_key,
-                        keep_going=keep_going,
-                        show_progress=shows_progress and not tables,
-                    )
-    except Stopped as stopped:
-        raise typer.Exit(128 + stopped.args[0]) from None
-    except BrokenPipeError:
-        discard_output()
-        raise typer.Exit(141) from None
-    except (RerankError, ValidationError, ValueError) as error:
-        fail(in_words(error))
-    except OSError as error:
-        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    with reported(), stopping:
+        query_text = query_of(texts, query, query_file)
+        images = image or []
+        sources = sources_of(file, query_text, [*texts, *images], kind)
+        fields = Fields(field, image_field, shapes=True)
+        documents = documents_of(query_text, texts, images, sources, kind, split, fields)
+        shows_progress = is_watched()
+        reranker = Reranker(
+            instruction=instruction,
+            show_progress=shows_progress and len(documents) >= _LONG,
+            **options,
+        )
+        if retriever_score_key is not None and fusion is None:
+            raise ValueError("--retriever-score-key has no effect without --fusion")
+        kept = RankingOptions(
+            top_k=top_k,
+            score_threshold=threshold,
+            fusion=fusion_of(fusion),
+            compress="evidence" if compress else None,
+            **ranking,
+        )
+        tables = out is None and (sys.stdout.isatty() if as_json is None else not as_json)
+        with opened(out) as stream, reranker:
+            ranker = Ranker(reranker, kept, retriever_score_key)
+            write = _table_writer(not no_documents) if tables else None
+            if query_text is not None:
+                job = RankJob("the query", query_text, documents)
+                write = write or _line_writer(stream, stopping, not no_documents, whole=False)
+                write(job, ranker.rank(job))
+            else:
+                skipped = rank_lines(
+                    ranker,
+                    sources,
+                    fields,
+                    write or _line_writer(stream, stopping, not no_documents, whole=True),
+                    keep_going=keep_going,
+                    show_progress=shows_progress and not tables,
+                )
     if skipped:
         raise typer.Exit(1)
-
-
-def _one_of(option: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}", param_hint=option)
-
-
-def _query(texts: list[str], query: str | None, query_file: str | None) -> str | None:
-    """Return the query, if any; if it is an argument, remove it from ``texts``."""
-    if query is not None and query_file is not None:
-        raise typer.BadParameter("give --query or --query-file", param_hint="--query-file")
-    if query_file is not None:
-        query = decode(Path(query_file).read_bytes(), query_file).strip()
-    elif query is None and texts:
-        query = texts.pop(0)
-    if query is not None:
-        _check_argument("the query", query)
-        if not query.strip():
-            raise InputError("the query is blank: there is nothing to judge against")
-    return query
-
-
-def _sources(
-    file: list[str] | None, query: str | None, texts: Sequence[str], kind: str
-) -> list[str]:
-    """Return the sources to read: the files, or standard input if nothing else is given."""
-    sources = list(file or ())
-    if not sources and not texts:
-        if sys.stdin.isatty():
-            raise InputError('nothing to rank. Try: qwen3-rerank rank "a query" "a document"')
-        sources = [STDIN]
-    if sources.count(STDIN) > 1:
-        raise InputError("standard input can be read once")
-    for source in sources if query is None else ():
-        told = kind if kind != "auto" else "jsonl" if source == STDIN else format_of(source)
-        if told != "jsonl":
-            raise InputError(
-                f"{name_of(source)} holds documents, not requests: give a query, too (or, if it "
-                "holds requests, --format jsonl)"
-            )
-    return sources
-
-
-def _documents(
-    query: str | None,
-    texts: Sequence[str],
-    images: Sequence[str],
-    sources: Sequence[str],
-    kind: str,
-    split: str,
-    fields: Fields,
-) -> list[GivenDocument]:
-    """Return the documents of the one query."""
-    if query is None:
-        if images:
-            raise ValueError("--image is a document: give a query, too")
-        return []
-    for place, text in enumerate(texts, 1):
-        _check_argument(f"document {place} of the arguments", text)
-    documents = [GivenDocument(text, text) for text in texts]
-    for source in sources:
-        documents += read_source(
-            source,
-            kind=None if kind == "auto" else kind,  # type: ignore[arg-type]  # checked by _one_of
-            split=split,  # type: ignore[arg-type]  # likewise
-            fields=fields,
-        )
-    documents += [GivenDocument("", source, [source]) for source in images]
-    if not documents:
-        Console(stderr=True).print("[yellow]no documents:[/] there is nothing to rank")
-    return documents
-
-
-def _check_argument(what: str, text: str) -> None:
-    try:
-        check_text(text)
-    except ValueError:
-        raise InputError(f"{what} is not UTF-8") from None
 
 
 def _line_writer(stream: BinaryIO, stopping: Stopping, documents: bool, *, whole: bool) -> Write:

@@ -35,7 +35,6 @@ def retriever_scores(job: RankJob, key: str | None) -> list[float | None] | None
     """Return a request's own ``retriever_scores``, else what its documents have under a key.
 
     Args:
-        job: The request.
         key: The field or column; ``None`` has no scores, and the order counts.
 
     Raises:

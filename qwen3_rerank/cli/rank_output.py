@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any, BinaryIO
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from typing_extensions import Self
 
 from qwen3_rerank.cli.rank_input import RankJob
+from qwen3_rerank.cli.stopping import Stopping
 from qwen3_rerank.reading.document_files import GivenDocument
+from qwen3_rerank.reading.text import json_line
 from shared_core.images.content import text_of
 from shared_core.images.reading import shown_source
 from shared_core.results import RankedDocument, Ranking
@@ -28,47 +27,6 @@ from shared_core.results import RankedDocument, Ranking
 _SHOWN_CHARACTERS = 240
 # What a terminal could obey: control characters, and marks that turn the direction of text.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
-
-class Stopped(KeyboardInterrupt):
-    """The process was asked to stop; ``args[0]`` is the signal."""
-
-
-class Stopping:
-    """Turns Ctrl-C and SIGTERM into `Stopped`, but never in the middle of a line."""
-
-    def __init__(self) -> None:
-        self._holding = False
-        self._pending: int | None = None
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) == self._handle:
-                usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-                signal.signal(number, usual)
-
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Finish the block before stopping; at a second signal, stop at once."""
-        self._holding = True
-        try:
-            yield
-        finally:
-            self._holding = False
-        if self._pending is not None:
-            raise Stopped(self._pending)
-
-    def _handle(self, number: int, _: FrameType | None) -> None:
-        if self._holding and self._pending is None:
-            self._pending = number
-        else:
-            raise Stopped(number)
 
 
 def result_of(job: RankJob, found: RankedDocument, *, document: bool) -> dict[str, Any]:
@@ -106,14 +64,6 @@ def _cut(original: GivenDocument, found: RankedDocument) -> Any:
     return original.given | dict.fromkeys(holds, found.text)
 
 
-def json_line(value: Any) -> bytes:
-    """Return a value as one line of JSON in UTF-8; what UTF-8 cannot write is escaped."""
-    try:
-        return json.dumps(value, ensure_ascii=False).encode() + b"\n"
-    except UnicodeEncodeError:
-        return json.dumps(value).encode() + b"\n"
-
-
 def write_line(stream: BinaryIO, value: Any, stopping: Stopping) -> None:
     """Write one line, whole: unbuffered streams (PYTHONUNBUFFERED) may write a part at a time."""
     line = memoryview(json_line(value))
@@ -130,7 +80,11 @@ def opened(out: str | None) -> Iterator[BinaryIO]:
     Until then a file of that name stays as it was; on any failure it stays for good.
     """
     if out is None or out == "-":
-        yield sys.stdout.buffer
+        try:
+            yield sys.stdout.buffer
+        except BrokenPipeError:  # its reader is gone: what is left in the buffer goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(141) from None
         return
     target = Path(os.path.realpath(out))
     if target.exists() and not target.is_file():
@@ -147,13 +101,6 @@ def opened(out: str | None) -> Iterator[BinaryIO]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-
-
-def discard_output() -> None:
-    """Send what is left in the buffer of standard output nowhere: its reader is gone."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)
 
 
 def print_table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -21,81 +22,79 @@ DOCUMENTS_AT_ONCE = 256
 Write = Callable[[RankJob, Sequence[RankedDocument]], None]
 
 
-def one_ranking(
-    reranker: Reranker, job: RankJob, kept: RankingOptions, score_key: str | None = None
-) -> list[RankedDocument]:
-    """Return the ranking of one request."""
-    texts = [document.judged for document in job.documents]
-    return reranker.rerank(
-        job.query,
-        texts,
-        instruction=job.instruction,
-        retriever_scores=None if kept.fusion is None else retriever_scores(job, score_key),
-        **_per_call(kept, job.top_k),
-    )
+@dataclass(frozen=True, slots=True)
+class Ranker:
+    """A reranker with the options of a command.
 
-
-def rank_jobs(
-    reranker: Reranker,
-    jobs: Sequence[RankJob],
-    kept: RankingOptions,
-    score_key: str | None = None,
-) -> Iterator[tuple[RankJob, list[RankedDocument] | InputError]]:
-    """Yield every request with its ranking, in order, or with what is wrong with it.
-
-    Requests with the same instruction and the same ``top_k`` share forward passes, but with a
-    budget of time, which each has for itself.
-
-    Raises:
-        RerankError: Scoring failed, and not because of a request.
+    Attributes:
+        kept: The options of rankings; a request's own ``top_k`` goes before theirs.
+        score_key: The field of a document with the retriever's score.
     """
-    if kept.time_budget is not None:
-        yield from ((job, _tried(reranker, job, kept, score_key)) for job in jobs)
-        return
-    for (instruction, bound), group in groupby(jobs, lambda job: (job.instruction, job.top_k)):
-        some = list(group)
+
+    reranker: Reranker
+    kept: RankingOptions
+    score_key: str | None
+
+    def rank(self, job: RankJob) -> list[RankedDocument]:
+        """Return the ranking of one request."""
+        return self.reranker.rerank(
+            job.query,
+            [document.judged for document in job.documents],
+            instruction=job.instruction,
+            retriever_scores=self._scores(job),
+            **self._options(job.top_k),
+        )
+
+    def rank_many(
+        self, jobs: Sequence[RankJob]
+    ) -> Iterator[tuple[RankJob, list[RankedDocument] | InputError]]:
+        """Yield every request with its ranking, in order, or with what is wrong with it.
+
+        Requests with the same instruction and the same ``top_k`` share forward passes, but with a
+        budget of time, which each has for itself.
+
+        Raises:
+            RerankError: Scoring failed, and not because of a request.
+        """
+        if self.kept.time_budget is not None:
+            yield from ((job, self._tried(job)) for job in jobs)
+            return
+        for (instruction, top_k), group in groupby(jobs, lambda job: (job.instruction, job.top_k)):
+            some = list(group)
+            try:
+                scores = None if self.kept.fusion is None else [self._scores(job) for job in some]
+                rankings = self.reranker.rerank_many(
+                    [job.query for job in some],
+                    [[document.judged for document in job.documents] for job in some],
+                    instruction=instruction,
+                    retriever_scores=scores,
+                    **self._options(top_k),
+                )
+            except ValueError:  # one request is at fault: find it
+                yield from ((job, self._tried(job)) for job in some)
+            else:
+                yield from zip(some, rankings, strict=True)
+
+    def _options(self, top_k: int | None) -> dict[str, Any]:
+        options = self.kept.model_dump()
+        return options if top_k is None else options | {"top_k": top_k}
+
+    def _scores(self, job: RankJob) -> list[float | None] | None:
+        return None if self.kept.fusion is None else retriever_scores(job, self.score_key)
+
+    def _tried(self, job: RankJob) -> list[RankedDocument] | InputError:
         try:
-            rankings = reranker.rerank_many(
-                [job.query for job in some],
-                [[document.judged for document in job.documents] for job in some],
-                instruction=instruction,
-                retriever_scores=(
-                    None
-                    if kept.fusion is None
-                    else [retriever_scores(job, score_key) for job in some]
-                ),
-                **_per_call(kept, bound),
-            )
-        except ValueError:  # one request is at fault: find it
-            yield from ((job, _tried(reranker, job, kept, score_key)) for job in some)
-        else:
-            yield from zip(some, rankings, strict=True)
-
-
-def _per_call(kept: RankingOptions, top_k: int | None) -> dict[str, Any]:
-    """Return the options of a call; a request's own ``top_k`` goes before that of the command."""
-    options = kept.model_dump()
-    return options if top_k is None else options | {"top_k": top_k}
-
-
-def _tried(
-    reranker: Reranker, job: RankJob, kept: RankingOptions, score_key: str | None
-) -> list[RankedDocument] | InputError:
-    """Return the ranking of one request, or what is wrong with it."""
-    try:
-        return one_ranking(reranker, job, kept, score_key)
-    except ValueError as error:
-        return InputError(f"{job.where}: {error}")
+            return self.rank(job)
+        except ValueError as error:
+            return InputError(f"{job.where}: {error}")
 
 
 def rank_lines(
-    reranker: Reranker,
+    ranker: Ranker,
     sources: Sequence[str],
     fields: Fields,
     write: Write,
     *,
-    kept: RankingOptions,
-    score_key: str | None,
     keep_going: bool,
     show_progress: bool,
 ) -> int:
@@ -133,7 +132,7 @@ def rank_lines(
                         leave_out(error)
                         bar.advance(task)
                     continue
-                for job, ranked in rank_jobs(reranker, list(some), kept, score_key):
+                for job, ranked in ranker.rank_many(list(some)):
                     if isinstance(ranked, InputError):
                         leave_out(ranked)
                     else:

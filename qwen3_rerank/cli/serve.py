@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
-from qwen3_rerank.cli.common import fail, in_words
+from qwen3_rerank.cli.common import fail, reported
 from qwen3_rerank.cli.options import ALL_GROUPS, Options, with_options
 from qwen3_rerank.service.settings import ServiceSettings
-from shared_core import RerankError
+from qwen3_rerank.service.sources import load_settings, unknown_variables
 from shared_core.options import Group
 
 _GROUPS: tuple[Group, ...] = (*ALL_GROUPS, "Calls", "Listening", "Limits", "Shutdown", "Logs")
@@ -43,13 +42,9 @@ def serve(
     """
     if api_key_file is not None:
         fail("--api-key-file is now --require-key-file: the keys that let callers in")
-    try:
-        from qwen3_rerank.service.sources import load_settings, unknown_variables
-
+    with reported():
         settings = load_settings(options, file=config)
         settings.all_keys()
-    except (RerankError, ValidationError, ValueError) as error:
-        fail(in_words(error))
     if show_config:
         sys.stdout.write(json.dumps(settings.shown(), ensure_ascii=False, indent=2) + "\n")
         return

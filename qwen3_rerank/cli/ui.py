@@ -7,12 +7,11 @@ from contextlib import ExitStack
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
-from qwen3_rerank.cli.common import fail, in_words
+from qwen3_rerank.cli.common import reported
 from qwen3_rerank.cli.options import MODEL_GROUPS, SERVER_GROUPS, Options, with_options
 from qwen3_rerank.page import serve_page
-from shared_core import DEFAULT_MODEL, Reranker, RerankerOptions, RerankError
+from shared_core import DEFAULT_MODEL, Reranker, RerankerOptions
 
 _NAMES_VARIABLE = "QWEN3_RERANK_ALLOWED_HOSTS"
 
@@ -64,7 +63,7 @@ def ui(
     Exit code 0: it was stopped by Ctrl-C (143: by SIGTERM). 2: it could not start.
     """
     try:
-        with ExitStack() as stack:
+        with reported(), ExitStack() as stack:
             rerankers = [
                 stack.enter_context(Reranker(name, cache_size=10_000, **options))
                 for name in dict.fromkeys(model or [DEFAULT_MODEL])
@@ -84,8 +83,6 @@ def ui(
         return
     except SystemExit:  # of uvicorn, which has said why
         raise typer.Exit(2) from None
-    except (RerankError, ValidationError, ValueError) as error:
-        fail(in_words(error))
 
 
 def _names_from_environment() -> list[str]:

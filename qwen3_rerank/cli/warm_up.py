@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
-from qwen3_rerank.cli.common import fail, in_words
+from qwen3_rerank.cli.common import is_watched, reported
 from qwen3_rerank.cli.options import MODEL_GROUPS, SERVER_GROUPS, Options, with_options
-from shared_core import DEFAULT_MODEL, Reranker, RerankerOptions, RerankError
+from shared_core import DEFAULT_MODEL, Reranker, RerankerOptions
 from shared_core.identity import device_kind, identity
 
 
@@ -31,18 +28,14 @@ def warm_up(
 
     Exit code 0: the model is there and scores. 2: it could not be had, or does not score.
     """
-    if not sys.stderr.isatty():
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    try:
-        with Reranker(model, **options) as reranker:
-            began = time.perf_counter()
-            reranker.load()
-            loaded = time.perf_counter()
-            reranker.warm_up()
-            scored = time.perf_counter()
-            found = identity(reranker) | {"device": device_kind(reranker)}
-    except (RerankError, ValidationError, ValueError) as error:
-        fail(in_words(error))
+    is_watched()
+    with reported(), Reranker(model, **options) as reranker:
+        began = time.perf_counter()
+        reranker.load()
+        loaded = time.perf_counter()
+        reranker.warm_up()
+        scored = time.perf_counter()
+        found = identity(reranker) | {"device": device_kind(reranker)}
     what = {name: found.get(name) for name in ("backend", "base_url", "dtype", "device", "files")}
     known = ", ".join(f"{name} {value}" for name, value in what.items() if value)
     verb = "asked the server of" if found.get("base_url") else "loaded"

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from qwen3_rerank.evaluation.dataset import Dataset, checked
-from qwen3_rerank.reading.text import InputError, check_text, parse_json
+from qwen3_rerank.evaluation.fields import id_of, text_of
+from qwen3_rerank.reading.text import InputError, numbered_lines, parse_json
 
 _DEFAULT_SPLIT = "test"
 
@@ -20,7 +20,6 @@ def read_beir(folder: Path, split: str | None = None) -> Dataset:
     """Return the dataset in a BEIR folder.
 
     Args:
-        folder: The folder.
         split: The name of a file in ``qrels``, without ``.tsv``; ``None`` is ``test``, or the only
             one there.
 
@@ -69,7 +68,7 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
         InputError: A line is not ``query id, document id, whole number``.
     """
     grades: dict[str, dict[str, int]] = {}
-    for number, line in _lines(path):
+    for number, line in numbered_lines(path):
         cells = line.rstrip("\r\n").split("\t")
         where = f"{path}, line {number}"
         if len(cells) != 3:
@@ -114,47 +113,17 @@ def _qrels_file(folder: Path, split: str | None) -> Path:
 def _texts(path: Path, *, with_title: bool) -> Iterator[tuple[str, str]]:
     """Yield id and text of every line."""
     seen: set[str] = set()
-    for number, line in _lines(path):
+    for number, line in numbered_lines(path):
+        where = f"{path}, line {number}"
         try:
-            name, text = _entry(parse_json(line), with_title)
-            if name in seen:
-                raise ValueError(f"the id {name!r:.80} is there twice")
-        except ValueError as error:
-            raise InputError(f"{path}, line {number}: {error}") from None
+            row = parse_json(line)
+        except InputError as error:
+            raise error.at(str(path), number) from None
+        if not isinstance(row, dict):
+            raise InputError(f'{where}: expected an object such as {{"_id": "7", "text": "…"}}')
+        name, text = id_of(row, ("_id",), where), text_of(row, ("text",), where)
+        if name in seen:
+            raise InputError(f"{where}: the id {name!r:.80} is there twice")
         seen.add(name)
-        yield name, text
-
-
-def _entry(value: Any, with_title: bool) -> tuple[str, str]:
-    if not isinstance(value, dict):
-        raise ValueError('expected an object such as {"_id": "7", "text": "…"}')
-    name = value.get("_id")
-    if isinstance(name, int) and not isinstance(name, bool):
-        name = str(name)
-    if not isinstance(name, str) or not name.strip():
-        there = ", ".join(map(str, value)) or "none"
-        raise ValueError(f'no "_id", expected a string or a whole number (there are: {there:.80})')
-    parts = [_string(value, "title")] if with_title and value.get("title") is not None else []
-    parts.append(_string(value, "text"))
-    return name, " ".join(part for part in parts if part)
-
-
-def _string(value: dict[str, Any], field: str) -> str:
-    text = value.get(field)
-    if not isinstance(text, str):
-        there = ", ".join(map(str, value))
-        raise ValueError(f'no "{field}" that is a string (there are: {there:.80})')
-    check_text(text)
-    return text
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield number and text of every line that is not blank; no more than one is held."""
-    with path.open("rb") as lines:
-        for number, raw in enumerate(lines, 1):
-            try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError:
-                raise InputError(f"{path}, line {number}: not UTF-8 (save it as UTF-8)") from None
-            if line.strip():
-                yield number, line
+        title = text_of(row, ("title",), where) if with_title and row.get("title") else ""
+        yield name, " ".join(part for part in (title, text) if part)

@@ -120,9 +120,7 @@ def calibration_of(
     """Return the calibration of a system.
 
     Args:
-        system: The system that scored.
         data: The queries and judgements, which `check` let pass.
-        stage: The candidates.
         order: Query id → documents with margins, as the system ranked them.
         keep: The share of answerable queries that the threshold for no answer keeps.
     """

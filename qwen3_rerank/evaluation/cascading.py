@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from statistics import fmean
 from typing import Any
 
 from qwen3_rerank.evaluation.first_stage import Ranked
 from qwen3_rerank.evaluation.measures import per_query, shown
-from qwen3_rerank.evaluation.results_file import QueryScores
+from qwen3_rerank.evaluation.results_file import QueryScores, mean_if_known
 from qwen3_rerank.evaluation.significance import Difference, Estimate, difference, estimate
 from qwen3_rerank.evaluation.systems import System
 from shared_core.ranking import rank
@@ -29,7 +28,6 @@ class CascadeFigure:
 
     Attributes:
         keep: The number of documents that the second system judges.
-        figure: The mean of the main measure with its interval.
         from_first, from_second: The differences from each system alone, in pairs.
         tokens: Prompt tokens of the first and of the second system, means over queries; ``None``
             where one cannot tell.
@@ -51,8 +49,6 @@ class CascadeReport:
 
     Attributes:
         first, second: Their letters.
-        measure: The name of the measure.
-        rows: The figures, by number of kept documents.
     """
 
     first: str
@@ -104,76 +100,57 @@ def compare_cascades(
         values: Letter → query id → value of the measure.
         candidates: Query id → documents of the first stage.
         relevant: Query id → document id → grade, of every query that counts.
-        measure: The name of the measure.
-        seed: The seed of the intervals and tests.
         keeps: Numbers of kept documents besides `KEEPS`.
         is_timed: Whether queries were scored one by one.
     """
     most = max(map(len, candidates.values()), default=0)
     tried = [keep for keep in sorted({*KEEPS, *keeps}) if keep < most]
+
+    def figure(first: str, second: str, keep: int) -> CascadeFigure:
+        orders: dict[str, Ranked] = {}
+        tokens: list[tuple[int | None, int | None]] = []
+        seconds: list[float | None] = []
+        for query, before in scores[first].items():
+            after = scores[second][query]
+            places = _order(before, after, keep)
+            # Only the order counts, which a falling number keeps.
+            names = [candidates[query][place][0] for place in places]
+            orders[query] = [(name, -float(at)) for at, name in enumerate(names)]
+            kept, asks_first = set(places[:keep]), keep < len(places)
+            each = after.tokens_each
+            spent = None if each is None else sum(each[place] for place in kept)
+            tokens.append((before.tokens if asks_first else 0, spent))
+            share = len(kept) / len(places)
+            if spent is not None and after.tokens:
+                share = spent / after.tokens
+            is_known = before.seconds is not None and after.seconds is not None
+            taken = (before.seconds or 0) * asks_first + (after.seconds or 0) * share
+            seconds.append(taken if is_known else None)
+        value = per_query(relevant, orders, [measure])[measure]
+        changes = [
+            difference([values[letter][query] for query in value], value.values(), seed)
+            for letter in (first, second)
+        ]
+        of_first, of_second = (mean_if_known([pair[place] for pair in tokens]) for place in (0, 1))
+        return CascadeFigure(
+            keep,
+            estimate(value.values(), seed),
+            changes[0],
+            changes[1],
+            None if of_first is None or of_second is None else (of_first, of_second),
+            mean_if_known(seconds) if is_timed else None,
+        )
+
     pairs = [
-        (first, second)
+        (first.letter, second.letter)
         for first, second in combinations(systems, 2)
         if first.reranker is not second.reranker and _task(first) == _task(second)
     ]
     return [
-        CascadeReport(
-            first.letter,
-            second.letter,
-            measure,
-            [
-                _figure(
-                    keep,
-                    [scores[first.letter], scores[second.letter]],
-                    [values[first.letter], values[second.letter]],
-                    candidates,
-                    relevant,
-                    measure,
-                    seed,
-                    is_timed=is_timed,
-                )
-                for keep in tried
-            ],
-        )
+        CascadeReport(first, second, measure, [figure(first, second, keep) for keep in tried])
         for first, second in pairs
         if tried
     ]
-
-
-def _figure(
-    keep: int,
-    scores: Sequence[Mapping[str, QueryScores]],
-    values: Sequence[Mapping[str, float]],
-    candidates: Mapping[str, Ranked],
-    relevant: Mapping[str, Mapping[str, int]],
-    measure: str,
-    seed: int,
-    *,
-    is_timed: bool,
-) -> CascadeFigure:
-    orders: dict[str, Ranked] = {}
-    costs = []
-    for query, before in scores[0].items():
-        after = scores[1][query]
-        places = _order(before, after, keep)
-        # Only the order counts, which a falling number keeps.
-        names = [candidates[query][place][0] for place in places]
-        orders[query] = [(name, -float(at)) for at, name in enumerate(names)]
-        costs.append(_cost_of(before, after, set(places[:keep])))
-    value = per_query(relevant, orders, [measure])[measure]
-    changes = [
-        difference([alone[query] for query in value], list(value.values()), seed)
-        for alone in values
-    ]
-    seconds = [cost.seconds for cost in costs if cost.seconds is not None]
-    return CascadeFigure(
-        keep,
-        estimate(list(value.values()), seed),
-        changes[0],
-        changes[1],
-        _means(costs),
-        fmean(seconds) if is_timed and costs and len(seconds) == len(costs) else None,
-    )
 
 
 def _order(before: QueryScores, after: QueryScores, keep: int) -> list[int]:
@@ -182,37 +159,6 @@ def _order(before: QueryScores, after: QueryScores, keep: int) -> list[int]:
     places = range(len(before.logits))
     margins = [(after if place in kept else before).logits[place] for place in places]
     return rank(margins, stages=[2 if place in kept else 1 for place in places])
-
-
-@dataclass(frozen=True, slots=True)
-class _Cost:
-    """What a query takes: tokens of each system, and the estimated seconds."""
-
-    first: int | None
-    second: int | None
-    seconds: float | None
-
-
-def _cost_of(before: QueryScores, after: QueryScores, kept: set[int]) -> _Cost:
-    n_documents = len(before.logits)
-    asks_first = len(kept) < n_documents
-    each = after.tokens_each
-    of_second = None if each is None else sum(each[place] for place in kept)
-    share = len(kept) / n_documents
-    if of_second is not None and after.tokens:
-        share = of_second / after.tokens
-    seconds = None
-    if before.seconds is not None and after.seconds is not None:
-        seconds = before.seconds * asks_first + after.seconds * share
-    return _Cost(before.tokens if asks_first else 0, of_second, seconds)
-
-
-def _means(costs: Sequence[_Cost]) -> tuple[float, float] | None:
-    firsts = [cost.first for cost in costs if cost.first is not None]
-    seconds = [cost.second for cost in costs if cost.second is not None]
-    if not costs or len(firsts) < len(costs) or len(seconds) < len(costs):
-        return None
-    return fmean(firsts), fmean(seconds)
 
 
 def _cost(row: CascadeFigure, report: CascadeReport) -> str:

@@ -17,8 +17,6 @@ class Place:
     """A document with its ranks, from 1.
 
     Attributes:
-        document: The id of the document.
-        text: The text of the document.
         before, after: The rank in the first stage and in the system.
         score: P(yes).
         is_right: Whether it is judged relevant.
@@ -37,8 +35,6 @@ class Case:
     """One query.
 
     Attributes:
-        query: The id of the query.
-        text: The text of the query.
         before, after: The values of the main measure.
         places: The right document that comes first, and what stands above it on the side that is
             worse.
@@ -56,7 +52,6 @@ class Top:
     """One query in two systems.
 
     Attributes:
-        query, text: Id and text of the query.
         first, second: Of each system the main measure, the text of the first document, and whether
             that is judged relevant.
     """

@@ -14,7 +14,6 @@ class Answers:
     """The answers to a query, as parts of one document.
 
     Attributes:
-        document: The id of the document.
         spans: The characters ``start … end`` of each, any of which will do.
     """
 

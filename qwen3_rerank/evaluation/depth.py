@@ -22,7 +22,6 @@ class Depth:
 
     Attributes:
         depth: The number of candidates that are reranked.
-        figure: The mean of the main measure with its interval.
         change: The difference to reranking all candidates, in pairs.
         share: The share of the work of all candidates, by the length of their texts.
     """
@@ -48,8 +47,6 @@ def by_depth(
         margins: Query id → the margins of these documents; queries without are left out.
         documents: Document id → text.
         relevant: Query id → document id → grade, of every query that counts.
-        measure: The name of the measure.
-        seed: The seed of the intervals and tests.
     """
     most = max((len(some) for some in margins.values()), default=0)
     depths = [*(depth for depth in DEPTHS if depth < most), most] if most else []
@@ -66,8 +63,8 @@ def by_depth(
     return [
         Depth(
             depth,
-            estimate(list(values[depth].values()), seed),
-            difference(list(values[most].values()), list(values[depth].values()), seed),
+            estimate(values[depth].values(), seed),
+            difference(values[most].values(), values[depth].values(), seed),
             sum(sum(cost[:depth]) for cost in costs.values()) / whole,
         )
         for depth in depths

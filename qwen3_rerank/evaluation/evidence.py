@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from qwen3_rerank.evaluation.dataset import Dataset
-from qwen3_rerank.evaluation.results_file import ResultsFile
+from qwen3_rerank.evaluation.results_file import ResultsFile, sum_if_known
 from qwen3_rerank.evaluation.scoring import score_texts
 from qwen3_rerank.evaluation.significance import Difference, Estimate, difference, estimate
 from qwen3_rerank.evaluation.systems import System
@@ -43,7 +43,6 @@ class Miss:
     """A query whose answer is not inside its evidence.
 
     Attributes:
-        query, text: Id and text of the query.
         document: The text of the document that answers it.
         evidence, answer: Their characters.
     """
@@ -85,11 +84,7 @@ def compare_evidence(
     """Return how often the evidence of the right document holds the answer.
 
     Args:
-        system: The system to evaluate.
         data: Queries with documents and answers.
-        results: The file of known scores; new scores are added to it.
-        seed: The seed of the intervals and tests.
-        at_once: Queries in one call.
 
     Raises:
         InputError: The data set does not say where answers are.
@@ -191,8 +186,7 @@ def _evidence(
     ):
         found = ranked.evidence
         spans[query] = ((0, 0), (0, 0)) if found is None else (found.span, found.around)
-    counts = [found.tokens for found in scores.values() if found.tokens is not None]
-    return spans, sum(counts) if len(counts) == len(scores) else None
+    return spans, sum_if_known([found.tokens for found in scores.values()])
 
 
 def _by_words(query: str, document: str) -> tuple[Span, Span]:

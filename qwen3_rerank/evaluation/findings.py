@@ -26,7 +26,6 @@ class Timing:
     """The duration of the calls, in seconds; only this differs from run to run.
 
     Attributes:
-        queries: The number of timed queries.
         mean, median, p95: Seconds of one query with all its candidates.
     """
 
@@ -90,7 +89,6 @@ class Comparison:
     """Two systems on the same queries.
 
     Attributes:
-        measure: The measure that was compared.
         first, second: Letters, or ``"first stage"``.
         difference: The gain of the second over the first.
         p_corrected: The p-value after Holm's correction for all comparisons of this measure.
@@ -111,7 +109,6 @@ class Findings:
         dataset: The queries and documents.
         first_stage: The source of the candidates.
         top_n: The most candidates per query.
-        seed: The seed of the intervals and tests.
         measures: Names, the main one first.
         before: Measure → query id → value, of the first stage.
         before_figures: Measure → mean with its interval.

@@ -65,7 +65,6 @@ class FusionReport:
     """A comparison of ways to fuse, by the main measure.
 
     Attributes:
-        measure: The name of the measure.
         rows: Each way, on all queries.
         unseen: The best weight of one half on the other; ``None`` if a half has no query.
     """
@@ -88,8 +87,6 @@ def compare_fusions(
         candidates: Query id → documents with the scores of the first stage, best first.
         margins: Query id → the reranker's margins of these documents; queries without are left out.
         relevant: Query id → document id → grade, of every query that counts.
-        measure: The name of the measure.
-        seed: The seed of the intervals and tests.
     """
     ways: tuple[Fusion, ...] = ("rrf", ALONE, *WEIGHTS)
     orders: dict[Fusion, Mapping[str, Ranked]] = {
@@ -99,7 +96,7 @@ def compare_fusions(
     orders[FIRST_STAGE] = candidates
     values = {way: per_query(relevant, order, [measure])[measure] for way, order in orders.items()}
     rows = [
-        FusedFigure(way, _estimate(values[way], seed), _gain(values, way, relevant, seed))
+        FusedFigure(way, estimate(values[way].values(), seed), _gain(values, way, relevant, seed))
         for way in ("rrf", *WEIGHTS)
     ]
     return FusionReport(measure, rows, _unseen(values, seed))
@@ -139,9 +136,9 @@ def _unseen(values: Mapping[Fusion, Mapping[str, float]], seed: int) -> Unseen |
         weight,
         len(chosen_on),
         len(rest),
-        _estimate(seen[FIRST_STAGE], seed),
-        _estimate(seen[ALONE], seed),
-        _estimate(seen[weight], seed),
+        estimate(seen[FIRST_STAGE].values(), seed),
+        estimate(seen[ALONE].values(), seed),
+        estimate(seen[weight].values(), seed),
         _gain(seen, weight, rest, seed),
     )
 
@@ -156,7 +153,3 @@ def _gain(
     return difference(
         [alone[query] for query in queries], [fused[query] for query in queries], seed
     )
-
-
-def _estimate(values: Mapping[str, float], seed: int) -> Estimate:
-    return estimate(list(values.values()), seed)

@@ -18,7 +18,6 @@ class Group:
     """The queries of one kind.
 
     Attributes:
-        kind: What they have in common.
         queries: Their number.
         before: The main measure of the first stage.
         after: Letter → the main measure of the system.

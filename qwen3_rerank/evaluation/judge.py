@@ -25,7 +25,6 @@ class Agreement:
     """How far a system and the judge agree about the same candidates.
 
     Attributes:
-        judge: The name of the judge.
         queries: The queries with two candidates or more.
         order: Kendall's τ-b of the two orders, a mean over queries.
         first: The share of queries with the same first document.
@@ -55,9 +54,7 @@ def judged_by(
     """Return a data set in which what the judge says yes to is relevant.
 
     Args:
-        judge: The judge.
         data: Queries and documents, without judgements.
-        stage: The candidates.
         scores: Query id → the judge's scores.
 
     Raises:
@@ -95,10 +92,8 @@ def agreement(
     """Return how far a system agrees with the judge.
 
     Args:
-        judge: The judge.
         mine: Query id → the system's scores.
         other: Query id → the judge's scores of the same candidates.
-        seed: The seed of the intervals.
     """
     queries = [query for query in other if query in mine and len(other[query].logits) > 1]
     pairs = [(mine[query].logits, other[query].logits) for query in queries]

@@ -6,7 +6,7 @@ from qwen3_rerank.evaluation import plots
 from qwen3_rerank.evaluation.calibrated import CalibrationReport
 from qwen3_rerank.evaluation.calibrating import FOLDS, Fit
 from qwen3_rerank.evaluation.no_answer import Level, NoAnswerReport
-from qwen3_rerank.evaluation.page_parts import cell, interval, table
+from qwen3_rerank.evaluation.page_parts import images, interval, table
 
 _METHODS = {"platt": "a logistic curve (Platt)", "isotonic": "isotonic regression"}
 
@@ -16,6 +16,10 @@ def calibrated(report: CalibrationReport | None) -> str:
     if report is None:
         return ""
     image = plots.reliability(report.scores.reliability, report.probabilities.reliability)
+    caption = (
+        "On the dotted line, a passage is right as often as its probability says. Dots are larger "
+        "where there are more passages."
+    )
     method = _METHODS[report.fitted.probability.method]
     rows = [
         _fit("score", report.scores),
@@ -27,9 +31,7 @@ def calibrated(report: CalibrationReport | None) -> str:
         f"<p>The calibration is {method}, fitted on {report.passages:,} passages, of which "
         f"{report.right:,} are right. For these figures, each query has the probabilities of a fit "
         f"on the other {FOLDS - 1} fifths of the queries.</p>\n"
-        f'<div class="plots"><figure><img alt="Reliability before and after" src="{image}">'
-        "<figcaption>On the dotted line, a passage is right as often as its probability says. Dots "
-        "are larger where there are more passages.</figcaption></figure></div>"
+        + images((image, caption))
         + table(["", "calibration error", "Brier score", "log loss"], rows)
         + '<p class="soft">Smaller is better in every column. One probability for all has no '
         "calibration error either, and tells nothing apart: the other two columns show that.</p>\n"
@@ -39,7 +41,7 @@ def calibrated(report: CalibrationReport | None) -> str:
 
 def _fit(label: str, fit: Fit) -> list[str]:
     values = (fit.reliability.error, fit.brier, fit.log_loss)
-    return [cell(label, "text"), *(cell(f"{value:.4f}") for value in values)]
+    return [label, *(f"{value:.4f}" for value in values)]
 
 
 def _no_answer(report: NoAnswerReport | None) -> str:
@@ -76,8 +78,8 @@ def _no_answer(report: NoAnswerReport | None) -> str:
 def _level(level: Level) -> list[str]:
     bounds = interval(f"{level.low:.1%}", f"{level.high:.1%}")
     return [
-        cell(f"{level.keep:.0%} to keep", "text"),
-        cell(f"{level.kept:.1%} {bounds}"),
-        cell(f"{level.noticed:.1%}"),
-        cell(f"{level.by_best_score:.1%}"),
+        f"{level.keep:.0%} to keep",
+        f"{level.kept:.1%} {bounds}",
+        f"{level.noticed:.1%}",
+        f"{level.by_best_score:.1%}",
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qwen3_rerank.evaluation.cascading import CascadeReport
 from qwen3_rerank.evaluation.findings import Findings
 from qwen3_rerank.evaluation.measures import shown
-from qwen3_rerank.evaluation.page_parts import cell, change_cell, figure, table, text
+from qwen3_rerank.evaluation.page_parts import change_cell, figure, table, text
 from qwen3_rerank.evaluation.significance import Estimate
 
 
@@ -24,12 +24,12 @@ def time_rows(report: Findings) -> list[list[str]]:
     """Return the rows of the table of times: what each number of kept documents would take."""
     return [
         [
-            cell(f"{cascade.name}, keep = {row.keep} <small>estimated</small>", "text"),
-            cell("–"),
-            cell(f"{row.seconds:.3f} s"),
-            cell("–"),
-            cell("–" if row.tokens is None else f"{sum(row.tokens):,.0f}"),
-            cell("–"),
+            f"{cascade.name}, keep = {row.keep} <small>estimated</small>",
+            "–",
+            f"{row.seconds:.3f} s",
+            "–",
+            "–" if row.tokens is None else f"{sum(row.tokens):,.0f}",
+            "–",
         ]
         for cascade in report.cascades
         for row in cascade.rows
@@ -50,11 +50,11 @@ def _table(report: Findings, cascade: CascadeReport) -> str:
         costs = (None, None) if row.tokens is None else row.tokens
         rows.append(
             [
-                cell(f"keep = {row.keep}", "text"),
-                cell(figure(row.figure)),
+                f"keep = {row.keep}",
+                figure(row.figure),
                 change_cell(row.from_first.estimate),
                 change_cell(row.from_second.estimate),
-                *(cell(_count(cost)) for cost in costs),
+                *(_count(cost) for cost in costs),
             ]
         )
     rows.append(_alone(second, figures[second], "0", _count(tokens[second])))
@@ -62,8 +62,8 @@ def _table(report: Findings, cascade: CascadeReport) -> str:
 
 
 def _alone(letter: str, alone: Estimate, of_first: str, of_second: str) -> list[str]:
-    label = cell(f"{letter} alone", "text")
-    return [label, cell(figure(alone)), cell(""), cell(""), cell(of_first), cell(of_second)]
+    label = f"{letter} alone"
+    return [label, figure(alone), "", "", of_first, of_second]
 
 
 def _count(tokens: float | None) -> str:

@@ -11,8 +11,15 @@ from qwen3_rerank.evaluation.depth import Depth
 from qwen3_rerank.evaluation.findings import Findings, SystemReport
 from qwen3_rerank.evaluation.groups import Group, by_length, by_script
 from qwen3_rerank.evaluation.measures import shown
-from qwen3_rerank.evaluation.page_parts import cell, figure, interval, p_value, signed, table, text
-from qwen3_rerank.evaluation.significance import Difference
+from qwen3_rerank.evaluation.page_parts import (
+    change_cell,
+    figure,
+    images,
+    named,
+    p_value,
+    table,
+    text,
+)
 
 
 def depths(report: Findings, system: SystemReport) -> str:
@@ -28,9 +35,7 @@ def depths(report: Findings, system: SystemReport) -> str:
         "<h3>How many candidates to rerank</h3>\n"
         '<p class="soft">The others stay behind, in the order of the first stage. Work is the '
         "share of the candidates' text; tokens follow from it, and seconds, under “Time and "
-        "tokens”.</p>\n"
-        f'<div class="plots"><figure><img alt="{text(caption)}" src="{image}"><figcaption>'
-        f"{text(caption)}</figcaption></figure></div>\n{table(head, rows)}"
+        f"tokens”.</p>\n{images((image, caption))}\n{table(head, rows)}"
     )
 
 
@@ -44,8 +49,9 @@ def seconds_by_depth(report: Findings) -> str:
     for system in timed:
         mean = system.timing.mean if system.timing else 0.0
         by_place = {depth.depth: f"{depth.share * mean:.3f} s" for depth in system.depths}
-        label = f'<span class="letter">{system.letter}</span>{text(system.name)}'
-        rows.append([cell(label, "text"), *(cell(by_place.get(place, "–")) for place in places)])
+        rows.append(
+            [named(system.letter, system.name), *(by_place.get(place, "–") for place in places)]
+        )
     return (
         '<p class="soft">By the number of candidates that are reranked, in proportion to their '
         "texts:</p>\n" + table(["", *map(str, places)], rows)
@@ -78,12 +84,12 @@ def pairs(report: Findings) -> str:
 def _depth(depth: Depth, system: SystemReport) -> list[str]:
     tokens = system.tokens_per_query
     return [
-        cell(f"first {depth.depth:,}" if depth.depth < system.depths[-1].depth else "all", "text"),
-        cell(figure(depth.figure)),
-        _change(depth.change),
-        cell(p_value(depth.change.p)),
-        cell(f"{depth.share:.0%}"),
-        cell("–" if tokens is None else f"{tokens * depth.share:,.0f}"),
+        f"first {depth.depth:,}" if depth.depth < system.depths[-1].depth else "all",
+        figure(depth.figure),
+        change_cell(depth.change.estimate),
+        p_value(depth.change.p),
+        f"{depth.share:.0%}",
+        "–" if tokens is None else f"{tokens * depth.share:,.0f}",
     ]
 
 
@@ -92,22 +98,15 @@ def _table_of(report: Findings, found: Sequence[Group]) -> str:
     head = ["", "queries", "before", *letters, *(f"change by {letter}" for letter in letters)]
     rows = [
         [
-            cell(text(group.kind), "text"),
-            cell(f"{group.queries:,}"),
-            cell(figure(group.before)),
-            *(cell(figure(group.after[letter])) for letter in letters),
-            *(_change(group.change[letter]) for letter in letters),
+            text(group.kind),
+            f"{group.queries:,}",
+            figure(group.before),
+            *(figure(group.after[letter]) for letter in letters),
+            *(change_cell(group.change[letter].estimate) for letter in letters),
         ]
         for group in found
     ]
     return table(head, rows)
-
-
-def _change(difference: Difference) -> str:
-    change = difference.estimate
-    bounds = interval(signed(change.low), signed(change.high), " to ")
-    kind = "up" if change.mean > 0 else "down" if change.mean < 0 else ""
-    return cell(signed(change.mean) + bounds, kind)
 
 
 def _pair(top: Top, first: str, second: str) -> str:
@@ -115,10 +114,7 @@ def _pair(top: Top, first: str, second: str) -> str:
         f'<div class="place {"right" if is_right else "wrong"}"><small><span class="letter">'
         f"{letter}</span>{value:.3f}, first: {'right' if is_right else 'not judged right'}</small>"
         f'<p dir="auto">{text(document, 600)}</p></div>'
-        for letter, value, document, is_right in (
-            (first, *top.first),
-            (second, *top.second),
-        )
+        for letter, value, document, is_right in ((first, *top.first), (second, *top.second))
     )
     return (
         f'<div class="case"><h4 dir="auto">{text(top.text, 300)}</h4>'

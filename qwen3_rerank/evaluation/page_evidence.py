@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from qwen3_rerank.evaluation.evidence import EvidenceReport, Found, Miss
-from qwen3_rerank.evaluation.page_parts import cell, figure, interval, p_value, signed, table, text
+from qwen3_rerank.evaluation.page_parts import figure, interval, p_value, signed, table, text
 
 _AROUND = 240  # characters
 
@@ -34,7 +34,7 @@ def section(report: EvidenceReport) -> str:
 
 
 def _row(label: str, found: Found) -> list[str]:
-    return [cell(label, "text"), cell(figure(found.answers)), cell(f"{found.kept:.1%}")]
+    return [label, figure(found.answers), f"{found.kept:.1%}"]
 
 
 def _miss(miss: Miss) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qwen3_rerank.evaluation.findings import Findings
-from qwen3_rerank.evaluation.page_parts import cell, figure, table, text
+from qwen3_rerank.evaluation.page_parts import figure, named, table, text
 
 
 def section(report: Findings) -> str:
@@ -13,12 +13,12 @@ def section(report: Findings) -> str:
         return ""
     rows = [
         [
-            cell(f'<span class="letter">{system.letter}</span>{text(system.name)}', "text"),
-            cell(figure(agreement.order)),
-            cell(figure(agreement.first)),
-            cell(figure(agreement.overlap)),
-            cell(f"{agreement.same:.1%}"),
-            cell("–" if agreement.kappa is None else f"{agreement.kappa:.3f}"),
+            named(system.letter, system.name),
+            figure(agreement.order),
+            figure(agreement.first),
+            figure(agreement.overlap),
+            f"{agreement.same:.1%}",
+            "–" if agreement.kappa is None else f"{agreement.kappa:.3f}",
         ]
         for system, agreement in found
     ]

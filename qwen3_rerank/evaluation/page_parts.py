@@ -27,13 +27,16 @@ def text(value: object, most: int | None = None) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table; heads and cells are HTML. A cell knows its head, which narrow pages show."""
+    """Return a table of HTML: heads, and rows whose first value names them.
+
+    A value is a cell, or what one contains. A cell knows its head, which narrow pages show.
+    """
     heads = "".join(f"<th>{title}</th>" for title in head)
     body = "".join(
         "<tr>"
         + "".join(
-            value.replace("<td", f'<td data-head="{title}"', 1)
-            for title, value in zip(head, row, strict=True)
+            _as_cell(value, place).replace("<td", f'<td data-head="{title}"', 1)
+            for place, (title, value) in enumerate(zip(head, row, strict=True))
         )
         + "</tr>\n"
         for row in rows
@@ -44,9 +47,28 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def _as_cell(value: str, place: int) -> str:
+    return value if value.startswith("<td") else cell(value, "" if place else "text")
+
+
 def cell(value: str, kind: str = "") -> str:
     """Return a cell of HTML."""
     return f'<td class="{kind}">{value}</td>' if kind else f"<td>{value}</td>"
+
+
+def named(letter: str, name: str) -> str:
+    """Return the letter of a system in front of its name."""
+    return f'<span class="letter">{letter}</span>{text(name)}'
+
+
+def images(*captioned: tuple[str, str]) -> str:
+    """Return plots beside each other, each an address with its caption."""
+    figures = "\n".join(
+        f'<figure><img alt="{text(caption)}" src="{image}"><figcaption>{text(caption)}'
+        "</figcaption></figure>"
+        for image, caption in captioned
+    )
+    return f'<div class="plots">\n{figures}\n</div>'
 
 
 def p_value(p: float) -> str:

@@ -9,7 +9,7 @@ from qwen3_rerank.evaluation.cases import Case, Place, gains, losses
 from qwen3_rerank.evaluation.findings import Findings, SystemReport
 from qwen3_rerank.evaluation.fusing import FusionReport, best_weight
 from qwen3_rerank.evaluation.measures import shown
-from qwen3_rerank.evaluation.page_parts import cell, change_cell, figure, table, text
+from qwen3_rerank.evaluation.page_parts import change_cell, figure, images, named, table, text
 from qwen3_rerank.evaluation.passages import judged
 from qwen3_rerank.evaluation.significance import Estimate
 from qwen3_rerank.evaluation.suggestion import Cut, Suggestion
@@ -30,16 +30,11 @@ def section(report: Findings, system: SystemReport) -> str:
             "On the dotted line, a score is the probability of being right.",
         ),
     ]
-    figures = "\n".join(
-        f'<figure><img alt="{text(caption)}" src="{image}"><figcaption>{text(caption)}'
-        "</figcaption></figure>"
-        for image, caption in drawn
-    )
     measure = shown(report.measures[0])
     parts = [
-        f'<h2><span class="letter">{system.letter}</span>{text(system.name)}</h2>',
+        f"<h2>{named(system.letter, system.name)}</h2>",
         f'<p class="soft">{text(system.instruction)}</p>',
-        f'<div class="plots">\n{figures}\n</div>',
+        images(*drawn),
         _suggestion(system.suggestion),
         page_details.depths(report, system),
         page_calibrated.calibrated(system.calibrated),
@@ -89,16 +84,10 @@ def _suggestion(suggestion: Suggestion | None) -> str:
 
 def _fusion(fusion: FusionReport, alone: Estimate) -> str:
     """Return the table of ways to let the first stage decide, too."""
-    rows = [[cell("this system alone", "text"), cell(figure(alone)), cell("")]]
+    rows = [["this system alone", figure(alone), ""]]
     for row in fusion.rows:
         label = f'fusion = "{row.fusion}"' if row.fusion == "rrf" else f"fusion = {row.fusion}"
-        rows.append(
-            [
-                cell(text(label), "text"),
-                cell(figure(row.figure)),
-                change_cell(row.gain.estimate),
-            ]
-        )
+        rows.append([text(label), figure(row.figure), change_cell(row.gain.estimate)])
     table_of_all = table(["", text(shown(fusion.measure)), "change"], rows)
     return (
         "<h3>Fused with the first stage</h3>\n"
@@ -110,12 +99,12 @@ def _fusion(fusion: FusionReport, alone: Estimate) -> str:
 
 def _cut(label: str, cut: Cut) -> list[str]:
     return [
-        cell(label, "text"),
-        cell(f"{cut.answered:.1%}"),
-        cell(f"{cut.recall:.1%}"),
-        cell(f"{cut.passages:,.1f}"),
-        cell(f"{cut.dropped:.1%}"),
-        cell(f"{cut.empty:,}"),
+        label,
+        f"{cut.answered:.1%}",
+        f"{cut.recall:.1%}",
+        f"{cut.passages:,.1f}",
+        f"{cut.dropped:.1%}",
+        f"{cut.empty:,}",
     ]
 
 

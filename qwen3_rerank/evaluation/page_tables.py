@@ -7,32 +7,33 @@ from collections.abc import Sequence
 from qwen3_rerank.evaluation import page_cascades, page_details
 from qwen3_rerank.evaluation.findings import Findings
 from qwen3_rerank.evaluation.measures import shown
-from qwen3_rerank.evaluation.page_parts import cell, change_cell, figure, p_value, table, text
+from qwen3_rerank.evaluation.page_parts import (
+    cell,
+    change_cell,
+    figure,
+    named,
+    p_value,
+    table,
+    text,
+)
 
 
 def figures(report: Findings) -> str:
     """Return the figures of the first stage and of every system."""
     rows = [
         [
-            cell(f"{text(report.first_stage.name)} <small>before</small>", "text"),
-            *(cell(figure(report.before_figures[name])) for name in report.measures),
+            f"{text(report.first_stage.name)} <small>before</small>",
+            *(figure(report.before_figures[name]) for name in report.measures),
         ]
     ]
     for system in report.systems:
-        label = (
-            f'<span class="letter">{system.letter}</span>{text(system.name)}'
-            f"<small>{text(system.instruction, 300)}</small>"
-        )
-        rows.append(
-            [
-                cell(label, "text"),
-                *(cell(figure(system.figures[name])) for name in report.measures),
-            ]
-        )
+        label = named(system.letter, system.name)
+        label += f"<small>{text(system.instruction, 300)}</small>"
+        rows.append([label, *(figure(system.figures[name]) for name in report.measures)])
     rows.append(
         [
-            cell("candidates in the best order <small>the most that can be had</small>", "text"),
-            *(cell(f"{report.ceiling[name]:.3f}") for name in report.measures),
+            "candidates in the best order <small>the most that can be had</small>",
+            *(f"{report.ceiling[name]:.3f}" for name in report.measures),
         ]
     )
     return "<h2>Figures</h2>\n" + table(["", *map(shown, report.measures)], rows)
@@ -62,11 +63,11 @@ def _compared(report: Findings, measure: str) -> list[list[str]]:
         rows.append(
             [
                 cell(f"{comparison.first} → {comparison.second}"),
-                cell(text(shown(comparison.measure))),
+                text(shown(comparison.measure)),
                 change_cell(comparison.difference.estimate),
-                cell(p_value(comparison.p_corrected)),
-                cell(p_value(comparison.difference.p)),
-                cell(f"{comparison.difference.better} / {equal} / {comparison.difference.worse}"),
+                p_value(comparison.p_corrected),
+                p_value(comparison.difference.p),
+                f"{comparison.difference.better} / {equal} / {comparison.difference.worse}",
             ]
         )
     return rows
@@ -81,9 +82,9 @@ def time(report: Findings) -> str:
         tokens = (system.tokens_per_query, system.tokens_per_document)
         rows.append(
             [
-                cell(f'<span class="letter">{system.letter}</span>{text(system.name)}', "text"),
-                *(cell(value if isinstance(value, str) else f"{value:.3f} s") for value in times),
-                *(cell("–" if count is None else f"{count:,.0f}") for count in tokens),
+                named(system.letter, system.name),
+                *(value if isinstance(value, str) else f"{value:.3f} s" for value in times),
+                *("–" if count is None else f"{count:,.0f}" for count in tokens),
             ]
         )
     rows += page_cascades.time_rows(report)

@@ -114,7 +114,7 @@ def calibration(system: SystemReport) -> str:
 
     def draw(axes: Any) -> None:
         bins = system.calibration.bins
-        axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":", linewidth=1.2)
+        _diagonal(axes)
         xs, ys = [bucket.mean_score for bucket in bins], [bucket.share_right for bucket in bins]
         axes.plot(xs, ys, color=_BLUE, marker="o", markersize=4)
         for bucket in bins:
@@ -127,10 +127,8 @@ def calibration(system: SystemReport) -> str:
                 fontsize=7.5,
                 color="#57606a",
             )
-        axes.set_xlim(-0.03, 1.03)
         axes.set_ylim(-0.03, 1.1)
         axes.set_xlabel("mean score (numbers: passages)")
-        axes.set_ylabel("share that is right")
         axes.set_title(f"expected calibration error {system.calibration.error:.3f}")
 
     return _svg(draw)
@@ -140,7 +138,7 @@ def reliability(before: Calibration, after: Calibration) -> str:
     """Return the plot of the share of right passages by score and by probability."""
 
     def draw(axes: Any) -> None:
-        axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":", linewidth=1.2)
+        _diagonal(axes)
         most = max(bucket.count for bucket in (*before.bins, *after.bins))
         for found, color, label in ((before, _ORANGE, "score"), (after, _BLUE, "probability")):
             xs = [bucket.mean_score for bucket in found.bins]
@@ -149,10 +147,8 @@ def reliability(before: Calibration, after: Calibration) -> str:
             named = f"{label}, error {found.error:.3f}"
             axes.plot(xs, ys, color=color, marker="o", markersize=2, label=named)
             axes.scatter(xs, ys, sizes, color=color)
-        axes.set_xlim(-0.03, 1.03)
         axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel("mean score or probability")
-        axes.set_ylabel("share that is right")
         axes.legend(loc="upper left")
 
     return _svg(draw)
@@ -219,6 +215,13 @@ def by_top_k(system: SystemReport, before: dict[str, Judged]) -> str:
         axes.legend(loc="lower right")
 
     return _svg(draw)
+
+
+def _diagonal(axes: Any) -> None:
+    """Draw where scores and shares are equal."""
+    axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":", linewidth=1.2)
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_ylabel("share that is right")
 
 
 def _margins(system: SystemReport, *, right: bool) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from qwen3_rerank.evaluation.dataset import Dataset, checked, mixed
-from qwen3_rerank.reading.text import InputError, decode, json_lines
+from qwen3_rerank.evaluation.fields import id_of, text_of
+from qwen3_rerank.reading.text import InputError, decode, json_lines, numbered_lines
 from shared_core.errors import MissingDependencyError
 
 _IDS = ("_id", "id", "docid")
@@ -35,7 +36,6 @@ def read_mteb(folder: Path, split: str | None = None) -> Dataset:
     """Return the data set in a folder with MTEB's tables.
 
     Args:
-        folder: The folder.
         split: The language in front of the names of the tables, where there are several.
 
     Raises:
@@ -55,7 +55,7 @@ def read_mteb(folder: Path, split: str | None = None) -> Dataset:
     queries = dict(_named(folder / f"{prefix}queries"))
     relevant: dict[str, dict[str, int]] = {}
     for where, row in _rows(folder / f"{prefix}{judgements}"):
-        query, document = (_text(row, (name,), where) for name in ("query-id", "corpus-id"))
+        query, document = (id_of(row, (name,), where) for name in ("query-id", "corpus-id"))
         relevant.setdefault(query, {})[document] = _whole(row.get("score", 1), where)
     data = checked(folder.resolve().name, documents, queries, relevant)
     ranked = folder / f"{prefix}top_ranked"
@@ -63,7 +63,7 @@ def read_mteb(folder: Path, split: str | None = None) -> Dataset:
         return data
     candidates = {}
     for where, row in _rows(ranked):
-        query, ids = _text(row, ("query-id",), where), row.get("corpus-ids")
+        query, ids = id_of(row, ("query-id",), where), row.get("corpus-ids")
         if not isinstance(ids, list):
             raise InputError(f'{where}: no list "corpus-ids"')
         candidates[query] = mixed(map(str, ids), query)
@@ -107,19 +107,18 @@ def _of_split(folder: Path, kind: str, split: str | None) -> Path:
 
 
 def _cells(path: Path, count: int) -> Iterator[list[str]]:
-    for number, line in enumerate(decode(path.read_bytes(), str(path)).splitlines(), 1):
+    for number, line in numbered_lines(path):
         cells = line.split("\t")
-        if line.strip() and len(cells) != count:
+        if len(cells) != count:
             raise InputError(f"{path}, line {number}: {len(cells)} cells, expected {count}")
-        if line.strip():
-            yield [cell.strip() for cell in cells]
+        yield [cell.strip() for cell in cells]
 
 
 def _named(path: Path) -> Iterator[tuple[str, str]]:
     """Yield the ids and texts of a table, a document's title in front of its text."""
     for where, row in _rows(path):
-        parts = [row.get("title") or "", _text(row, ("text", "query"), where)]
-        yield _text(row, _IDS, where), " ".join(part for part in parts if part)
+        parts = [row.get("title") or "", text_of(row, ("text", "query"), where)]
+        yield id_of(row, _IDS, where), " ".join(part for part in parts if part)
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -144,14 +143,6 @@ def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
         raise MissingDependencyError("a table of parquet", "batch") from error
     for batch in pq.ParquetFile(path).iter_batches():
         yield from batch.to_pylist()
-
-
-def _text(row: Mapping[str, Any], names: tuple[str, ...], where: str) -> str:
-    for name in names:
-        if isinstance(row.get(name), (str, int)) and not isinstance(row[name], bool):
-            return str(row[name])
-    there = ", ".join(map(str, row)) or "none"
-    raise InputError(f'{where}: no "{names[0]}" that is a text (there are: {there:.80})')
 
 
 def _whole(value: Any, where: str) -> int:

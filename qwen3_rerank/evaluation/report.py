@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,11 @@ class Report(Findings):
                 "ceiling": dict(self.ceiling),
             },
             "seed": self.seed,
-            "before": {name: asdict(estimate) for name, estimate in self.before_figures.items()},
+            "before": _plain(self.before_figures),
             "systems": [_system(system) for system in self.systems],
-            "by_length": [asdict(group) for group in by_length(self)],
-            "by_script": [asdict(group) for group in by_script(self)],
-            "comparisons": [asdict(comparison) for comparison in self.comparisons],
+            "by_length": _plain(by_length(self)),
+            "by_script": _plain(by_script(self)),
+            "comparisons": _plain(self.comparisons),
             "cascades": [cascade.to_dict() for cascade in self.cascades],
             "environment": dict(self.environment),
             "command": self.command,
@@ -55,10 +55,7 @@ class Report(Findings):
 
     def timing(self) -> dict[str, Any]:
         """Return the values that differ from run to run."""
-        return {
-            system.letter: None if system.timing is None else asdict(system.timing)
-            for system in self.systems
-        } | {
+        return {system.letter: _plain(system.timing) for system in self.systems} | {
             cascade.name: {row.keep: row.seconds for row in cascade.rows}
             for cascade in self.cascades
         }
@@ -117,25 +114,26 @@ class Report(Findings):
         return "\n".join(lines)
 
 
+_FIELDS = (
+    *("letter", "name", "instruction", "told", "figures", "tokens_per_query"),
+    *("tokens_per_document", "truncated", "best_f1", "calibration", "suggestion", "fusion"),
+    *("depths", "agreement", "evidence"),
+)
+
+
 def _system(system: SystemReport) -> dict[str, Any]:
-    return {
-        "letter": system.letter,
-        "name": system.name,
-        "instruction": system.instruction,
-        "told": dict(system.told),
-        "figures": {name: asdict(value) for name, value in system.figures.items()},
-        "tokens_per_query": system.tokens_per_query,
-        "tokens_per_document": system.tokens_per_document,
-        "truncated": system.truncated,
-        "best_f1": None if system.best_f1 is None else asdict(system.best_f1),
-        "calibration": asdict(system.calibration),
-        "suggestion": None if system.suggestion is None else asdict(system.suggestion),
-        "fusion": asdict(system.fusion),
-        "depths": [asdict(depth) for depth in system.depths],
-        "agreement": None if system.agreement is None else asdict(system.agreement),
-        "evidence": None if system.evidence is None else asdict(system.evidence),
-        **({} if system.calibrated is None else {"calibrated": system.calibrated.to_dict()}),
-    }
+    """Return a system with all parts that do not differ from run to run, but for the queries."""
+    fitted = {} if system.calibrated is None else {"calibrated": system.calibrated.to_dict()}
+    return {name: _plain(getattr(system, name)) for name in _FIELDS} | fitted
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of which JSON has a form."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 def _mean_length(candidates: Mapping[str, Sequence[Any]]) -> float:

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import Any
 
 from qwen3_rerank.reading.folders import FolderError, OutputFolder
@@ -22,7 +23,6 @@ class QueryScores:
     Attributes:
         key: The digest of everything that the scores depend on; see
             `qwen3_rerank.evaluation.systems.key_of`.
-        query: The query's id.
         logits: A margin per candidate, in the order of the first stage.
         tokens: Prompt tokens of all candidates together; ``None`` where the backend cannot tell.
         truncated: The number of candidates that were cut; ``None`` likewise.
@@ -39,12 +39,26 @@ class QueryScores:
     tokens_each: Sequence[int] | None = None
 
 
+def sum_if_known(values: Sequence[int | None]) -> int | None:
+    """Return the sum; ``None`` if one of the values is unknown."""
+    return None if None in values else sum(filter(None, values))
+
+
+def mean_if_known(values: Sequence[float | None]) -> float | None:
+    """Return the mean; ``None`` if one of the values is unknown, or there are none."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known and len(known) == len(values) else None
+
+
 class ResultsFile:
     """Appends scores, and reads those of earlier runs.
 
     Args:
         folder: The folder of the file, which need not be there yet; ``None`` keeps scores in
             memory alone.
+
+    Attributes:
+        known: The scores by their key, those of earlier runs among them.
 
     Raises:
         InputError: The file holds something else.
@@ -53,22 +67,15 @@ class ResultsFile:
 
     def __init__(self, folder: OutputFolder | None) -> None:
         self._folder = folder
-        self._known: dict[str, QueryScores] = {}
+        self.known: dict[str, QueryScores] = {}
         self._whole: int | None = None  # bytes before a torn line
         self._missing = ""  # at the end of a whole one
         if folder is not None:
             self._read(folder)
 
-    def __len__(self) -> int:
-        return len(self._known)
-
-    def get(self, key: str) -> QueryScores | None:
-        """Return the stored scores."""
-        return self._known.get(key)
-
     def add(self, scores: Sequence[QueryScores]) -> None:
         """Append scores; they are on the disk when this returns."""
-        self._known.update((entry.key, entry) for entry in scores)
+        self.known.update((entry.key, entry) for entry in scores)
         if self._folder is None:
             return
         if not self._folder.is_in_place():
@@ -98,7 +105,7 @@ class ResultsFile:
                     "another folder, or delete the line; its query is then scored again."
                 )
             whole += len(line)
-            self._known.setdefault(value.key, value)
+            self.known.setdefault(value.key, value)
         if len(data or b"") > whole:
             self._whole = whole
         elif whole and not line.endswith(b"\n"):

@@ -5,37 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
-from statistics import fmean, median, quantiles
-from typing import Any
+from statistics import fmean
 
 from qwen3_rerank.evaluation import calibrated
 from qwen3_rerank.evaluation import first_stage as stages
 from qwen3_rerank.evaluation.cascading import compare_cascades
 from qwen3_rerank.evaluation.dataset import Dataset
-from qwen3_rerank.evaluation.depth import by_depth
 from qwen3_rerank.evaluation.environment import environment
 from qwen3_rerank.evaluation.evidence import compare_evidence
-from qwen3_rerank.evaluation.findings import FIRST, Comparison, SystemReport, Timing
+from qwen3_rerank.evaluation.figuring import comparisons_of, right_of, system_report
 from qwen3_rerank.evaluation.first_stage import FirstStage
-from qwen3_rerank.evaluation.fusing import compare_fusions
 from qwen3_rerank.evaluation.judge import LETTER, agreement, judge_of, judged_by, restricted
 from qwen3_rerank.evaluation.measures import MEASURES, best_possible, parse, per_query
-from qwen3_rerank.evaluation.passages import best_f1, calibration, judged
 from qwen3_rerank.evaluation.readers import read_dataset, read_unjudged
 from qwen3_rerank.evaluation.report import Report
 from qwen3_rerank.evaluation.results_file import NAME as RESULTS
-from qwen3_rerank.evaluation.results_file import QueryScores, ResultsFile
+from qwen3_rerank.evaluation.results_file import ResultsFile
 from qwen3_rerank.evaluation.scoring import Progress, score_all
-from qwen3_rerank.evaluation.significance import difference, estimate, holm
-from qwen3_rerank.evaluation.suggestion import KEEP, suggest
-from qwen3_rerank.evaluation.systems import System, keeps_of, systems_of
+from qwen3_rerank.evaluation.significance import estimate
+from qwen3_rerank.evaluation.suggestion import KEEP
+from qwen3_rerank.evaluation.systems import keeps_of, systems_of
 from qwen3_rerank.reading.folders import OutputFolder, held
-from shared_core.identity import device_kind, identity
 from shared_core.options import Instruction
-from shared_core.prompt import DEFAULT_INSTRUCTION
-from shared_core.ranking import rank, sigmoid
 from shared_core.reranker import Reranker
 
 
@@ -93,10 +85,13 @@ def evaluate(
         LockedError: Another evaluation works in ``out``.
         FolderError: There is a link in it.
     """
-    _check(top_n=top_n, queries_at_once=queries_at_once)
+    for name, value in (("top_n", top_n), ("queries_at_once", queries_at_once)):
+        if value < 1:
+            raise ValueError(f"{name}={value}: expected 1 or more")
     if not 0.0 < keep <= 1.0:
         raise ValueError(f"keep={keep}: expected a share above 0, up to 1")
     parse(measures)
+    is_timed = queries_at_once == 1
     systems = systems_of(reranker, instructions)
     data = dataset if isinstance(dataset, Dataset) else _read(dataset, split, judge)
     if judge is not None:
@@ -135,35 +130,21 @@ def evaluate(
                 for letter, found in scores.items()
             }
         before = per_query(data.relevant, stage.candidates, measures)
-        parts = [
-            _system(
-                system,
-                scores[system.letter],
-                data,
-                stage,
-                measures,
-                seed,
-                keep,
-                is_timed=queries_at_once == 1,
+        parts = []
+        for system in systems:
+            letter = system.letter
+            part = system_report(
+                system, scores[letter], data, stage, measures, seed, keep, is_timed=is_timed
             )
-            for system in systems
-        ]
-        parts = [replace(part, agreement=agreements.get(part.letter)) for part in parts]
-        if evidence:
-            parts = [
-                replace(
-                    part, evidence=compare_evidence(system, data, results, seed, queries_at_once)
-                )
-                for system, part in zip(systems, parts, strict=True)
-            ]
+            part = replace(part, agreement=agreements.get(letter))
+            if evidence:
+                found = compare_evidence(system, data, results, seed, queries_at_once)
+                part = replace(part, evidence=found)
+            if calibrate is not None:
+                fitted = calibrated.calibration_of(system, data, stage, part.order, keep)
+                part = replace(part, calibrated=fitted)
+            parts.append(part)
         if calibrate is not None:
-            parts = [
-                replace(
-                    part,
-                    calibrated=calibrated.calibration_of(system, data, stage, part.order, keep),
-                )
-                for system, part in zip(systems, parts, strict=True)
-            ]
             calibrated.save(Path(calibrate), [part.calibrated for part in parts if part.calibrated])
         ideal = best_possible(data.relevant, stage.candidates, measures)
         report = Report(
@@ -173,11 +154,11 @@ def evaluate(
             seed=seed,
             measures=tuple(measures),
             before=before,
-            before_figures={name: _estimate(before[name], seed) for name in measures},
+            before_figures={name: estimate(before[name].values(), seed) for name in measures},
             ceiling={name: fmean(ideal[name].values()) for name in measures},
-            right=_right(data, stage),
+            right=right_of(data, stage),
             systems=parts,
-            comparisons=_comparisons(before, parts, measures, seed),
+            comparisons=comparisons_of(before, parts, measures, seed),
             cascades=compare_cascades(
                 systems,
                 scores,
@@ -187,7 +168,7 @@ def evaluate(
                 measures[0],
                 seed,
                 keeps=keeps_of(reranker),
-                is_timed=queries_at_once == 1,
+                is_timed=is_timed,
             ),
             environment=environment(),
             command=command,
@@ -199,12 +180,6 @@ def evaluate(
 
 def _read(path: str | Path, split: str | None, judge: Reranker | None) -> Dataset:
     return read_dataset(path, split=split) if judge is None else read_unjudged(path, split=split)
-
-
-def _check(**options: int) -> None:
-    for name, value in options.items():
-        if value < 1:
-            raise ValueError(f"{name}={value}: expected 1 or more")
 
 
 def _stage(
@@ -219,128 +194,3 @@ def _stage(
     if source is None or source == stages.BM25:
         return stages.bm25(data, top_n)
     return stages.from_run(data, source, top_n)
-
-
-def _system(
-    system: System,
-    scores: Mapping[str, QueryScores],
-    data: Dataset,
-    stage: FirstStage,
-    measures: Sequence[str],
-    seed: int,
-    keep: float,
-    *,
-    is_timed: bool,
-) -> SystemReport:
-    order = {
-        query: [
-            (stage.candidates[query][place][0], scores[query].logits[place])
-            for place in rank(scores[query].logits)
-        ]
-        if query in scores
-        else []
-        for query in data.queries
-    }
-    values = per_query(data.relevant, order, measures)
-    as_scores = {
-        query: [(document, sigmoid(logit)) for document, logit in ranked]
-        for query, ranked in order.items()
-    }
-    after = judged(as_scores, data.relevant)
-    return SystemReport(
-        letter=system.letter,
-        name=system.name,
-        instruction=_instruction(system),
-        told=identity(system.reranker) | {"device": device_kind(system.reranker)},
-        values=values,
-        figures={name: _estimate(values[name], seed) for name in measures},
-        order=order,
-        judged=after,
-        **_cost(list(scores.values()), is_timed=is_timed),
-        best_f1=best_f1(after),
-        calibration=calibration(after),
-        suggestion=suggest(after, judged(stage.candidates, data.relevant), keep),
-        depths=by_depth(
-            stage.candidates,
-            {query: scores[query].logits for query in data.queries if query in scores},
-            data.documents,
-            data.relevant,
-            measures[0],
-            seed,
-        ),
-        fusion=compare_fusions(
-            stage.candidates,
-            {query: scores[query].logits for query in data.queries if query in scores},
-            data.relevant,
-            measures[0],
-            seed,
-        ),
-    )
-
-
-def _instruction(system: System) -> str:
-    instruction = system.instruction
-    instruction = system.reranker.options.instruction if instruction is None else instruction
-    return (
-        "a function of the query" if callable(instruction) else instruction or DEFAULT_INSTRUCTION
-    )
-
-
-def _cost(scores: Sequence[QueryScores], *, is_timed: bool) -> dict[str, Any]:
-    """Return tokens and times."""
-    documents = sum(len(query.logits) for query in scores)
-    tokens = [query.tokens for query in scores if query.tokens is not None]
-    cut = [query.truncated for query in scores if query.truncated is not None]
-    seconds = [query.seconds for query in scores if query.seconds is not None]
-    knows = bool(scores) and len(tokens) == len(scores)
-    return {
-        "tokens_per_query": fmean(tokens) if knows else None,
-        "tokens_per_document": sum(tokens) / documents if knows else None,
-        "truncated": sum(cut) if scores and len(cut) == len(scores) else None,
-        "timing": _timing(seconds) if seconds and is_timed else None,
-    }
-
-
-def _timing(seconds: Sequence[float]) -> Timing:
-    p95 = quantiles(seconds, n=20, method="inclusive")[-1] if len(seconds) > 1 else seconds[0]
-    return Timing(len(seconds), fmean(seconds), median(seconds), p95)
-
-
-def _estimate(values: Mapping[str, float], seed: int) -> Any:
-    return estimate(list(values.values()), seed)
-
-
-def _right(data: Dataset, stage: FirstStage) -> tuple[int, int]:
-    """Return the number of relevant documents, and of those among the candidates."""
-    there = found = 0
-    for query, grades in data.relevant.items():
-        candidates = {document for document, _ in stage.candidates[query]}
-        right = [document for document, grade in grades.items() if grade > 0]
-        there += len(right)
-        found += sum(document in candidates for document in right)
-    return there, found
-
-
-def _comparisons(
-    before: Mapping[str, Mapping[str, float]],
-    systems: Sequence[SystemReport],
-    measures: Sequence[str],
-    seed: int,
-) -> list[Comparison]:
-    """Return every two, corrected together measure by measure."""
-    found = []
-    for name in measures:
-        rows = [
-            (FIRST, before[name]),
-            *((system.letter, system.values[name]) for system in systems),
-        ]
-        pairs = [
-            (first, second, difference(list(a.values()), list(b.values()), seed))
-            for (first, a), (second, b) in combinations(rows, 2)
-        ]
-        corrected = holm([difference.p for _, _, difference in pairs])
-        found += [
-            Comparison(name, first, second, difference, p)
-            for (first, second, difference), p in zip(pairs, corrected, strict=True)
-        ]
-    return found

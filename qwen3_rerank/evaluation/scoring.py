@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from qwen3_rerank.evaluation.dataset import Dataset
 from qwen3_rerank.evaluation.first_stage import FirstStage
-from qwen3_rerank.evaluation.results_file import QueryScores, ResultsFile
+from qwen3_rerank.evaluation.results_file import QueryScores, ResultsFile, sum_if_known
 from qwen3_rerank.evaluation.systems import System, key_of
 from shared_core.errors import RerankError, ScoringError
 from shared_core.identity import agree, farthest_apart, identity, is_known
@@ -60,12 +60,7 @@ def score_all(
     """Return letter → query id → scores; queries without candidates are left out.
 
     Args:
-        systems: The systems to evaluate.
-        dataset: Queries and documents.
-        first_stage: The candidates.
-        results: The file of known scores; new scores are added to it.
         at_once: Queries in one call. With more than one no latency is measured.
-        on_progress: Called after every call.
 
     Raises:
         RerankError: Scoring failed; the message names the query. What was scored is kept.
@@ -74,13 +69,13 @@ def score_all(
         query: text for query, text in dataset.queries.items() if first_stage.candidates[query]
     }
     found: dict[str, dict[str, QueryScores]] = {}
-    show = on_progress or _quiet
+    show = on_progress or (lambda _: None)
     done = known = 0
     total = len(queries) * len(systems)
     was_loaded = {id(system.reranker): system.reranker.is_loaded for system in systems}
     for place, system in enumerate(systems):
         tasks = list(_tasks(system, queries, dataset.documents, first_stage))
-        missing = [task for task in tasks if results.get(task.key) is None]
+        missing = [task for task in tasks if task.key not in results.known]
         known += len(tasks) - len(missing)
         done += len(tasks) - len(missing)
         show(Progress(system.letter, done, known, total))
@@ -90,7 +85,7 @@ def score_all(
         for count in _added(system, missing, results, at_once):
             done += count
             show(Progress(system.letter, done, known, total))
-        found[system.letter] = {task.query: _known(results, task.key) for task in tasks}
+        found[system.letter] = {task.query: results.known[task.key] for task in tasks}
         is_last = all(later.reranker is not system.reranker for later in systems[place + 1 :])
         if is_last and len(was_loaded) > 1 and not was_loaded[id(system.reranker)]:
             system.reranker.unload()  # the next model may need the memory
@@ -103,16 +98,13 @@ def score_texts(
     """Return query id → scores of other texts than the candidates; known ones are reused.
 
     Args:
-        system: The system to evaluate.
         requests: What to score, by the id of the query.
-        results: The file of known scores; new scores are added to it.
-        at_once: Queries in one call.
 
     Raises:
         RerankError: Scoring failed; the message names the query. What was scored is kept.
     """
     told = identity(system.reranker)
-    texts = {query: text_request(one, "an evaluation") for query, one in requests.items()}
+    texts = {query: text_request(asked, "an evaluation") for query, asked in requests.items()}
     tasks = [
         _Task(
             key_of(told, request.instruction, request.query, request.documents),
@@ -123,10 +115,10 @@ def score_texts(
         )
         for query, request in texts.items()
     ]
-    missing = [task for task in tasks if results.get(task.key) is None]
+    missing = [task for task in tasks if task.key not in results.known]
     for _ in _added(system, missing, results, at_once):
         pass
-    return {task.query: _known(results, task.key) for task in tasks}
+    return {task.query: results.known[task.key] for task in tasks}
 
 
 def _added(
@@ -161,19 +153,16 @@ def _check_same(system: System, tasks: Sequence[_Task], results: ResultsFile) ->
     Raises:
         ScoringError: The query has other scores now.
     """
-    for task in tasks:
-        before = results.get(task.key)
-        if before is None:
-            continue
-        now = _judged(system, [task], is_timed=False)[0].logits
-        if not agree(identity(system.reranker), before.logits, now, rounding=_ROUNDING):
-            apart = farthest_apart(before.logits, now)
-            raise ScoringError(
-                f"{system.name} does not score as it did when the results were begun: query "
-                f"{task.query} has a margin that is {apart:.2f} off. Give another folder for the "
-                "results, or make the model what it was."
-            )
+    task = next((task for task in tasks if task.key in results.known), None)
+    if task is None:
         return
+    before, now = results.known[task.key].logits, _judged(system, [task], is_timed=False)[0].logits
+    if not agree(identity(system.reranker), before, now, rounding=_ROUNDING):
+        raise ScoringError(
+            f"{system.name} does not score as it did when the results were begun: query "
+            f"{task.query} has a margin that is {farthest_apart(before, now):.2f} off. Give "
+            "another folder for the results, or make the model what it was."
+        )
 
 
 def _judged(system: System, tasks: Sequence[_Task], *, is_timed: bool) -> list[QueryScores]:
@@ -194,30 +183,16 @@ def _judged(system: System, tasks: Sequence[_Task], *, is_timed: bool) -> list[Q
 
 
 def _scores(task: _Task, judged: Sequence[Judged], seconds: float | None) -> QueryScores:
-    tokens = [one.total_tokens for one in judged if one.total_tokens is not None]
-    cut = [one.truncated for one in judged if one.truncated is not None]
-    knows = len(tokens) == len(judged)
+    tokens = [document.total_tokens for document in judged]
     return QueryScores(
         key=task.key,
         query=task.query,
-        logits=[one.logit for one in judged],
-        tokens=sum(tokens) if knows else None,
-        truncated=sum(cut) if len(cut) == len(judged) else None,
+        logits=[document.logit for document in judged],
+        tokens=sum_if_known(tokens),
+        truncated=sum_if_known([document.truncated for document in judged]),
         seconds=seconds,
-        tokens_each=tokens if knows else None,
+        tokens_each=None if None in tokens else [count or 0 for count in tokens],
     )
-
-
-def _known(results: ResultsFile, key: str) -> QueryScores:
-    found = results.get(key)
-    if found is None:
-        raise ScoringError(f"the scores of {key} were lost")
-    return found
-
-
-def _quiet(progress: Progress) -> None:
-    """Show nothing."""
-    del progress
 
 
 def _chunks(tasks: Sequence[_Task], size: int) -> Iterator[Sequence[_Task]]:

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,9 +44,9 @@ class Difference:
     worse: int
 
 
-def estimate(values: Sequence[float], seed: int) -> Estimate:
+def estimate(values: Iterable[float], seed: int) -> Estimate:
     """Return the mean of per-query values with its 95 % bootstrap interval."""
-    array = np.asarray(values, dtype=np.float64)
+    array = np.fromiter(values, dtype=np.float64)
     mean = float(array.mean())
     if len(array) < 2 or np.ptp(array) == 0.0:
         return Estimate(mean, mean, mean)  # every resample is the same
@@ -62,12 +62,13 @@ def estimate(values: Sequence[float], seed: int) -> Estimate:
     return Estimate(mean, float(found.low), float(found.high))
 
 
-def difference(first: Sequence[float], second: Sequence[float], seed: int) -> Difference:
+def difference(first: Iterable[float], second: Iterable[float], seed: int) -> Difference:
     """Return the difference of two systems; both hold the same queries in the same order.
 
     With few queries all sign changes are tried, else `RESAMPLES` of them drawn by ``seed``.
     """
-    change = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
+    before, after = (np.fromiter(values, dtype=np.float64) for values in (first, second))
+    change = after - before
     moved = change[change != 0.0]  # exchanging equal values changes nothing
     p = 1.0
     if len(moved) > 1:  # of one, both signs are as far from zero
@@ -82,7 +83,7 @@ def difference(first: Sequence[float], second: Sequence[float], seed: int) -> Di
             ).pvalue
         )
     better, worse = int((change > 0).sum()), int((change < 0).sum())
-    return Difference(estimate(change.tolist(), seed), p, better, worse)
+    return Difference(estimate(change, seed), p, better, worse)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

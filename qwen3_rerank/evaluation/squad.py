@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from qwen3_rerank.evaluation.dataset import Answers, Dataset, checked
-from qwen3_rerank.reading.text import InputError, check_text, decode, parse_json
+from qwen3_rerank.evaluation.fields import id_of, text_of
+from qwen3_rerank.reading.text import InputError, decode, parse_json
 
 _EXPECTED = 'expected {"data": [{"paragraphs": [{"context": "…", "qas": […]}]}]}'
 
@@ -45,10 +46,10 @@ def read_squad(path: Path) -> Dataset:
             if question.get("is_impossible") is True:
                 impossible += 1
                 continue
-            name = str(_field(question, ("id", "query_id"), place, (str, int)))
+            name = id_of(question, ("id", "query_id"), place)
             if name in queries:
                 raise InputError(f"{place}: the id {name!r:.80} is there twice")
-            queries[name] = _field(question, ("question", "query_text"), place, (str,))
+            queries[name] = text_of(question, ("question", "query_text"), place)
             relevant[name] = {document: 1}
             spans = tuple(_answers(question, context))
             if spans:
@@ -100,26 +101,8 @@ def _paragraphs(value: Any, name: str) -> Iterator[tuple[str, str, list[Any]]]:
 def _paragraph(value: Any, where: str) -> tuple[str, str, list[Any]]:
     if not isinstance(value, dict):
         raise InputError(f"{where}: {_EXPECTED}")
-    context = _field(value, ("context", "context_text"), where, (str,))
+    context = text_of(value, ("context", "context_text"), where)
     questions = value.get("qas")
     if not isinstance(questions, list):
         raise InputError(f'{where}: no list "qas"; {_EXPECTED}')
     return where, context, questions
-
-
-def _field(
-    value: dict[str, Any], names: tuple[str, ...], where: str, kinds: tuple[type, ...]
-) -> Any:
-    for name in names:
-        if name in value:
-            found = value[name]
-            if not isinstance(found, kinds) or isinstance(found, bool):
-                break
-            if isinstance(found, str):
-                try:
-                    check_text(found)
-                except ValueError as error:
-                    raise InputError(f"{where}: {name}: {error}") from None
-            return found
-    there = ", ".join(map(str, value)) or "none"
-    raise InputError(f'{where}: no "{names[0]}" that is a string (there are: {there:.80})')

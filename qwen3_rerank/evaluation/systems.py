@@ -20,9 +20,6 @@ class System:
     """A reranker with one instruction.
 
     Attributes:
-        letter: The letter in plots.
-        name: The name of the reranker in tables.
-        reranker: The reranker itself.
         instruction: The instruction; ``None`` is the one that the reranker was made with.
     """
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from qwen3_rerank.reading.text import InputError
+from qwen3_rerank.reading.text import InputError, numbered_lines
 
 _SPACE = re.compile(r"\s")
 
@@ -94,31 +94,24 @@ def read_run(path: Path, queries: Container[str], documents: Container[str]) -> 
     run = Run()
     lines: dict[str, dict[str, tuple[float, float]]] = {}
     passed_over: set[str] = set()
-    with path.open("rb") as stream:
-        for number, raw in enumerate(stream, 1):
-            where = f"{path}, line {number}"
-            try:
-                cells = raw.decode("utf-8-sig" if number == 1 else "utf-8").split()
-            except UnicodeDecodeError:
-                raise InputError(f"{where}: not UTF-8") from None
-            if not cells:
+    for number, line in numbered_lines(path):
+        where = f"{path}, line {number}"
+        query, document, rank, score = _cells(line.split(), where)
+        if query not in queries:
+            if unquote(query) not in queries:
+                passed_over.add(query)
                 continue
-            query, document, rank, score = _cells(cells, where)
-            if query not in queries:
-                if unquote(query) not in queries:
-                    passed_over.add(query)
-                    continue
-                query = unquote(query)
-            if document not in documents:
-                if unquote(document) not in documents:
-                    run.unknown_documents += 1
-                    run.example = run.example or document
-                    continue
-                document = unquote(document)
-            entries = lines.setdefault(query, {})
-            if document in entries:
-                raise InputError(f"{where}: document {document} is there twice for query {query}")
-            entries[document] = (score, rank)
+            query = unquote(query)
+        if document not in documents:
+            if unquote(document) not in documents:
+                run.unknown_documents += 1
+                run.example = run.example or document
+                continue
+            document = unquote(document)
+        entries = lines.setdefault(query, {})
+        if document in entries:
+            raise InputError(f"{where}: document {document} is there twice for query {query}")
+        entries[document] = (score, rank)
     for query, found in lines.items():
         order = sorted(found, key=lambda document: (-found[document][0], found[document][1]))
         run.ranked[query] = [(document, found[document][0]) for document in order]

@@ -53,12 +53,7 @@ _HIDDEN: dict[str, Any] = {"show_progress": "hidden", **_QUIET}
 
 
 def build_page(models: Models, uploads: Kept[Upload]) -> gr.Blocks:
-    """Return the page over one model, or several to choose from.
-
-    Args:
-        models: The models, by name.
-        uploads: The files that were added.
-    """
+    """Return the page over one model, or several to choose from."""
     kept = Kept[tuple[Ranking, ...]](_KEPT_CHARACTERS)
     with _environment_kept("HF_HUB_DISABLE_TELEMETRY"):
         page: gr.Blocks = gr.Blocks(title="Qwen3-Reranker", analytics_enabled=False)

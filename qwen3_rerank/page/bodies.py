@@ -39,7 +39,6 @@ class PageRefusedError(Exception):
     """A request that the page does not answer.
 
     Args:
-        status: The HTTP status.
         word: The sentence to say (texts.py).
         **values: What it is filled in with.
     """

@@ -33,7 +33,6 @@ class Document:
     """The document.
 
     Attributes:
-        content: The bytes of the document.
         compressed: The same, by gzip.
         policy: The value of its ``Content-Security-Policy``.
     """

@@ -26,8 +26,6 @@ class Ranking:
 
     Attributes:
         query, instruction, model: The question, its task and the model.
-        count: The number of documents.
-        seconds: The duration.
         ranked: The documents that are kept, best first; an image is its file's name.
         thumbnails: Small images as ``data:`` addresses, by the index of the document.
         asked: Those of the question, by the names of their files.

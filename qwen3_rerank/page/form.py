@@ -19,8 +19,6 @@ class TaskField:
 
     Args:
         word: The name of its texts: ``instruction`` for this word, ``task`` before it.
-        task: The name of the first task.
-        quiet: Options of its events.
     """
 
     def __init__(self, word: str, task: str, quiet: dict[str, Any]) -> None:
@@ -62,12 +60,7 @@ class TaskField:
 
 
 class Form:
-    """The form for query and documents, added to the page that is being built.
-
-    Args:
-        names: The models to choose from.
-        quiet: Options of its events.
-    """
+    """The form for query and documents, added to the page that is being built."""
 
     def __init__(self, names: list[str], quiet: dict[str, Any]) -> None:
         self.added = gr.Textbox("", visible=False)  # the token of the file

@@ -58,9 +58,6 @@ class Gate:
 
     Args:
         app: Gradio's application, at the path ``/``.
-        checks: The checks of every event's values.
-        uploads: The store of uploaded files.
-        limits: Limits on simultaneous requests.
         takes_images: Tells whether images may be added.
     """
 

@@ -31,7 +31,6 @@ async def documents_of(
     """Return the documents typed in, then those of the file.
 
     Args:
-        text, split, file, language: What was put into the page.
         images: The number of images beside them.
 
     Raises:

@@ -51,7 +51,6 @@ class PageModel:
     """A model of the page.
 
     Attributes:
-        rank: Ranks with it.
         takes_images: Tells whether it sees; asked anew, since a server may say it late.
         max_images: The most images of a ranking.
         image_limits: How large each of them may be. Files and URLs are not read.

@@ -66,7 +66,6 @@ async def ranked(
     """Return the ranking that was asked for.
 
     Args:
-        models: The models, by name.
         uploads: The files that were added, of which ``file`` names one, if it is not empty, and
             ``pictures`` (documents) and ``asked`` (of the question) one a line.
         name, query, …: What was put into the page.

@@ -39,10 +39,6 @@ _HEAD_SECONDS = 10.0
 class Page:
     """The page as an application: Gradio's, behind the gate.
 
-    Args:
-        models: The models, by name.
-        limits: Limits on simultaneous requests.
-
     Attributes:
         gate: The ASGI application; paths are relative to the page.
         lifespan: The context to enter before the first request, and to leave after the last.

@@ -17,7 +17,6 @@ class Upload:
 
     Attributes:
         name: The name of the file, without folders.
-        content: The bytes of the file.
     """
 
     name: str

@@ -10,6 +10,7 @@ Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 LANGUAGE_NAMES: dict[str, Language] = {"English": "en", "中文": "zh"}
 
+_FAILED = "No scores could be had: {reason}"
 _WORDS: dict[str, tuple[str, str]] = {
     "title": ("What answers the question?", "哪一段回答了问题？"),
     "subtitle": (
@@ -32,18 +33,12 @@ _WORDS: dict[str, tuple[str, str]] = {
     "second_instruction": ("Second instruction", "第二条指令"),
     "second_task": ("Second task", "第二个任务"),
     "documents": ("Documents", "文档"),
-    "documents_hint": (
-        "One per line, or separated by blank lines",
-        "每行一篇，或用空行分隔",
-    ),
+    "documents_hint": ("One per line, or separated by blank lines", "每行一篇，或用空行分隔"),
     "split": ("Separated by", "分隔方式"),
     "lines": ("Line breaks", "换行"),
     "paragraphs": ("Blank lines", "空行"),
     "file": ("Add a file: txt, jsonl, csv or xlsx", "添加文件：txt、jsonl、csv 或 xlsx"),
-    "images": (
-        "Add images: each one is a document",
-        "添加图片：每张图片是一篇文档",
-    ),
+    "images": ("Add images: each one is a document", "添加图片：每张图片是一篇文档"),
     "query_images": ("Add images to the question", "为问题添加图片"),
     "top_k": ("How many to keep (0: all)", "保留几篇（0 为全部）"),
     "max_candidates": ("How many to score, the first ones (0: all)", "只给前几篇打分（0 为全部）"),
@@ -101,50 +96,20 @@ _WORDS: dict[str, tuple[str, str]] = {
         "The image {name} cannot be judged: {reason}",
         "无法使用图片 {name}（详情：{reason}）",
     ),
-    "file_gone": (
-        "The file is not kept any more: add it again.",
-        "文件已不再保留，请重新添加。",
-    ),
+    "file_gone": ("The file is not kept any more: add it again.", "文件已不再保留，请重新添加。"),
     "bad_text": (
         "The question holds half a character, which no model can read: type it anew.",
         "问题中含有残缺的字符（半个代理对），请重新输入。",
     ),
-    "failed": (
-        "No scores could be had: {reason}",
-        "无法得到分数（详情：{reason}）",
-    ),
-    "wrong_input": (
-        "No scores could be had: {reason}",
-        "输入或选项不合要求，请修改后重试（详情：{reason}）",
-    ),
-    "query_too_long": (
-        "No scores could be had: {reason}",
-        "问题和指令太长，没有给文档留下位置，请缩短（详情：{reason}）",
-    ),
-    "limit": (
-        "No scores could be had: {reason}",
-        "超出本服务的限制，或内容不合要求，请减少文档或缩短文本（详情：{reason}）",
-    ),
-    "queue_full": (
-        "No scores could be had: {reason}",
-        "请求太多，请稍后再试（详情：{reason}）",
-    ),
-    "unavailable": (
-        "No scores could be had: {reason}",
-        "模型尚未就绪或服务正在停止，请稍后再试（详情：{reason}）",
-    ),
-    "no_reply": (
-        "No scores could be had: {reason}",
-        "没有在规定时间内得到分数，请减少文档或稍后再试（详情：{reason}）",
-    ),
-    "server_failed": (
-        "No scores could be had: {reason}",
-        "提供分数的服务器出错（详情：{reason}）",
-    ),
-    "no_memory": (
-        "No scores could be had: {reason}",
-        "内存不足，请减少文档或缩短文本（详情：{reason}）",
-    ),
+    "failed": (_FAILED, "无法得到分数（详情：{reason}）"),
+    "wrong_input": (_FAILED, "输入或选项不合要求，请修改后重试（详情：{reason}）"),
+    "query_too_long": (_FAILED, "问题和指令太长，没有给文档留下位置，请缩短（详情：{reason}）"),
+    "limit": (_FAILED, "超出本服务的限制，或内容不合要求，请减少文档或缩短文本（详情：{reason}）"),
+    "queue_full": (_FAILED, "请求太多，请稍后再试（详情：{reason}）"),
+    "unavailable": (_FAILED, "模型尚未就绪或服务正在停止，请稍后再试（详情：{reason}）"),
+    "no_reply": (_FAILED, "没有在规定时间内得到分数，请减少文档或稍后再试（详情：{reason}）"),
+    "server_failed": (_FAILED, "提供分数的服务器出错（详情：{reason}）"),
+    "no_memory": (_FAILED, "内存不足，请减少文档或缩短文本（详情：{reason}）"),
     "busy": ("The page is busy: try again in a moment.", "页面繁忙，请稍后再试。"),
     "too_large": (
         "This is more than {most} bytes: the page does not take as much at once.",

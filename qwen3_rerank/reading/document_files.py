@@ -167,7 +167,6 @@ def read_documents(
     """Return the documents in a file.
 
     Args:
-        raw: The bytes of the file.
         name: The name of the file, for messages, and for its format if ``kind`` is not given.
         kind: ``"txt"``, ``"jsonl"`` (a string or an object per line), ``"csv"`` or ``"xlsx"``.
         split: How documents are separated in a text file.

@@ -12,13 +12,13 @@ import os
 import shutil
 import socket
 import stat
-import sys
 import uuid
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from qwen3_rerank.reading.locks import try_lock
 from shared_core.errors import RerankError
 
 _LOCK = ".lock"
@@ -63,7 +63,6 @@ class OutputFolder:
         """Return a folder in it.
 
         Args:
-            name: The name of the folder.
             create: Whether to make it if it does not exist.
 
         Raises:
@@ -115,7 +114,6 @@ class OutputFolder:
         On failure nothing becomes of them. A link of this name is replaced, not followed.
 
         Args:
-            name: The name of the file.
             scratch: The folder of the incomplete file, in the same file system.
 
         Raises:
@@ -198,7 +196,7 @@ class OutputFolder:
             FolderError: The lock's file is a link, or no file.
         """
         with os.fdopen(self._open(_LOCK, os.O_RDWR | os.O_CREAT), "r+b") as stream:
-            held = _try_lock(stream.fileno())
+            held = try_lock(stream.fileno())
             now = self.status(_LOCK)
             if not held or now is None or not os.path.samestat(now, os.fstat(stream.fileno())):
                 owner = (self.read(_OWNER) or b"").decode("utf-8", "replace").strip()
@@ -264,7 +262,6 @@ def held(path: Path, begun: str) -> Iterator[OutputFolder]:
     """Yield a folder, made if need be, that this process alone writes to.
 
     Args:
-        path: The folder.
         begun: The file without which a folder that was made here is removed again.
 
     Raises:
@@ -292,19 +289,3 @@ def naming(path: Path) -> Iterator[None]:
         if error.filename is not None or error.errno is None:
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
-
-
-def _try_lock(descriptor: int) -> bool:
-    """Return whether this process now holds an exclusive lock on an open file."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True

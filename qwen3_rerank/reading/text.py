@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 
@@ -38,7 +39,7 @@ def decode(raw: bytes, name: str) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise InputError("not UTF-8 (save it as UTF-8)", "encoding").at(name, line) from None
+        raise _not_utf8().at(name, line) from None
 
 
 def decode_any(raw: bytes, name: str) -> str:
@@ -65,6 +66,10 @@ def decode_any(raw: bytes, name: str) -> str:
         if text is None:
             raise _not_text().at(name, int(str(error.values["line"]))) from None
         return text
+
+
+def _not_utf8() -> InputError:
+    return InputError("not UTF-8 (save it as UTF-8)", "encoding")
 
 
 def _not_text() -> InputError:
@@ -126,3 +131,27 @@ def json_lines(text: str, name: str) -> Iterator[tuple[int, Any]]:
                 yield number, parse_json(line)
             except InputError as error:
                 raise error.at(name, number) from None
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield number and text of every line that is not blank; no more than one is held.
+
+    Raises:
+        InputError: A line is not UTF-8.
+    """
+    with path.open("rb") as lines:
+        for number, raw in enumerate(lines, 1):
+            try:
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError:
+                raise _not_utf8().at(str(path), number) from None
+            if line.strip():
+                yield number, line
+
+
+def json_line(value: Any) -> bytes:
+    """Return a value as one line of JSON in UTF-8; what UTF-8 cannot write is escaped."""
+    try:
+        return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(value).encode() + b"\n"

@@ -23,6 +23,7 @@ from qwen3_rerank.service.failures import RefusedError
 from qwen3_rerank.service.images import image_limits
 from qwen3_rerank.service.info_routes import info_routes
 from qwen3_rerank.service.middleware import OPEN_PATHS, Guarded, Observed, OneSpelling
+from qwen3_rerank.service.ranking import rank
 from qwen3_rerank.service.scoring_routes import scoring_routes
 from qwen3_rerank.service.settings import ServiceSettings
 from qwen3_rerank.web.headers import Strict
@@ -119,20 +120,19 @@ def create_app(
 def _ranks(service: Service) -> Models:
     """Return the model for the page: through the queue, and within the limits of all requests."""
 
-    async def rank(
+    async def ranking(
         query: str | Content, documents: Sequence[str | Content], **options: Unpack[RankCallOptions]
     ) -> Ranking:
-        ranking = service.rank(query, documents, **options)
         seconds = service.settings.request_timeout
         try:
-            return await asyncio.wait_for(ranking, seconds)
+            return await asyncio.wait_for(rank(service, query, documents, options), seconds)
         except asyncio.TimeoutError:
             raise RankRefusedError(504, f"no scores within {seconds:g} s") from None
         except RefusedError as refusal:
             raise RankRefusedError(refusal.status, refusal.message) from refusal
 
     model = PageModel(
-        rank,
+        ranking,
         # While it loads, nobody knows.
         lambda: service.state != "loading" and service.reranker.takes_images,
         service.settings.max_images,

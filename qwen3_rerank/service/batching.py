@@ -12,21 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from itertools import chain
 
-from qwen3_rerank.service.fair_queue import FairQueue, Job, Submission
+from qwen3_rerank.service.costs import Costs
+from qwen3_rerank.service.fair_queue import FairQueue, Job, Slice, Submission
 from qwen3_rerank.service.metrics import Metrics
 from shared_core.errors import ClosedError
-from shared_core.images.content import Content, size_of, text_of
 from shared_core.scoring import Scored, ScoreRequest
 
 Score = Callable[[Sequence[ScoreRequest]], Awaitable[Sequence[Sequence[Scored]]]]
-
-# Tokens of the fixed parts of the prompt before and after the document (prompt.py), about.
-_HEAD_TOKENS, _SUFFIX_TOKENS = 60, 10
 
 
 class QueueFullError(Exception):
@@ -37,26 +33,10 @@ class QueueFullError(Exception):
         self.retry_after = retry_after
 
 
-@dataclass(slots=True)
-class _Slice:
-    """Documents ``start … stop`` of a job, to be scored now."""
-
-    job: Job
-    start: int
-    stop: int
-
-    @property
-    def request(self) -> ScoreRequest:
-        whole = self.job.request
-        return ScoreRequest(whole.query, whole.instruction, whole.documents[self.start : self.stop])
-
-
 class Scheduler:
     """Collects jobs into batches and gives each its answer.
 
     Args:
-        score: Scores several queries at once.
-        metrics: Receives the size and duration of every batch.
         wait: Seconds that a job may wait for company while the model is idle.
         max_queue: The most submissions accepted and unanswered.
         max_documents: The most documents of them; a submission alone may have more.
@@ -85,10 +65,8 @@ class Scheduler:
         self._submissions = 0
         self._documents = 0
         self._by_key: dict[str | None, tuple[int, int]] = {}  # submissions, documents
-        # English and Chinese have about 4 UTF-8 bytes in a Qwen token; what is scored corrects it.
-        self._tokens_per_byte = 0.25
-        self._documents_per_second = 0.0
-        self._batches: dict[asyncio.Task[None], list[_Slice]] = {}
+        self._costs = Costs(parallel)
+        self._batches: dict[asyncio.Task[None], list[Slice]] = {}
         self._loop: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -124,11 +102,11 @@ class Scheduler:
         if self._is_full(n_documents, self._submissions, self._documents, 1.0) or self._is_full(
             n_documents, *self._by_key.get(key, (0, 0)), share
         ):
-            raise QueueFullError(self._seconds_to_wait())
+            raise QueueFullError(self._costs.seconds_for(self._documents))
         self._count(key, 1, n_documents)
         future = asyncio.get_running_loop().create_future
         now = time.monotonic()
-        jobs = [_job(request, future(), now) for request in requests]
+        jobs = [Job.of(request, future(), now) for request in requests]
         waiting = [job for job in jobs if job.request.documents]
         for job in jobs:
             if not job.request.documents:
@@ -144,7 +122,7 @@ class Scheduler:
         finally:
             self._count(key, -1, -n_documents)
         return [
-            _in_input_order(request, job.request, scored)
+            job.in_order_of(request, scored)
             for request, job, scored in zip(requests, jobs, answers, strict=True)
         ]
 
@@ -171,10 +149,6 @@ class Scheduler:
             del self._by_key[key]
         self._metrics.queued_requests.set(self._submissions)
         self._metrics.queued_documents.set(self._documents)
-
-    def _seconds_to_wait(self) -> int:
-        rate = self._documents_per_second
-        return max(1, min(60, math.ceil(self._documents / rate))) if rate else 1
 
     async def _run(self) -> None:
         # One more than are under way: a full batch is handed over before the one in front of it
@@ -219,16 +193,16 @@ class Scheduler:
     def _estimate_of_waiting(self) -> float:
         total = 0.0
         for job in self._waiting:
-            total += self._prefix_cost(job)
+            total += self._costs.of_prefix(job)
             for n_bytes in job.document_bytes[job.next :]:
-                total += self._cost(n_bytes)
+                total += self._costs.of_document(n_bytes)
                 if total >= self.budget:
                     return total
         return total
 
-    def _take(self) -> list[_Slice]:
+    def _take(self) -> list[Slice]:
         """Return the next batch: about one budget of tokens, at most half of it per turn."""
-        slices: dict[int, _Slice] = {}
+        slices: dict[int, Slice] = {}
         room = float(self.budget)
         while (submission := self._waiting.first()) is not None:
             share = min(room, self.budget / 2) if self._waiting.is_shared else room
@@ -242,7 +216,7 @@ class Scheduler:
         return list(slices.values())
 
     def _fill(
-        self, slices: dict[int, _Slice], submission: Submission, share: float, room: float
+        self, slices: dict[int, Slice], submission: Submission, share: float, room: float
     ) -> float:
         """Add one turn of a submission to a batch, and return its estimated tokens.
 
@@ -256,27 +230,21 @@ class Scheduler:
                 submission.popleft()
                 continue
             while job.has_more:
-                cost = self._cost(job.document_bytes[job.next])
+                cost = self._costs.of_document(job.document_bytes[job.next])
                 if id(job) not in slices:
-                    cost += self._prefix_cost(job)
+                    cost += self._costs.of_prefix(job)
                 if slices and spent + cost > (share if spent else room):
                     return spent
                 if job.next == 0:
                     self._metrics.queue_seconds.observe(time.monotonic() - job.arrived)
-                part = slices.setdefault(id(job), _Slice(job, job.next, job.next))
+                part = slices.setdefault(id(job), Slice(job, job.next, job.next))
                 spent += cost
                 job.next += 1
                 part.stop = job.next
             submission.popleft()
         return spent
 
-    def _cost(self, document_bytes: int) -> float:
-        return _SUFFIX_TOKENS + self._tokens_per_byte * document_bytes
-
-    def _prefix_cost(self, job: Job) -> float:
-        return _HEAD_TOKENS + self._tokens_per_byte * job.prefix_bytes
-
-    async def _score_batch(self, batch: list[_Slice]) -> None:
+    async def _score_batch(self, batch: list[Slice]) -> None:
         """Score a batch; if it fails, each of its slices alone, so that only the culprit fails."""
         self._metrics.batch_requests.observe(len(batch))
         self._metrics.batch_documents.observe(sum(part.stop - part.start for part in batch))
@@ -295,7 +263,11 @@ class Scheduler:
                     if not part.job.answer.done():
                         await self._score_batch([part])
             return
-        self._learn(batch, answers, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        self._metrics.count(answers)
+        self._metrics.batch_seconds.observe(seconds)
+        sizes = [size for part in batch for size in part.prompt_bytes]
+        self._costs.learn(zip(sizes, chain.from_iterable(answers), strict=True), seconds)
         for part, scored in zip(batch, answers, strict=True):
             self._add(part, scored)
 
@@ -304,54 +276,8 @@ class Scheduler:
         if not job.answer.done():
             job.answer.set_exception(error)
 
-    def _add(self, part: _Slice, scored: Sequence[Scored]) -> None:
+    def _add(self, part: Slice, scored: Sequence[Scored]) -> None:
         job = part.job
         job.scored.update(zip(range(part.start, part.stop), scored, strict=True))
         if len(job.scored) == len(job.request.documents) and not job.answer.done():
             job.answer.set_result([job.scored[index] for index in range(len(job.scored))])
-
-    def _learn(
-        self, batch: Sequence[_Slice], answers: Sequence[Sequence[Scored]], seconds: float
-    ) -> None:
-        """Note how fast it goes, and how many tokens a byte of these texts has."""
-        self._metrics.count(answers)
-        self._metrics.batch_seconds.observe(seconds)
-        n_documents, n_bytes, n_tokens = 0, 0, 0
-        for part, scored in zip(batch, answers, strict=True):
-            lengths = part.job.document_bytes[part.start : part.stop]
-            for document_bytes, document in zip(lengths, scored, strict=True):
-                n_documents += 1
-                if document.n_tokens is not None and not document.truncated:
-                    n_bytes += part.job.prefix_bytes + document_bytes
-                    n_tokens += max(0, document.n_tokens - _HEAD_TOKENS - _SUFFIX_TOKENS)
-        if n_bytes:
-            measured = min(1.0, max(0.05, n_tokens / n_bytes))
-            self._tokens_per_byte += 0.2 * (measured - self._tokens_per_byte)
-        rate = n_documents / max(seconds, 1e-6) * self._parallel
-        rate_before = self._documents_per_second
-        self._documents_per_second = (
-            rate if not rate_before else rate_before + 0.2 * (rate - rate_before)
-        )
-
-
-def _job(request: ScoreRequest, answer: asyncio.Future[list[Scored]], now: float) -> Job:
-    distinct = list(dict.fromkeys(request.documents))
-    return Job(
-        ScoreRequest(request.query, request.instruction, distinct),
-        answer,
-        now,
-        _n_bytes(request.query) + _n_bytes(request.instruction),
-        [_n_bytes(document) for document in distinct],
-    )
-
-
-def _n_bytes(item: str | Content) -> int:
-    seen = size_of(item) - len(text_of(item))
-    return len(text_of(item).encode("utf-8", "surrogatepass")) + seen
-
-
-def _in_input_order(
-    request: ScoreRequest, distinct: ScoreRequest, scored: Sequence[Scored]
-) -> list[Scored]:
-    by_text = dict(zip(distinct.documents, scored, strict=True))
-    return [by_text[document] for document in request.documents]

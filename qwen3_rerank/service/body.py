@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from prometheus_client import Gauge
 from pydantic import BaseModel, ValidationError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from qwen3_rerank.service.failures import RefusedError, in_words
 from qwen3_rerank.web.values import more_values_than
@@ -154,15 +154,3 @@ async def hang_up(request: Request) -> None:
     """Return when the client hangs up. The body must have been read before."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-__all__ = [
-    "PARSED_ASIDE_BYTES",
-    "Asked",
-    "BodyRoom",
-    "ClientDisconnect",
-    "Place",
-    "hang_up",
-    "parse_body",
-    "read_body",
-]

@@ -61,8 +61,6 @@ def docs_page(document: Mapping[str, Any], *, needs_key: bool, has_page: bool) -
 
     Args:
         document: The document, with the request bodies' schemas in place.
-        needs_key: Whether requests need a key.
-        has_page: Whether there is a page at ``/ui``.
     """
     title = f"{document['info']['title']} {document['info']['version']}"
     parts = [

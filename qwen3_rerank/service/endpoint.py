@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 from fastapi import Request, Response
 from pydantic import BaseModel
 from pydantic_core import to_json
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from qwen3_rerank.service.body import ClientDisconnect, hang_up, read_body
+from qwen3_rerank.service.body import hang_up, read_body
 from qwen3_rerank.service.engine import Service
 from qwen3_rerank.service.error_reply import refused
 from qwen3_rerank.service.failures import RefusedError
@@ -32,8 +33,6 @@ def endpoint(
     """Return the handler of a route.
 
     Args:
-        service: The service that scores.
-        model: The model of the request body.
         answer: Returns the reply to that.
     """
     settings = service.settings
@@ -79,7 +78,6 @@ async def _finished(
 
     Args:
         service: Refuses what is left when its time to end is over.
-        work: The work to await.
         hanging_up: Ends when the client hangs up.
         timeout: Seconds for the work.
 

@@ -9,42 +9,26 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from qwen3_rerank.service.batching import QueueFullError, Scheduler
 from qwen3_rerank.service.body import PARSED_ASIDE_BYTES, Asked, BodyRoom, parse_body
 from qwen3_rerank.service.failures import RefusedError, refusal_of
 from qwen3_rerank.service.images import n_images, read_images
 from qwen3_rerank.service.keys import Keys
+from qwen3_rerank.service.loading import batch_tokens_of, software_version, takes_instructions
 from qwen3_rerank.service.metrics import Metrics
-from qwen3_rerank.service.ranking import ranked
 from qwen3_rerank.service.settings import ServiceSettings
-from shared_core.calibration import Calibration
-from shared_core.errors import (
-    ConfigurationError,
-    RerankError,
-    ServerStatusError,
-    UnsupportedByServerError,
-)
-from shared_core.evidence import EvidenceSearch
-from shared_core.identity import device_kind
+from shared_core.errors import RerankError
 from shared_core.images.content import Content, has_images, text_of
-from shared_core.inputs import rank_requests
-from shared_core.options import Instruction, RankingOptions, resolve_instruction
-from shared_core.options.calls import RankCallOptions, ranking_of
-from shared_core.options.windows import Windows, windows_of
+from shared_core.options import Instruction, resolve_instruction
+from shared_core.options.windows import Windows
 from shared_core.prompt import DEFAULT_INSTRUCTION
 from shared_core.prompt.encodable import check_requests
-from shared_core.prompt.unwrapping import task_of
 from shared_core.reranker import Reranker
-from shared_core.results import Ranking
 from shared_core.scoring import Scored, ScoreRequest
 from shared_core.staging import StagedScorer, refusal_of_stages
 from shared_core.windows.folding import TooManyWindowsError, WindowPlan
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 logger = logging.getLogger("qwen3_rerank.service")
 
@@ -55,19 +39,10 @@ Result = TypeVar("Result")
 State = Literal["loading", "ready", "failed", "draining", "stopped"]
 
 
-def software_version() -> str:
-    """Return the installed version."""
-    try:
-        return version("qwen3-rerank")
-    except PackageNotFoundError:
-        return "0"
-
-
 class Service:
     """Scores concurrent requests, within limits.
 
     Args:
-        settings: The settings of the service.
         reranker: A reranker to use; ``None`` makes one of the settings, and closes it.
     """
 
@@ -121,7 +96,7 @@ class Service:
         started = time.monotonic()
         try:
             await self.reranker.awarm_up(instruction=DEFAULT_INSTRUCTION)
-            self.takes_instruction = await self._finds_out_about_instructions()
+            self.takes_instruction = await takes_instructions(self.reranker)
         except RerankError as error:
             self.reason = str(error)
             logger.error("the model cannot be used: %s", error)
@@ -130,34 +105,11 @@ class Service:
                 if self.on_failure is not None:
                     self.on_failure()
             return
-        self._scheduler.budget = self._choose_budget()
+        self._scheduler.budget = batch_tokens_of(self.reranker, self.settings)
         if self.state == "loading":
             self.state = "ready"
             self.metrics.ready.set(1)
         logger.info("ready after %.1f s: %s", time.monotonic() - started, self.model)
-
-    async def _finds_out_about_instructions(self) -> bool:
-        """Return whether requests may have an instruction: a server behind may take none."""
-        if not self.settings.is_remote:
-            return True
-        try:
-            await self.reranker.ascore("capital of France", ["Paris"], instruction="Find a city")
-        except UnsupportedByServerError:
-            return False
-        except ServerStatusError as error:  # without one, it has just answered
-            return error.status not in (400, 422, 500)
-        except RerankError:
-            return True
-        return True
-
-    def _choose_budget(self) -> int:
-        """Return the tokens of one forward: the scorer's own default, by device."""
-        if self.settings.max_batch_tokens is not None:
-            return self.settings.max_batch_tokens
-        if self.reranker.options.backend == "vllm":  # which batches what it is given
-            return 65536
-        device = device_kind(self.reranker)
-        return 4096 if device in ("cpu", "mps") else 16384 if device == "cuda" else 65536
 
     def drain(self) -> None:
         """Announce the shutdown; accepted requests are still finished."""
@@ -272,65 +224,13 @@ class Service:
         """Return one `Scored` per document of each request; others may share the forwards.
 
         Args:
-            requests: Queries with their documents, which share one turn in the queue.
-            windows: The windows to split long documents into.
+            requests: Queries with their documents, within the limits; they share one turn in the
+                queue.
             key: Names the API key that asks: keys take turns.
 
         Raises:
-            RefusedError: Limits are exceeded, the queue is full, or these texts cannot be scored.
+            RefusedError: The queue is full, or these texts cannot be scored.
         """
-        self.check_limits(requests)
-        return await self.submitted(requests, windows, key)
-
-    def calibration(self, request: ScoreRequest, ranking: RankingOptions) -> Calibration | None:
-        """Return the calibration of the scores of a request, if the service has one.
-
-        Raises:
-            RefusedError: It has none for this instruction, or the ranking needs one.
-        """
-        if self.settings.calibration is None and self.reranker.options.calibration is None:
-            if ranking.min_probability is not None:
-                raise RefusedError(
-                    422, "min_probability: this service has no calibration; use score_threshold"
-                )
-            return None
-        try:
-            return self.reranker.calibration_of(task_of(request))
-        except ConfigurationError as error:
-            raise RefusedError(
-                422,
-                "the calibration of this service was fitted with another instruction or model, and "
-                "probabilities would be wrong: leave out the instruction",
-            ) from error
-        except ValueError as error:
-            raise refusal_of(error) from error
-
-    async def evidence(
-        self,
-        requests: Sequence[ScoreRequest],
-        rankings: Sequence[Ranking],
-        ranking: RankingOptions,
-        *,
-        key: str | None = None,
-    ) -> tuple[list[Ranking], list[Scored]]:
-        """Return rankings with the evidence of their documents, and the judgements that it took.
-
-        These are bounded as the texts are: each sentence is in six of them at most.
-
-        Raises:
-            RefusedError: The queue is full, or the sentences cannot be scored.
-        """
-        if not ranking.seeks_evidence:
-            return list(rankings), []
-        make = partial(EvidenceSearch, requests, rankings, self.settings.max_length)
-        search = await self.aside(make)
-        answers = await self.submitted(search.requests, None, key)
-        return search.found(answers, ranking), [scored for answer in answers for scored in answer]
-
-    async def submitted(
-        self, requests: Sequence[ScoreRequest], windows: Windows | None, key: str | None
-    ) -> list[list[Scored]]:
-        """Return `score` of requests that are within the limits."""
         share = _SHARE_OF_A_KEY if len(self.keys) > 1 else 1.0
         submit = partial(self._scheduler.submit, key=key, share=share)
         try:
@@ -373,47 +273,3 @@ class Service:
             ) from error
         finally:
             self._splitting -= 1
-
-    async def rank(
-        self,
-        query: str | Content,
-        documents: Sequence[str | Content],
-        **options: Unpack[RankCallOptions],
-    ) -> Ranking:
-        """Return what `Reranker.rerank` returns, through the queue. Raises `RefusedError`."""
-        ranking, windows = ranking_of(options), windows_of(self.settings, options)
-        async with self.accept():
-            seen = await self.seen([self.request(query, documents, options.get("instruction"))])
-            requests = rank_requests(seen, ranking, None, None)
-            return (await ranked(self, requests, ranking, windows)).rankings[0]
-
-    def check_limits(self, requests: Sequence[ScoreRequest]) -> None:
-        """Raise `RefusedError` if a request has more or longer texts than it may have."""
-        limits = self.settings
-        n_documents = sum(len(request.documents) for request in requests)
-        if n_documents > limits.max_documents or len(requests) > limits.max_documents:
-            raise RefusedError(
-                422,
-                f"{max(n_documents, len(requests))} documents: this service takes "
-                f"{limits.max_documents} in a request",
-            )
-        n_characters = 0
-        for request in requests:
-            for name, text in (
-                ("query", text_of(request.query)),
-                ("instruction", request.instruction),
-            ):
-                n_characters += len(text)
-                if len(text) > limits.max_query_characters:
-                    raise RefusedError(
-                        422,
-                        f"the {name} has {len(text)} characters: this service takes "
-                        f"{limits.max_query_characters}",
-                    )
-            n_characters += sum(len(text_of(document)) for document in request.documents)
-        if n_characters > limits.max_characters:
-            raise RefusedError(
-                422,
-                f"the texts have {n_characters} characters: this service takes "
-                f"{limits.max_characters} in a request",
-            )

@@ -39,7 +39,6 @@ class RefusedError(Exception):
     """A request that gets no scores.
 
     Attributes:
-        status: The HTTP status.
         message: What was given, what was expected and what to do, without texts of the request.
         headers: Headers of the reply, such as ``Retry-After``.
         close: Whether the connection cannot be used again, since the body was left unread.

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from shared_core.images.content import Content, size_of, text_of
 from shared_core.scoring import Scored, ScoreRequest
 
 
@@ -36,10 +37,47 @@ class Job:
     scored: dict[int, Scored] = field(default_factory=dict)
     next: int = 0
 
+    @classmethod
+    def of(cls, request: ScoreRequest, answer: asyncio.Future[list[Scored]], now: float) -> Job:
+        """Return the job of a request that arrives now."""
+        distinct = list(dict.fromkeys(request.documents))
+        return cls(
+            ScoreRequest(request.query, request.instruction, distinct),
+            answer,
+            now,
+            _n_bytes(request.query) + _n_bytes(request.instruction),
+            [_n_bytes(document) for document in distinct],
+        )
+
+    def in_order_of(self, request: ScoreRequest, scored: Sequence[Scored]) -> list[Scored]:
+        """Return the answer, of distinct documents, for each document of the whole request."""
+        by_text = dict(zip(self.request.documents, scored, strict=True))
+        return [by_text[document] for document in request.documents]
+
     @property
     def has_more(self) -> bool:
         """Whether a document was not handed out."""
         return self.next < len(self.request.documents)
+
+
+@dataclass(slots=True)
+class Slice:
+    """Documents ``start … stop`` of a job, to be scored now."""
+
+    job: Job
+    start: int
+    stop: int
+
+    @property
+    def prompt_bytes(self) -> list[int]:
+        """The UTF-8 bytes of each document with its query and instruction."""
+        own = self.job.document_bytes[self.start : self.stop]
+        return [self.job.prefix_bytes + n_bytes for n_bytes in own]
+
+    @property
+    def request(self) -> ScoreRequest:
+        whole = self.job.request
+        return ScoreRequest(whole.query, whole.instruction, whole.documents[self.start : self.stop])
 
 
 Submission = deque[Job]
@@ -107,3 +145,8 @@ class FairQueue:
     def clear(self) -> None:
         """Forget all."""
         self._by_key.clear()
+
+
+def _n_bytes(item: str | Content) -> int:
+    seen = size_of(item) - len(text_of(item))
+    return len(text_of(item).encode("utf-8", "surrogatepass")) + seen

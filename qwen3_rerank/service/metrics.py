@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from prometheus_client import (
     GC_COLLECTOR,
@@ -29,7 +30,6 @@ class Metrics:
 
     Args:
         version: The version of this package, for ``qwen3_rerank_info``.
-        model: The name of the model in replies.
     """
 
     content_type = CONTENT_TYPE_LATEST
@@ -38,106 +38,81 @@ class Metrics:
         registry = self.registry = CollectorRegistry()
         for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
             registry.register(collector)
+        own: dict[str, Any] = {"namespace": "qwen3_rerank", "registry": registry}
         info = Gauge(
-            "qwen3_rerank_info",
-            "Version and model of this service; always 1.",
-            ["version", "model"],
-            registry=registry,
+            "info", "Version and model of this service; always 1.", ["version", "model"], **own
         )
         info.labels(version, model).set(1)
-        self.ready = Gauge(
-            "qwen3_rerank_ready", "1 while the service accepts requests, else 0.", registry=registry
-        )
+        self.ready = Gauge("ready", "1 while the service accepts requests, else 0.", **own)
         self.loaded = Gauge(
-            "qwen3_rerank_model_loaded",
+            "model_loaded",
             "1 while a local model is in memory, else 0; unload_after frees it while ready.",
-            registry=registry,
+            **own,
         )
         self.requests = Counter(
-            "qwen3_rerank_requests",
+            "requests",
             "HTTP requests by status; 499 means that the client disconnected.",
             ["route", "method", "status"],
-            registry=registry,
+            **own,
         )
         self.seconds = Histogram(
-            "qwen3_rerank_request_seconds",
+            "request_seconds",
             "Seconds from the head of a request to the end of its reply.",
             ["route"],
             buckets=_SECONDS,
-            registry=registry,
+            **own,
         )
-        self.errors = Counter(
-            "qwen3_rerank_errors", "Failed scorings by kind of error.", ["kind"], registry=registry
-        )
+        self.errors = Counter("errors", "Failed scorings by kind of error.", ["kind"], **own)
         self.queued_requests = Gauge(
-            "qwen3_rerank_queue_requests",
-            "Requests that are accepted and not yet answered.",
-            registry=registry,
+            "queue_requests", "Requests that are accepted and not yet answered.", **own
         )
         self.queued_documents = Gauge(
-            "qwen3_rerank_queue_documents",
-            "Documents of the requests in the queue.",
-            registry=registry,
+            "queue_documents", "Documents of the requests in the queue.", **own
         )
         self.body_bytes = Gauge(
-            "qwen3_rerank_body_bytes",
+            "body_bytes",
             "Bytes of unanswered request bodies, without the first 64 KiB of each.",
-            registry=registry,
+            **own,
         )
         self.connections_closed = Counter(
-            "qwen3_rerank_connections_closed",
+            "connections_closed",
             "Connections closed because of a limit, by reason.",
             ["reason"],
-            registry=registry,
+            **own,
         )
         self.queue_seconds = Histogram(
-            "qwen3_rerank_queue_seconds",
+            "queue_seconds",
             "Seconds from the acceptance of a request to its first forward pass.",
             buckets=_SECONDS,
-            registry=registry,
+            **own,
         )
         self.batch_documents = Histogram(
-            "qwen3_rerank_batch_documents",
-            "Documents in one batch of the model.",
-            buckets=_COUNTS,
-            registry=registry,
+            "batch_documents", "Documents in one batch of the model.", buckets=_COUNTS, **own
         )
         self.batch_requests = Histogram(
-            "qwen3_rerank_batch_requests",
-            "Requests that shared a batch.",
-            buckets=_COUNTS,
-            registry=registry,
+            "batch_requests", "Requests that shared a batch.", buckets=_COUNTS, **own
         )
         self.batch_fill = Histogram(
-            "qwen3_rerank_batch_fill",
+            "batch_fill",
             "Estimated tokens of a batch, divided by the token budget of a forward pass.",
             buckets=_FILL,
-            registry=registry,
+            **own,
         )
         self.batch_seconds = Histogram(
-            "qwen3_rerank_batch_seconds",
-            "Seconds to score one batch.",
-            buckets=_SECONDS,
-            registry=registry,
+            "batch_seconds", "Seconds to score one batch.", buckets=_SECONDS, **own
         )
-        self.documents = Counter("qwen3_rerank_documents", "Documents scored.", registry=registry)
+        self.documents = Counter("documents", "Documents scored.", **own)
         self.tokens = Counter(
-            "qwen3_rerank_prompt_tokens",
+            "prompt_tokens",
             "Tokens of the scored prompts; the query's part counts for each document.",
-            registry=registry,
+            **own,
         )
         self.truncated = Counter(
-            "qwen3_rerank_truncated_documents",
-            "Scored documents whose end was cut.",
-            registry=registry,
+            "truncated_documents", "Scored documents whose end was cut.", **own
         )
 
     def count(self, answers: Sequence[Sequence[Scored]]) -> None:
-        """Add documents that were scored.
-
-        Args:
-            answers: The judgements, one list per request.
-        """
+        """Add documents that were scored."""
         for scored in answers:
             self.documents.inc(len(scored))
             self.tokens.inc(n_tokens(scored) or 0)

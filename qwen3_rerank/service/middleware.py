@@ -6,7 +6,6 @@ Plain ASGI, so that a streamed body stays one and a client that hangs up is noti
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 import time
@@ -20,6 +19,7 @@ from qwen3_rerank.service.engine import Service
 from qwen3_rerank.service.failures import error_body, shape_of
 from qwen3_rerank.service.keys import Keys
 from qwen3_rerank.service.logs import access_logger, log_fields
+from qwen3_rerank.web.refusal import send_json
 
 logger = logging.getLogger("qwen3_rerank.service")
 
@@ -38,7 +38,6 @@ class OneSpelling:
         self._paths = frozenset(paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on."""
         if scope["type"] == "http" and scope["path"].endswith("/"):
             stripped = scope["path"].rstrip("/")
             if stripped and stripped in self._paths:
@@ -58,7 +57,6 @@ class Observed:
         self._paths = frozenset(paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -149,18 +147,3 @@ class Guarded:
             shape_of(scope["path"]), 401, f"{message}: send Authorization: Bearer KEY"
         )
         await send_json(send, 401, body, {"WWW-Authenticate": challenge})
-
-
-async def send_json(
-    send: Send, status: int, body: object, headers: dict[str, str] | None = None
-) -> None:
-    """Send a reply below any framework."""
-    content = json.dumps(body).encode()
-    fields = {
-        "content-type": "application/json",
-        "content-length": str(len(content)),
-        **(headers or {}),
-    }
-    raw = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
-    await send({"type": "http.response.start", "status": status, "headers": raw})
-    await send({"type": "http.response.body", "body": content})

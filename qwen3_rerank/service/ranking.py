@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
 
+from qwen3_rerank.service.engine import Service
+from qwen3_rerank.service.failures import RefusedError
+from qwen3_rerank.service.limits import check_limits
+from shared_core.calibration import Calibration
 from shared_core.candidates import Candidates
+from shared_core.errors import ConfigurationError
+from shared_core.evidence import EvidenceSearch
+from shared_core.images.content import Content
+from shared_core.inputs import rank_requests
 from shared_core.options import RankingOptions
-from shared_core.options.windows import Windows
+from shared_core.options.calls import RankCallOptions, ranking_of
+from shared_core.options.windows import Windows, windows_of
 from shared_core.pacing import Paced
 from shared_core.results import Ranking, ranked_documents
 from shared_core.scoring import RankRequest, Scored, ScoreRequest
-
-if TYPE_CHECKING:
-    from qwen3_rerank.service.engine import Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class Ranked:
     @property
     def scored(self) -> list[Scored]:
         """All judgements."""
-        return [one for answer in self.answers for one in answer] + self.more
+        return [scored for answer in self.answers for scored in answer] + self.more
 
 
 async def ranked(
@@ -50,24 +56,22 @@ async def ranked(
     """Return the rankings of requests, as far as candidates and budget of time go.
 
     Args:
-        service: Scores.
         whole: Queries with their documents, which share their turns in the queue.
         ranking: The options of the rankings. The budget of time begins now: waiting counts.
-        windows: The windows to split long documents into.
         key: Names the API key that asks.
 
     Raises:
         RefusedError: Limits are exceeded, the queue is full, or these texts cannot be scored.
     """
     candidates = Candidates(whole, ranking.max_candidates)
-    calibrations = [service.calibration(request, ranking) for request in whole]
-    service.check_limits(candidates.requests)
+    calibrations = [calibration_of(service, request, ranking) for request in whole]
+    check_limits(candidates.requests, service.settings)
     if ranking.time_budget is None:
-        answers = await service.submitted(candidates.requests, windows, key)
+        answers = await service.score(candidates.requests, windows, key=key)
     else:
         paced = Paced(candidates.requests, ranking.time_budget)
         while pack := paced.next():
-            paced.add(await service.submitted(pack, windows, key))
+            paced.add(await service.score(pack, windows, key=key))
         answers = candidates.reached(paced.found)
 
     def ordered() -> list[Ranking]:
@@ -80,5 +84,49 @@ async def ranked(
         return candidates.completed(rankings, ranking)
 
     rankings = ordered() if ranking.mmr is None else await service.aside(ordered)
-    found, more = await service.evidence(whole, rankings, ranking, key=key)
-    return Ranked(found, candidates.requests, answers, more)
+    if not ranking.seeks_evidence:
+        return Ranked(rankings, candidates.requests, answers, [])
+    # Bounded as the texts are: each sentence is in six of them at most.
+    make = partial(EvidenceSearch, whole, rankings, service.settings.max_length)
+    search = await service.aside(make)
+    found = await service.score(search.requests, key=key)
+    more = [scored for answer in found for scored in answer]
+    return Ranked(search.found(found, ranking), candidates.requests, answers, more)
+
+
+async def rank(
+    service: Service,
+    query: str | Content,
+    documents: Sequence[str | Content],
+    options: RankCallOptions,
+) -> Ranking:
+    """Return what `Reranker.rerank` returns, through the queue. Raises `RefusedError`."""
+    ranking, windows = ranking_of(options), windows_of(service.settings, options)
+    async with service.accept():
+        seen = await service.seen([service.request(query, documents, options.get("instruction"))])
+        requests = rank_requests(seen, ranking, None, None)
+        return (await ranked(service, requests, ranking, windows)).rankings[0]
+
+
+def calibration_of(
+    service: Service, request: ScoreRequest, ranking: RankingOptions
+) -> Calibration | None:
+    """Return the calibration of the scores of a request, if the service has one.
+
+    Raises:
+        RefusedError: It has none for this instruction, or the ranking needs one.
+    """
+    if service.reranker.options.calibration is None:
+        if ranking.min_probability is not None:
+            raise RefusedError(
+                422, "min_probability: this service has no calibration; use score_threshold"
+            )
+        return None
+    try:
+        return service.reranker.calibration_of(request.instruction)
+    except ConfigurationError as error:
+        raise RefusedError(
+            422,
+            "the calibration of this service was fitted with another instruction or model, and "
+            "probabilities would be wrong: leave out the instruction",
+        ) from error

@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from qwen3_rerank.service.fields import FusionField, RetrieverScores, TextLists, Texts
 from qwen3_rerank.service.images import Contents, QueryContent
-from shared_core.fusion import Fusion
 from shared_core.images.content import Content
 from shared_core.numbers import Number, Whole
 from shared_core.options import RankingOptions
@@ -29,60 +21,10 @@ from shared_core.options.windows import (
     windows_of,
 )
 
-_OBJECT = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
-_TEXT = {"anyOf": [{"type": "string"}, _OBJECT]}
-
-
-def _texts(value: Any) -> list[str]:
-    """Return texts given as strings or as ``{"text": …}``; stops at the first that is neither."""
-    if isinstance(value, (str, dict)):
-        value = [value]
-    if not isinstance(value, list):
-        raise ValueError("expected a list of strings")
-    texts = [item["text"] if isinstance(item, dict) and "text" in item else item for item in value]
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ValueError(f'item {index} is neither a string nor {{"text": "a string"}}')
-    return texts
-
-
-def _text_lists(value: Any) -> list[list[str]]:
-    if not isinstance(value, list) or not all(isinstance(item, list) for item in value):
-        raise ValueError("expected one list of documents per query")
-    return [_texts(item) for item in value]
-
-
-Texts = Annotated[
-    list[str],
-    PlainValidator(_texts),
-    WithJsonSchema({"anyOf": [{"type": "array", "items": _TEXT}, {"type": "string"}]}),
-]
-TextLists = Annotated[
-    list[list[str]],
-    PlainValidator(_text_lists),
-    WithJsonSchema({"type": "array", "items": {"type": "array", "items": _TEXT}}),
-]
-
-
 # Fields that Jina's and vLLM's clients send and those of the plain form do not.
 _OF_OTHER_CLIENTS = frozenset(
     ["model", "top_n", "return_documents", "use_activation", "chat_template_kwargs"]
 )
-
-
-def _fusion(value: Any) -> Fusion | None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if value is None or value == "rrf" or (is_number and 0 <= value <= 1):
-        return value  # type: ignore[no-any-return]  # it is one of these
-    raise ValueError('expected "rrf" or a number from 0 to 1')
-
-
-RetrieverScores = list[Number | None]
-FusionField = Annotated[
-    Fusion | None,
-    PlainValidator(_fusion),
-    WithJsonSchema({"anyOf": [{"const": "rrf"}, {"type": "number", "minimum": 0, "maximum": 1}]}),
-]
 
 
 class ScoringRequest(BaseModel):

@@ -14,8 +14,9 @@ from qwen3_rerank.service.budget import BUDGET_HEADER, budget_of
 from qwen3_rerank.service.endpoint import endpoint
 from qwen3_rerank.service.engine import Service
 from qwen3_rerank.service.failures import RefusedError, in_words
+from qwen3_rerank.service.limits import check_limits
 from qwen3_rerank.service.logs import audit_logger, log_fields
-from qwen3_rerank.service.ranking import Ranked, ranked
+from qwen3_rerank.service.ranking import Ranked, calibration_of, ranked
 from qwen3_rerank.service.requests import (
     BatchRequest,
     PredictRequest,
@@ -60,6 +61,7 @@ class Call:
         """
         started = time.perf_counter()
         windows = self._windows(body)
+        check_limits(requests, self.service.settings)
         answers = await self.service.score(requests, windows, key=self._key)
         self._audit(requests, answers, time.perf_counter() - started)
         return answers
@@ -176,7 +178,7 @@ async def score_pairs(body: ScorePairsRequest, call: Call) -> Any:
         (query, [text for _, text in listed]) for query, listed in by_query.items()
     ]
     requests = call.requests(texts, body)
-    calibrations = [call.service.calibration(one, RankingOptions()) for one in requests]
+    calibrations = [calibration_of(call.service, asked, RankingOptions()) for asked in requests]
     answers = await call.score(requests, body)
     calibrated = {
         index: calibration

@@ -37,8 +37,6 @@ class Server(BoundedServer):
     signal ends at once. On SIGHUP the API keys are read again.
 
     Args:
-        config: The configuration of uvicorn.
-        service: The service to run.
         read_again: Returns the settings as flags, environment and files give them now.
     """
 
@@ -167,7 +165,6 @@ def serve(
     0: it was told to. 1: the model could not be loaded, or the port not be had.
 
     Args:
-        settings: The settings.
         read_again: Returns them as they are when SIGHUP asks.
     """
     if hasattr(signal, "SIGHUP"):

@@ -201,17 +201,13 @@ class ServiceSettings(RerankerOptions):
         return addresses
 
     @model_validator(mode="after")
-    def _check_key_that_goes_out(self) -> ServiceSettings:
-        """Refuse a key for a server where there is no server: it was meant for callers."""
+    def _check_options_of_rerankers(self) -> ServiceSettings:
+        """Refuse a key for a server where there is none, which was meant for callers, and more."""
         if "api_key" in self.model_fields_set and self.api_key is not None and not self.is_remote:
             raise ValueError(
                 "api_key is the key that goes out, to a server behind this one, and there is none: "
                 "to let callers in, give --require-key, or QWEN3_RERANK_SERVE_KEYS"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _check_on_error(self) -> ServiceSettings:
         if self.on_error != "raise":
             raise ValueError("on_error: the service answers with an error where it has no scores")
         return self

@@ -50,9 +50,7 @@ class BoundedConnection(H11Protocol):
     """A connection that records what it waits for, and since when.
 
     Args:
-        limits: Bounds.
         on_close: Called with the reason when it is closed.
-        arguments: The arguments of uvicorn's protocol.
     """
 
     def __init__(
@@ -170,7 +168,6 @@ def bounded(limits: ConnectionLimits, on_close: Callable[[str], None]) -> dict[s
     """Return the options of `uvicorn.Config` for connections within limits, and nothing unasked.
 
     Args:
-        limits: Bounds.
         on_close: Called with the reason when a connection is closed.
     """
     return {

@@ -24,7 +24,6 @@ class AllowedHosts:
     ``Host``, which no browser sends.
 
     Args:
-        app: The application.
         names: The other names.
         open_paths: Paths that are answered whatever the name.
     """
@@ -37,7 +36,6 @@ class AllowedHosts:
         self._open_paths = frozenset(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
         if scope["type"] == "lifespan" or scope["path"] in self._open_paths:
             await self._app(scope, receive, send)
             return

@@ -22,7 +22,6 @@ class SameOrigin:
     put there on purpose: a browser's saved password is sent by itself, so it is no such key.
 
     Args:
-        app: The application.
         origins: Allowed ones, such as ``https://example.com``; ``*`` is all.
         names: The names of the server, for pages behind a proxy that changes ``Host``.
     """
@@ -35,7 +34,6 @@ class SameOrigin:
         self._names = checked_names(names)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
         if scope["type"] == "lifespan" or not self._is_foreign(scope):
             await self._app(scope, receive, send)
             return

@@ -18,7 +18,6 @@ class Prefixed:
     has routes of the same beginning.
 
     Args:
-        app: The application.
         prefix: The prefix; "" is none.
         proxies: Addresses and networks of proxies whose ``X-Forwarded-Prefix`` is believed; ``*``
             is everybody.
@@ -41,7 +40,6 @@ class Prefixed:
         self._is_own = any(f"{path}/".startswith(f"{self._prefix}/") for path in paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from starlette.types import Scope, Send
 
@@ -13,10 +14,19 @@ async def refuse(scope: Scope, send: Send, status: int, message: str) -> None:
         await send({"type": "websocket.close", "code": 1008, "reason": ""})
         return
     error = {"message": message, "type": "invalid_request_error", "param": None, "code": status}
-    body = json.dumps({"error": error, "detail": message, "message": message}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send_json(send, status, {"error": error, "detail": message, "message": message})
+
+
+async def send_json(
+    send: Send, status: int, body: object, headers: Mapping[str, str] | None = None
+) -> None:
+    """Send a reply below any framework."""
+    content = json.dumps(body).encode()
+    fields = {
+        "content-type": "application/json",
+        "content-length": str(len(content)),
+        **(headers or {}),
+    }
+    raw = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": content})

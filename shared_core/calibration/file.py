@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -119,7 +120,8 @@ def _read(path: str) -> list[Calibration]:
     if len(content) > _MOST_BYTES:
         raise ConfigurationError(f"the calibration {path} has more than 16 MiB: expected a few KiB")
     try:
-        return _File.model_validate_json(content).calibrations
+        text = content.removeprefix(codecs.BOM_UTF8)
+        return _File.model_validate_json(text, strict=True).calibrations
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"

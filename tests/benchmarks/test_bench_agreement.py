@@ -11,8 +11,6 @@ import pytest
 from benchmarks.bench.agreement import compare, order_kept
 from benchmarks.bench.markdown import render
 from benchmarks.bench.result import Agreement, Result
-from benchmarks.bench.summary import rows
-from benchmarks.bench.table import verdict
 
 TEN = [place / 10 for place in range(10)]
 REFERENCE = Path(__file__).parents[2] / "benchmarks" / "results" / "reference-float32.json"
@@ -106,32 +104,29 @@ def result(agreement: Agreement) -> Result:
 
 
 @pytest.mark.parametrize(
-    ("scores", "shown", "in_a_page"),
+    ("scores", "shown"),
     [
-        (swapped(0, 4), "ok τ 0.91", "| τ 0.91 |"),
-        (swapped(0, 4, 8), "[bold red]DISAGREES[/] τ 0.87", "| **τ 0.87: differs** |"),
-        ([math.nan] * 10, "[bold red]DISAGREES[/] τ 0.00", "| **τ 0.00: differs** |"),
+        (swapped(0, 4), "| τ 0.91 |"),
+        (swapped(0, 4, 8), "| **τ 0.87: differs** |"),
+        ([math.nan] * 10, "| **τ 0.00: differs** |"),
     ],
 )
 def test_the_order_is_shown_and_can_be_read_again(
-    scores: list[float], shown: str, in_a_page: str, tmp_path: Path
+    scores: list[float], shown: str, tmp_path: Path
 ) -> None:
     given = result(judged([scores], True, [10]))
     given.write(tmp_path / "result.json")
     found = Result.read(tmp_path / "result.json")
     assert found == given
-    assert verdict(rows(found)[0]) == shown
-    assert in_a_page in render(found)
+    assert shown in render(found)
 
 
 def test_where_nothing_can_be_told_no_verdict_is_shown() -> None:
-    (row,) = rows(result(judged([TEN], True, [1] * 10)))
-    assert verdict(row).startswith("?")
+    assert ", no τ |" in render(result(judged([TEN], True, [1] * 10)))
 
 
 def test_a_result_of_before_the_order_was_taken_is_read_and_not_judged() -> None:
     old = judged([swapped(0)], True, [10]).model_copy(update={"order": None, "agrees": False})
     text = result(old).model_dump_json(exclude={"agreements": {0: {"order"}}})
     found = Result.model_validate_json(text)
-    assert verdict(rows(found)[0]) == "? 0.1, no τ"
     assert "| 0.1, no τ |" in render(found)

@@ -147,6 +147,7 @@ def test_another_model_is_refused_whatever_its_name(
         (lambda whole: _with(whole, "probability", slope=-1), "slope"),
         (lambda whole: _with(whole, "probability", slope=math.nan), "slope"),
         (lambda whole: _with(whole, "probability", slope=True), "slope.*got a bool"),
+        (lambda whole: _with(whole, "probability", slope="1"), "slope"),
         (lambda whole: _with(whole, "no_answer", threshold=2), "threshold"),
         (lambda whole: _with(whole, "fitted_for", prompt="sha256:0"), "prompt was 'sha256:0'"),
     ],
@@ -158,6 +159,13 @@ def test_a_damaged_file_is_refused(tmp_path: Path, change: Any, complaint: str) 
         Reranker(scorer=Margins(), calibration=str(tmp_path / "c.json"))
     with pytest.raises(ConfigurationError, match="cannot be read"):
         Reranker(scorer=Margins(), calibration=str(tmp_path / "none.json"))
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text(
+        dumped([calibration_for(Reranker(scorer=Margins()))]), "utf-8-sig"
+    )
+    assert Reranker(scorer=Margins(), calibration=str(tmp_path / "c.json")).calibration_of()
 
 
 def _with(whole: dict[str, Any], part: str, **values: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ PUBLIC = {
     "shared_core.candidates",  # what the service does not score
     "shared_core.cascade",
     "shared_core.adapter",  # what adapters have in common
-    "shared_core.check",  # reports
+    "shared_core.check.report",
     "shared_core.diversity",  # near-duplicates
     "shared_core.errors",
     "shared_core.evidence",  # the service queues what it scores
@@ -93,6 +93,13 @@ def test_programs_reach_into_no_private_part(path: Path) -> None:
             assert is_own or not named, f"line {node.lineno}: .{node.attr} is the core's own"
             if node.attr == "__getstate__":
                 assert not isinstance(node.value, ast.Name) or "reranker" not in node.value.id
+
+
+def test_nothing_is_public_that_no_program_uses() -> None:
+    trees = [ast.parse(path.read_text()) for path in files(*PROGRAMS)]
+    used = {module for tree in trees for module, _ in imports(tree)}
+    rooms = {".".join(module.split(".")[:2]) for module in used}
+    assert used | rooms >= PUBLIC
 
 
 def core_privates() -> set[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support import prepared_command
 from support.batch_cases import Row, read_parts
 from support.batch_scorers import Quick, margin
 
@@ -88,6 +89,9 @@ def started(code: str) -> subprocess.Popen[str]:
 
 def run_command(*arguments: str | Path, code: str = "") -> subprocess.CompletedProcess[str]:
     """Return what became of ``qwen3-rerank`` with arguments, after a program before it."""
+    environment = {**os.environ, "COLUMNS": "500"}  # no path is broken into lines
+    if not code:
+        return prepared_command.run_command(*arguments, environment=environment)
     main = "from qwen3_rerank.cli import main; main()"
     return subprocess.run(
         [sys.executable, "-c", f"{code}\n{main}", *map(str, arguments)],
@@ -95,7 +99,7 @@ def run_command(*arguments: str | Path, code: str = "") -> subprocess.CompletedP
         text=True,
         check=False,
         timeout=PATIENCE,
-        env={**os.environ, "COLUMNS": "500"},  # no path is broken into lines
+        env=environment,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -119,3 +120,20 @@ class ModelWeights:
 
     def check_unchanged(self) -> None:
         """Nobody writes into a model in memory."""
+
+
+def edited(folder: Path, source: Path, **config: Any) -> Path:
+    """Copy a checkpoint, with changes to its config.json, into a folder."""
+    copy = folder / "edited"
+    shutil.copytree(source, copy)
+    path = copy / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    return copy
+
+
+def change_weights(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change the weights of a checkpoint in place."""
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path, metadata={"format": "pt"})

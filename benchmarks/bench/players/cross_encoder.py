@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.bench.players.base import Request, Setup
+from benchmarks.bench.players.base import PREFIX, SUFFIX, TASK, Request, Setup
 
 # The published prompt for the roles that sentence-transformers sends. Jinja drops one newline at
 # the end of a template, so the suffix is put in as an expression.
 CHAT_TEMPLATE = (
-    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and "
-    'the Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n'
-    "<|im_start|>user\n<Instruct>: "
-    "{%- set ns = namespace(instruction='Given a web search query, retrieve relevant passages "
-    "that answer the query', query='', document='') -%}"
+    f"{PREFIX}<Instruct>: {{%- set ns = namespace(instruction='{TASK}', query='', document='') -%}}"
     "{%- for message in messages -%}"
     "{%- if message.role == 'system' -%}{%- set ns.instruction = message.content -%}"
     "{%- elif message.role == 'query' -%}{%- set ns.query = message.content -%}"
     "{%- elif message.role == 'document' -%}{%- set ns.document = message.content -%}"
     "{%- endif -%}{%- endfor -%}"
     "{{ ' ' + ns.instruction + '\n<Query>: ' + ns.query + '\n<Document>: ' + ns.document"
-    " + '<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n' }}"
+    f" + '{SUFFIX}' }}}}"
 )
 
 

@@ -11,15 +11,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.bench.players.base import Request, Setup, SkippedError, slices
-
-_PREFIX = (
-    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and "
-    'the Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n'
-    "<|im_start|>user\n"
-)
-_SUFFIX = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
-_TASK = "Given a web search query, retrieve relevant passages that answer the query"
+from benchmarks.bench.players.base import PREFIX, SUFFIX, TASK, Request, Setup, SkippedError, slices
 
 
 class RecipePlayer:
@@ -52,8 +44,8 @@ class RecipePlayer:
             self._setup.model, dtype=getattr(self._torch, self._setup.dtype), **settings
         )
         self._model = model.to(self._setup.device).eval()
-        self._prefix_tokens = self._tokenizer.encode(_PREFIX, add_special_tokens=False)
-        self._suffix_tokens = self._tokenizer.encode(_SUFFIX, add_special_tokens=False)
+        self._prefix_tokens = self._tokenizer.encode(PREFIX, add_special_tokens=False)
+        self._suffix_tokens = self._tokenizer.encode(SUFFIX, add_special_tokens=False)
         self._token_false_id = self._tokenizer.convert_tokens_to_ids("no")
         self._token_true_id = self._tokenizer.convert_tokens_to_ids("yes")
 
@@ -62,7 +54,7 @@ class RecipePlayer:
 
     def score(self, requests: Sequence[Request], variant: Mapping[str, Any]) -> list[float]:
         pairs = [
-            f"<Instruct>: {_TASK}\n<Query>: {request.query}\n<Document>: {document}"
+            f"<Instruct>: {TASK}\n<Query>: {request.query}\n<Document>: {document}"
             for request in requests
             for document in request.documents
         ]

@@ -9,15 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.bench.players.base import Request, Setup
-
-_PREFIX = (
-    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and "
-    'the Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n'
-    "<|im_start|>user\n"
-)
-_SUFFIX = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
-_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
+from benchmarks.bench.players.base import PREFIX, SUFFIX, TASK, Request, Setup
 
 
 class VllmPlayer:
@@ -63,8 +55,8 @@ class VllmPlayer:
     def score(self, requests: Sequence[Request], _variant: Mapping[str, Any]) -> list[float]:
         queries, documents = [], []
         for request in requests:
-            query = f"{_PREFIX}<Instruct>: {_INSTRUCTION}\n<Query>: {request.query}\n"
+            query = f"{PREFIX}<Instruct>: {TASK}\n<Query>: {request.query}\n"
             queries += [query] * len(request.documents)
-            documents += [f"<Document>: {document}{_SUFFIX}" for document in request.documents]
+            documents += [f"<Document>: {document}{SUFFIX}" for document in request.documents]
         outputs = self._engine.score(queries, documents, use_tqdm=False)
         return [float(output.outputs.score) for output in outputs]

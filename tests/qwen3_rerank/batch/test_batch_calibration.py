@@ -1,4 +1,4 @@
-"""A batch with a calibration: columns of probabilities, and of no answer per query."""
+"""A batch with a calibration: columns of probabilities, of no answer per query, and a threshold."""
 
 from __future__ import annotations
 
@@ -38,3 +38,30 @@ def test_it_is_not_continued_with_another_calibration(tmp_path: Path) -> None:
     assert "probability" not in row
     with pytest.raises(ChangedJobError, match="calibration was not set"):
         run_batch(rows, tmp_path / "out", reranker=calibrated(tmp_path))
+
+
+def test_a_ranked_list_keeps_what_is_probable_enough(tmp_path: Path) -> None:
+    rows = write_jsonl(tmp_path / "rows.jsonl", ROWS)
+    job = {"output": "ranked", "format": "jsonl", "min_probability": HALF.of(5.0)}
+    run_batch(rows, tmp_path / "out", reranker=calibrated(tmp_path), **job)
+    first, second = read_parts(tmp_path / "out" / "rankings")
+    assert (first["logits"], second["logits"]) == ([6.0], [])
+    again = job | {"min_probability": 0.5}
+    with pytest.raises(ChangedJobError, match="min_probability was"):
+        run_batch(rows, tmp_path / "out", reranker=calibrated(tmp_path), **again)
+    with pytest.raises(ValueError, match="needs a reranker with a calibration"):
+        run_batch(rows, tmp_path / "other", reranker=Reranker(scorer=Margins()), **job)
+
+
+def test_a_wrapped_query_without_a_calibration_of_its_own_is_an_error_of_its_rows(
+    tmp_path: Path,
+) -> None:
+    wrapped = "<Instruct>: Find a drink\n<Query>: tea\n"
+    rows = write_jsonl(
+        tmp_path / "rows.jsonl", [*ROWS, {**ROWS[2], "query_id": "c", "query": wrapped}]
+    )
+    summary = run_batch(rows, tmp_path / "out", reranker=calibrated(tmp_path), format="jsonl")
+    assert (summary.pairs, summary.errors) == (3, 1)
+    (error,) = read_parts(tmp_path / "out" / "errors")
+    assert (error["row"], error["error"]) == (3, "ConfigurationError")
+    assert "'Find a drink'" in error["reason"]

@@ -21,6 +21,7 @@ from support.batch_cases import (
     write_jsonl,
     write_parquet,
 )
+from support.prepared_command import run_command
 
 from qwen3_rerank.batch import BatchPlan, plan_batch, run_batch
 from qwen3_rerank.service.server import make_server
@@ -33,15 +34,8 @@ LONG = "word " * 400
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from qwen3_rerank.cli import main; main()", "batch"]
-    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
-    return subprocess.run(
-        [*command, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-        timeout=120,
+    return run_command(
+        "batch", *arguments, environment={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
     )
 
 

@@ -24,8 +24,8 @@ def test_scores_come_back_exactly(tmp_path: Path) -> None:
     written.add([ONE])
     written.add([TWO])
     read = results(tmp_path)
-    assert len(read) == 2
-    assert (read.get("k1"), read.get("k2"), read.get("k3")) == (ONE, TWO, None)
+    assert len(read.known) == 2
+    assert (read.known.get("k1"), read.known.get("k2"), read.known.get("k3")) == (ONE, TWO, None)
 
 
 @pytest.mark.parametrize("torn", [b"", b"{", b'{"key": "k3", "query": "q3", "log', b"\xff\xfe"])
@@ -35,11 +35,11 @@ def test_a_torn_last_line_is_cut_off(tmp_path: Path, torn: bytes) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole + torn)
     read = results(tmp_path)
-    assert len(read) == 1
+    assert len(read.known) == 1
     assert path.read_bytes() == whole + torn
     read.add([TWO])
     assert path.read_bytes().startswith(whole + b'{"key": "k2"')
-    assert len(results(tmp_path)) == 2
+    assert len(results(tmp_path).known) == 2
 
 
 def test_a_last_line_that_lacks_only_its_end_is_kept(tmp_path: Path) -> None:
@@ -47,10 +47,10 @@ def test_a_last_line_that_lacks_only_its_end_is_kept(tmp_path: Path) -> None:
     results(tmp_path).add([ONE])
     path.write_bytes(path.read_bytes().rstrip(b"\n"))
     read = results(tmp_path)
-    assert read.get("k1") == ONE
+    assert read.known.get("k1") == ONE
     read.add([TWO])
     read.add([QueryScores("k3", "q3", [0.5], None, None, None)])
-    assert len(results(tmp_path)) == 3
+    assert len(results(tmp_path).known) == 3
 
 
 def test_a_broken_line_in_the_middle_is_named_and_nothing_is_cut(tmp_path: Path) -> None:
@@ -72,8 +72,8 @@ def test_the_first_of_two_lines_counts(tmp_path: Path) -> None:
     other.add([again])
     with path.open("ab") as stream:
         stream.write(path.read_bytes().replace(b"1.5", b"9.0"))
-    assert results(tmp_path).get("k1") == ONE
-    assert other.get("k1") == again
+    assert results(tmp_path).known.get("k1") == ONE
+    assert other.known.get("k1") == again
 
 
 @pytest.mark.parametrize(

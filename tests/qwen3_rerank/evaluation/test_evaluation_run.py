@@ -15,8 +15,8 @@ import pytest
 
 from qwen3_rerank.evaluation import MEASURES, Dataset, Progress, evaluate
 from qwen3_rerank.evaluation.cases import gains, losses
+from qwen3_rerank.evaluation.figuring import timing
 from qwen3_rerank.evaluation.first_stage import bm25
-from qwen3_rerank.evaluation.run import _timing
 from shared_core import Reranker, RerankError, ScoringError
 from shared_core.ranking import sigmoid
 
@@ -298,10 +298,10 @@ def test_tokens_and_what_was_cut_are_counted_over_all_candidates(
 
 
 def test_times_are_those_of_the_queries() -> None:
-    found = _timing([3.0, 1.0, 10.0, 2.0])
+    found = timing([3.0, 1.0, 10.0, 2.0])
     assert (found.queries, found.mean, found.median) == (4, 4.0, 2.5)
     assert found.p95 == pytest.approx(3 + 0.85 * 7)
-    assert _timing([2.0]).p95 == 2.0
+    assert timing([2.0]).p95 == 2.0
 
 
 def test_wrong_arguments_are_refused_before_anything_is_scored(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import httpx
 import pytest
+from support.waiting import until
 
 from qwen3_rerank.service.batching import QueueFullError, Scheduler
 from qwen3_rerank.service.metrics import Metrics
@@ -57,13 +57,6 @@ def start(count: int, call: Any) -> list[threading.Thread]:
     for thread in threads:
         thread.start()
     return threads
-
-
-def until(condition: Any) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_what_waits_is_scored_at_once(run: Any, gate: Gate) -> None:

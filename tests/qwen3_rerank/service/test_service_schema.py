@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +45,12 @@ def test_no_server_errors(api: Any, mode: GenerationMode) -> None:
 
         ask()
     assert asked > 60
+
+
+def test_the_documentation_has_every_route(api: Any) -> None:
+    table = (Path(__file__).parents[3] / "docs" / "service.md").read_text("utf-8")
+    for path in api.raw_schema["paths"]:
+        assert f"`{path}`" in table or f" {path}`" in table, path
 
 
 def test_the_document_shows_every_body(api: Any) -> None:
