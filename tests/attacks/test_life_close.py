@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.waiting import auntil
 
 from shared_core import ClosedError, Reranker, Scored, ScoreRequest
 from shared_core.scorers.local import scorer as transformers
@@ -33,13 +34,6 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Ev
     return begun, release
 
 
-async def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.001)
-
-
 async def test_calls_that_wait_for_the_model_end_with_closed_error(
     checkpoint: Path, gate: tuple[threading.Event, threading.Event]
 ) -> None:
@@ -49,9 +43,9 @@ async def test_calls_that_wait_for_the_model_end_with_closed_error(
     waiting.append(asyncio.create_task(reranker.ascore("query", DOCUMENTS)))
     with ThreadPoolExecutor(5) as pool:
         in_threads = [pool.submit(reranker.rerank, "query", DOCUMENTS) for _ in range(4)]
-        await _until(begun.is_set)
+        await auntil(begun.is_set)
         worker = reranker.scorer._worker  # type: ignore[attr-defined]
-        await _until(lambda: len(worker._jobs) == 9)
+        await auntil(lambda: len(worker._jobs) == 9)
         closing = asyncio.create_task(reranker.aclose())
         # They do not even wait for the forward in progress.
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
@@ -71,7 +65,7 @@ async def test_passthrough_does_not_hide_that_it_was_closed(
     begun, release = gate
     reranker = Reranker(str(checkpoint), device="cpu", on_error="passthrough", max_batch_tokens=1)
     call = asyncio.create_task(reranker.arerank_many(["a", "b"], [DOCUMENTS, DOCUMENTS]))
-    await _until(begun.is_set)
+    await auntil(begun.is_set)
     closing = asyncio.create_task(reranker.aclose())
     with pytest.raises(ClosedError):
         await call
@@ -92,7 +86,7 @@ async def test_calls_that_wait_for_a_scorer_of_ones_own_end_with_closed_error() 
     calls = [asyncio.create_task(reranker.ascore(f"{n}", DOCUMENTS)) for n in range(5)]
     windows = reranker.arerank("by windows", DOCUMENTS, long_documents="windows")
     calls.append(asyncio.create_task(windows))  # type: ignore[arg-type]
-    await _until(begun.is_set)
+    await auntil(begun.is_set)
     await asyncio.sleep(0.01)
     closing = asyncio.create_task(reranker.aclose())
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
@@ -107,7 +101,7 @@ async def test_a_call_that_was_cancelled_before_the_close_stays_cancelled(
     begun, release = gate
     reranker = Reranker(str(checkpoint), device="cpu", max_batch_tokens=1)
     call = asyncio.create_task(reranker.ascore("query", DOCUMENTS))
-    await _until(begun.is_set)
+    await auntil(begun.is_set)
     call.cancel()
     closing = asyncio.create_task(reranker.aclose())
     with pytest.raises(asyncio.CancelledError):

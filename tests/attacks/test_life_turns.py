@@ -11,11 +11,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support.waiting import auntil, until
 
 from qwen3_rerank.service.batching import Scheduler
 from qwen3_rerank.service.metrics import Metrics
@@ -34,18 +35,6 @@ class Forwards:
         self.sizes: list[int] = []
         self.open = threading.Event()
         self.open.set()
-
-    def until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
-        while not condition():
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
-
-    async def auntil(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
-        while not condition():
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.001)
 
 
 @pytest.fixture
@@ -68,7 +57,7 @@ def forwards(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Forw
 
 async def test_a_cancelled_call_gives_the_model_back_after_its_pack(forwards: Forwards) -> None:
     call = asyncio.create_task(forwards.reranker.arerank("query", LONG))
-    await forwards.auntil(lambda: len(forwards.sizes) >= 2)
+    await auntil(lambda: len(forwards.sizes) >= 2)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
@@ -85,7 +74,7 @@ async def test_a_request_to_the_service_gives_the_model_back_after_its_pack(
     scheduler = Scheduler(score, Metrics("0", "m"), wait=0, max_queue=9, max_documents=99)
     scheduler.start()
     call = asyncio.create_task(scheduler.submit([ScoreRequest("query", "task", LONG)]))
-    await forwards.auntil(lambda: len(forwards.sizes) >= 2)
+    await auntil(lambda: len(forwards.sizes) >= 2)
     call.cancel()  # as it is where the client hangs up
     with pytest.raises(asyncio.CancelledError):
         await call
@@ -99,7 +88,7 @@ async def test_a_request_to_the_service_gives_the_model_back_after_its_pack(
 async def test_a_short_call_waits_for_a_pack_of_each_long_one(forwards: Forwards) -> None:
     """Five long calls of 60 packs: no more than one pack of each comes before a short call's."""
     calls = [asyncio.create_task(forwards.reranker.ascore(f"q {n}", LONG)) for n in range(5)]
-    await forwards.auntil(lambda: len(forwards.sizes) >= 7)
+    await auntil(lambda: len(forwards.sizes) >= 7)
     before = len(forwards.sizes)
     scores = await forwards.reranker.ascore("q 0", LONG[:1])
     assert len(forwards.sizes) - before <= 13  # it encodes in one turn and computes in the next
@@ -111,7 +100,7 @@ async def test_a_short_call_waits_for_a_pack_of_each_long_one(forwards: Forwards
 def test_short_calls_of_threads_do_not_wait_for_a_long_one(forwards: Forwards) -> None:
     with ThreadPoolExecutor(4) as pool:
         long = pool.submit(forwards.reranker.score, "query", LONG)
-        forwards.until(lambda: len(forwards.sizes) >= 2)
+        until(lambda: len(forwards.sizes) >= 2)
         short = [pool.submit(forwards.reranker.score, "query", SHORT) for _ in range(3)]
         for call in short:
             call.result(60)
@@ -132,7 +121,7 @@ def test_all_waiting_calls_get_their_turn_before_any_gets_its_second(forwards: F
         for n in range(20):
             documents = ["x " * (10 + n) + end for end in "abc"]
             calls.append(pool.submit(forwards.reranker.score, "query", documents))
-            forwards.until(lambda: len(worker._jobs) == len(calls) + 1)
+            until(lambda: len(worker._jobs) == len(calls) + 1)
         forwards.open.set()
         for call in [first, *calls]:
             call.result(60)
@@ -156,10 +145,10 @@ def test_unloading_waits_for_the_calls_in_progress_and_holds_back_new_ones(
     monkeypatch.setattr(transformers, "load_model", counting)
     with ThreadPoolExecutor(3) as pool:
         long = pool.submit(forwards.reranker.score, "query", LONG)
-        forwards.until(lambda: len(forwards.sizes) >= 2)
+        until(lambda: len(forwards.sizes) >= 2)
         unloading = pool.submit(forwards.reranker.unload)
         scorer = forwards.reranker.scorer
-        forwards.until(lambda: bool(scorer._unloads))  # type: ignore[attr-defined]
+        until(lambda: bool(scorer._unloads))  # type: ignore[attr-defined]
         later = pool.submit(forwards.reranker.score, "query", SHORT)
         for call in (unloading, long, later):
             call.result(60)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import resource
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
 import pytest
 from support.services import Process
+from support.waiting import until
 
 GOOD = {"query": "q", "documents": ["a", "b"]}
 HEAD = b"POST /rerank HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -69,13 +70,6 @@ def closed(process: Process, reason: str) -> int:
     name = f'qwen3_rerank_connections_closed_total{{reason="{reason}"}}'
     values = [line.split()[-1] for line in text.splitlines() if line.startswith(name)]
     return int(float(values[0])) if values else 0
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120  # on a machine that is busy with other tests
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from support.services import Process
+from support.waiting import until
 
 from tests.qwen3_rerank.service.test_service_process import resident_megabytes
 
@@ -37,13 +37,6 @@ def process(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def connect(process: Process) -> socket.socket:
     host, port = process.url.removeprefix("http://").split(":")
     return socket.create_connection((host, int(port)), timeout=60)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120  # on a machine that is busy with other tests
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def health_replies(process: Process, work: Callable[[], None]) -> int:

@@ -8,8 +8,7 @@ import logging
 import os
 import signal
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 from support.services import Process
+from support.waiting import until
 from typer.testing import CliRunner
 
 from qwen3_rerank.cli.app import app
@@ -50,13 +50,6 @@ def process(
     process.wait_until_ready()
     yield process
     process.kill()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120  # on a machine that is busy with other tests
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_a_websocket_handshake_is_not_logged_with_its_key(process: Process) -> None:

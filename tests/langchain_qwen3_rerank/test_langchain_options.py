@@ -11,21 +11,10 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.runnables import RunnableLambda
 from pydantic import SecretStr, ValidationError
+from support.own_dialect import OwnDialect
 
 from langchain_qwen3_rerank import Qwen3CrossEncoder, Qwen3Rerank, Qwen3RerankRetriever
 from shared_core import ClosedError, ConfigurationError, Reranker, RerankerOptions
-
-
-class OwnDialect:
-    """A wire format of the user's own."""
-
-    name = "own"
-
-    def build(self, batch: Any) -> dict[str, Any]:
-        return {"query": batch.query, "documents": list(batch.documents)}
-
-    def parse(self, reply: Any, batch: Any) -> Any:
-        return reply
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from llama_index.core.callbacks import CallbackManager, LlamaDebugHandler
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.schema import MetadataMode, NodeWithScore
 from support.llama_index_samples import QUERY
+from support.own_dialect import OwnDialect
 
 from llama_index_qwen3_rerank import Qwen3Rerank
 from shared_core import Reranker, RerankerOptions
@@ -73,18 +74,6 @@ SECRETS = {
 NO_SERVER_TAKES = {"quantize", "adapter", "adapter_revision", "answers"}
 OF_A_FILE = {"calibration"}  # see test_llama_index_calibration.py
 LEFT_OUT = {*SECRETS, *NO_SERVER_TAKES, *OF_A_FILE}
-
-
-class OwnDialect:
-    """A wire format of the user's own."""
-
-    name = "own"
-
-    def build(self, batch: Any) -> dict[str, Any]:
-        return {"query": batch.query, "documents": list(batch.documents)}
-
-    def parse(self, reply: Any, batch: Any) -> Any:
-        return reply
 
 
 def from_shared_reranker() -> Qwen3Rerank:

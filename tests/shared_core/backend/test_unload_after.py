@@ -8,14 +8,14 @@ import logging
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.checkpoints import write_checkpoint
+from support.waiting import until
 
 from shared_core import Reranker
 from shared_core.backend.idle import IdleClock
@@ -121,7 +121,7 @@ def test_it_is_loaded_again_by_the_next_call(
         return sum(said in record.getMessage() for record in caplog.records)
 
     def wait_until_unloaded(expected: int) -> None:
-        _wait_until(lambda: times("is unloaded: not used for 0.2 s") == expected)
+        until(lambda: times("is unloaded: not used for 0.2 s") == expected)
         assert (reranker.is_loaded, times("is loaded")) == (False, expected)
 
     with Reranker(str(checkpoint), dtype="float32", device="cpu", unload_after=0.2) as reranker:
@@ -144,7 +144,7 @@ def test_no_call_loses_its_model() -> None:
         ]
         for thread in threads:
             thread.start()
-        _wait_until(lambda: scorer.calls == len(threads))
+        until(lambda: scorer.calls == len(threads))
         assert not scorer.freed.wait(0.3)
         scorer.go.set()
         for thread in threads:
@@ -196,10 +196,3 @@ def test_without_it_no_thread_is_started() -> None:
     with clock.used():
         pass
     assert threading.active_count() == before
-
-
-def _wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.checkpoints import model_config, random_config
+from support.checkpoints import change_weights, edited, model_config
+from support.refusals import refusal
 from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3ForSequenceClassification
 
 from shared_core import ModelLoadError, Reranker, UnsupportedModelError
@@ -22,34 +23,10 @@ Weights = dict[str, Any]
 QUERY_WEIGHT = "model.layers.1.self_attn.q_proj.weight"
 
 
-def edited(folder: Path, source: Path, **config: Any) -> Path:
-    """Copy a checkpoint with changes to its config.json."""
-    copy = folder / "edited"
-    shutil.copytree(source, copy)
-    path = copy / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | config))
-    return copy
-
-
 def with_weights(folder: Path, source: Path, change: Callable[[Weights], Any]) -> Path:
     copy = edited(folder, source)
-    weights = load_file(copy / "model.safetensors")
-    change(weights)
-    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    change_weights(copy, change)
     return copy
-
-
-def refusal(folder: Path, error: type[Exception] = UnsupportedModelError) -> str:
-    """Return why a folder is refused, by the scorer and by `check` alike."""
-    with Reranker(str(folder), device="cpu") as reranker:
-        with pytest.raises(error) as caught:
-            reranker.score("query", ["document"])
-        assert not reranker.is_loaded
-        report = reranker.check()
-    assert (report.is_right, report["scores"].status) == (False, "failed")
-    assert report["scores"].detail == str(caught.value)
-    assert str(folder) in str(caught.value)
-    return str(caught.value)
 
 
 def in_eight_bits(weights: Weights) -> None:
@@ -313,71 +290,6 @@ def test_a_config_of_what_is_not_computed_here_is_refused(
 ) -> None:
     config, sign = CONFIGS[kind]
     assert sign in refusal(edited(tmp_path, checkpoint, **config))
-
-
-def edit_tokenizer(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    path = folder / "tokenizer.json"
-    specification = json.loads(path.read_text("utf-8"))
-    change(specification)
-    path.write_text(json.dumps(specification), "utf-8")
-
-
-def test_a_tokenizer_of_more_tokens_than_the_model_has_is_refused(
-    tmp_path: Path, checkpoint: Path
-) -> None:
-    folder = edited(tmp_path, checkpoint)
-    token = {"content": "<extra>", "id": 99999, "special": True, "single_word": False}
-    token |= {"lstrip": False, "rstrip": False, "normalized": False}
-    edit_tokenizer(folder, lambda one: one["added_tokens"].append(token))
-    assert "vocab_size" in refusal(folder)
-
-
-def test_added_tokens_in_another_order_are_refused(tmp_path: Path, checkpoint: Path) -> None:
-    def swapped(specification: dict[str, Any]) -> None:
-        start, end = (
-            next(one for one in specification["added_tokens"] if one["content"] == content)
-            for content in ("<|im_start|>", "<|im_end|>")
-        )
-        start["content"], end["content"] = end["content"], start["content"]
-
-    specification = json.loads((checkpoint / "tokenizer.json").read_text("utf-8"))
-    (end,) = (t["id"] for t in specification["added_tokens"] if t["content"] == "<|im_end|>")
-    by_config = edited(tmp_path / "config", checkpoint, eos_token_id=end)
-    edit_tokenizer(by_config, swapped)
-    assert "eos_token_id" in refusal(by_config)
-
-    by_file = edited(tmp_path / "file", checkpoint)
-    path = by_file / "tokenizer_config.json"
-    decoder = {str(end): {"content": "<|im_end|>"}}
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"added_tokens_decoder": decoder}))
-    with Reranker(str(by_file)) as reranker:
-        assert len(reranker.score("query", ["document"])) == 1
-    edit_tokenizer(by_file, swapped)
-    assert "tokenizer_config.json" in refusal(by_file)
-
-
-def test_the_tokenizer_of_a_smaller_model_is_refused(tmp_path: Path, small_tokenizer: Any) -> None:
-    model = Qwen3ForCausalLM(
-        random_config(151669, hidden_size=8, num_hidden_layers=1, eos_token_id=151645)
-    )
-    model.save_pretrained(tmp_path)
-    small_tokenizer.save_pretrained(tmp_path)
-    assert "eos_token_id" in refusal(tmp_path)
-
-
-def test_a_vocabulary_of_qwen3s_size_in_another_order_is_refused(
-    tmp_path: Path, real_tokenizer: Any
-) -> None:
-    def swapped(specification: dict[str, Any]) -> None:
-        vocabulary = specification["model"]["vocab"]
-        vocabulary["yes"], vocabulary["Yes"] = vocabulary["Yes"], vocabulary["yes"]
-
-    real_tokenizer.save_pretrained(tmp_path)
-    Qwen3ForCausalLM(random_config(151669, hidden_size=8, num_hidden_layers=1)).save_pretrained(
-        tmp_path
-    )
-    edit_tokenizer(tmp_path, swapped)
-    assert "'yes' is 9454, not 9693" in refusal(tmp_path)
 
 
 def test_a_hub_checkpoint_is_looked_at_in_the_cache(tmp_path: Path, checkpoint: Path) -> None:

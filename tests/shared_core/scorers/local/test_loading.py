@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from support.checkpoints import change_weights, edited
 
 from shared_core import (
     ConfigurationError,
@@ -24,22 +23,6 @@ from shared_core import (
 from shared_core.scorers.local import scorer as scorer_module
 from shared_core.scorers.local.devices import dtype_of
 from shared_core.scorers.local.loading import load_model
-
-
-def edited(folder: Path, source: Path, **config: Any) -> Path:
-    """Copy a checkpoint with changes to its config.json."""
-    copy = folder / "edited"
-    shutil.copytree(source, copy)
-    path = copy / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | config))
-    return copy
-
-
-def change_weights(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    path = folder / "model.safetensors"
-    weights = load_file(path)
-    change(weights)
-    save_file(weights, path, metadata={"format": "pt"})
 
 
 def refusal(folder: Path, error: type[Exception] = UnsupportedModelError) -> str:

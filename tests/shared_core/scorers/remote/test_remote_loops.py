@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-import time
 
 import pytest
+from support.waiting import until
 
 from shared_core.errors import ClosedError
 from shared_core.scorers.remote.loops import LoopThread
@@ -24,20 +24,13 @@ def is_running() -> bool:
     return any(thread.name == NAME for thread in threading.enumerate())
 
 
-def wait_until_ended() -> None:
-    deadline = time.monotonic() + 20
-    while is_running() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not is_running()
-
-
 def test_it_starts_on_first_use_and_ends_with_close() -> None:
     loops = LoopThread(NAME)
     assert not is_running()
     assert loops.run(forty_two()) == 42
     assert is_running()
     loops.close()
-    wait_until_ended()
+    until(lambda: not is_running())
     with pytest.raises(ClosedError):
         loops.run(forty_two())
 
@@ -47,7 +40,7 @@ def test_one_that_is_dropped_leaves_no_thread_behind() -> None:
     assert loops.run(forty_two()) == 42
     del loops
     gc.collect()
-    wait_until_ended()
+    until(lambda: not is_running())
 
 
 def test_closing_ends_the_wait_of_others_with_an_error() -> None:

@@ -7,7 +7,6 @@ import gc
 import multiprocessing
 import signal
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,6 +16,7 @@ from support.remote_oracle import Oracle
 from support.rerank_server import Answer, Mishap, RerankServer, Seen
 from support.served_engines import Tei
 from support.served_vllm import VllmPooling
+from support.waiting import until
 
 from shared_core import ClosedError, Reranker, ServerStatusError, ServerUnreachableError
 
@@ -94,7 +94,7 @@ def test_one_loop_after_another_leaves_no_connections(
     for _ in range(20):
         asyncio.run(remote.arerank("q", DOCUMENTS))
     gc.collect()
-    assert eventually(lambda: server.open_connections <= 2)
+    until(lambda: server.open_connections <= 2)
 
 
 def test_cancelling_a_call_closes_its_request_and_no_other(
@@ -255,7 +255,7 @@ def test_closing_on_the_loop_that_was_used_leaves_no_connection(
             await remote.arerank("q", DOCUMENTS)
 
     asyncio.run(run())
-    assert eventually(lambda: server.open_connections == 0)
+    until(lambda: server.open_connections == 0)
 
 
 def ours() -> set[threading.Thread]:
@@ -268,7 +268,7 @@ def test_no_thread_is_left_behind(serve: Serve, connect: Connect, oracle: Oracle
     remote.score("q", DOCUMENTS)
     assert ours() > before
     remote.close()
-    assert eventually(lambda: ours() <= before)
+    until(lambda: ours() <= before)
 
 
 def test_a_failing_query_of_many_passes_through_alone(
@@ -304,15 +304,6 @@ def test_a_forked_process_can_go_on(serve: Serve, connect: Connect, oracle: Orac
     finally:
         child.kill()
         child.join()
-
-
-def eventually(condition: Any) -> bool:
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return False
 
 
 def test_the_server_is_gone_between_two_calls(oracle: Oracle, connect: Connect) -> None:
