@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
-from shared_core.scorers.remote.contents import ImageShape
 from shared_core.scorers.remote.dialects.base import (
     USAGE,
     Batch,
     Dialect,
     Parsed,
-    Scale,
-    Template,
     field,
     in_order,
     rows,
@@ -24,12 +21,12 @@ from shared_core.scorers.remote.dialects.servers import Compatible
 class SiliconFlow(Compatible):
     """SiliconFlow: the open Qwen3-Reranker models, templated, with an instruction."""
 
-    name: ClassVar[str] = "siliconflow"
-    base_url: ClassVar[str | None] = "https://api.siliconflow.cn"
-    key_variables: ClassVar[tuple[str, ...]] = ("SILICONFLOW_API_KEY",)
-    templates: tuple[Template, ...] = ("server", "server-fixed")
-    documented: Template | None = "server"
-    instruction_name: ClassVar[str | None] = "instruction"
+    name = "siliconflow"
+    base_url = "https://api.siliconflow.cn"
+    key_variables = ("SILICONFLOW_API_KEY",)
+    templates = ("server", "server-fixed")
+    documented = "server"
+    instruction_name = "instruction"
 
     def parse(self, reply: Any, batch: Batch) -> Parsed:
         parsed = super().parse(reply, batch)
@@ -40,15 +37,15 @@ class SiliconFlow(Compatible):
 class DashScope(Dialect):
     """Alibaba Cloud Model Studio, native form. ``qwen3-rerank`` is a model of its own."""
 
-    name: ClassVar[str] = "dashscope"
-    judges_otherwise: ClassVar[bool] = True
-    path: ClassVar[str] = "/api/v1/services/rerank/text-rerank/text-rerank"
-    base_url: ClassVar[str | None] = "https://dashscope.aliyuncs.com"
-    key_variables: ClassVar[tuple[str, ...]] = ("DASHSCOPE_API_KEY",)
-    templates: tuple[Template, ...] = ("server", "server-fixed")
-    documented: Template | None = "server"
-    max_documents: int = 500
-    max_tokens: int | None = 120_000
+    name = "dashscope"
+    judges_otherwise = True
+    path = "/api/v1/services/rerank/text-rerank/text-rerank"
+    base_url = "https://dashscope.aliyuncs.com"
+    key_variables = ("DASHSCOPE_API_KEY",)
+    templates = ("server", "server-fixed")
+    documented = "server"
+    max_documents = 500
+    max_tokens = 120_000
 
     def build(self, batch: Batch) -> dict[str, Any]:
         parameters: dict[str, Any] = {"top_n": len(batch), "return_documents": False}
@@ -65,26 +62,26 @@ class DashScope(Dialect):
 class DashScopeCompatible(Compatible):
     """Alibaba Cloud Model Studio, Cohere-like form, with the models of `DashScope`."""
 
-    name: ClassVar[str] = "dashscope-compatible"
-    judges_otherwise: ClassVar[bool] = True
-    path: ClassVar[str] = "/compatible-api/v1/reranks"
-    base_url: ClassVar[str | None] = DashScope.base_url
-    key_variables: ClassVar[tuple[str, ...]] = DashScope.key_variables
-    templates: tuple[Template, ...] = ("server", "server-fixed")
-    documented: Template | None = "server"
-    max_documents: int = 500
-    max_tokens: int | None = 120_000
-    instruction_name: ClassVar[str | None] = "instruct"
+    name = "dashscope-compatible"
+    judges_otherwise = True
+    path = "/compatible-api/v1/reranks"
+    base_url = DashScope.base_url
+    key_variables = DashScope.key_variables
+    templates = ("server", "server-fixed")
+    documented = "server"
+    max_documents = 500
+    max_tokens = 120_000
+    instruction_name = "instruct"
 
 
 class DeepInfra(Dialect):
     """DeepInfra: one query per document, scores in input order."""
 
-    name: ClassVar[str] = "deepinfra"
-    path: ClassVar[str] = "/v1/inference/{model}"
-    base_url: ClassVar[str | None] = "https://api.deepinfra.com"
-    key_variables: ClassVar[tuple[str, ...]] = ("DEEPINFRA_API_KEY", "DEEPINFRA_TOKEN")
-    templates: tuple[Template, ...] = ("server", "server-fixed")
+    name = "deepinfra"
+    path = "/v1/inference/{model}"
+    base_url = "https://api.deepinfra.com"
+    key_variables = ("DEEPINFRA_API_KEY", "DEEPINFRA_TOKEN")
+    templates = ("server", "server-fixed")
 
     def build(self, batch: Batch) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -101,10 +98,10 @@ class DeepInfra(Dialect):
 class Fireworks(Compatible):
     """Fireworks: rows under ``data`` or ``results``."""
 
-    name: ClassVar[str] = "fireworks"
-    path: ClassVar[str] = "/inference/v1/rerank"
-    base_url: ClassVar[str | None] = "https://api.fireworks.ai"
-    key_variables: ClassVar[tuple[str, ...]] = ("FIREWORKS_API_KEY",)
+    name = "fireworks"
+    path = "/inference/v1/rerank"
+    base_url = "https://api.fireworks.ai"
+    key_variables = ("FIREWORKS_API_KEY",)
 
     def parse(self, reply: Any, batch: Batch) -> Parsed:  # noqa: ARG002
         name = "data" if isinstance(reply, Mapping) and "data" in reply else "results"
@@ -114,79 +111,79 @@ class Fireworks(Compatible):
 class Novita(Compatible):
     """Novita."""
 
-    name: ClassVar[str] = "novita"
-    path: ClassVar[str] = "/openai/v1/rerank"
-    base_url: ClassVar[str | None] = "https://api.novita.ai"
-    key_variables: ClassVar[tuple[str, ...]] = ("NOVITA_API_KEY",)
+    name = "novita"
+    path = "/openai/v1/rerank"
+    base_url = "https://api.novita.ai"
+    key_variables = ("NOVITA_API_KEY",)
 
 
 class Together(Compatible):
     """Together."""
 
-    name: ClassVar[str] = "together"
-    base_url: ClassVar[str | None] = "https://api.together.xyz"
-    key_variables: ClassVar[tuple[str, ...]] = ("TOGETHER_API_KEY",)
+    name = "together"
+    base_url = "https://api.together.xyz"
+    key_variables = ("TOGETHER_API_KEY",)
 
 
 class Nebius(Compatible):
     """Nebius Token Factory: vLLM's form, without ``top_n``."""
 
-    name: ClassVar[str] = "nebius"
-    base_url: ClassVar[str | None] = "https://api.tokenfactory.nebius.com"
-    key_variables: ClassVar[tuple[str, ...]] = ("NEBIUS_API_KEY",)
-    left_out: ClassVar[frozenset[str]] = frozenset({"top_n", "return_documents"})
+    name = "nebius"
+    base_url = "https://api.tokenfactory.nebius.com"
+    key_variables = ("NEBIUS_API_KEY",)
+    left_out = frozenset({"top_n", "return_documents"})
 
 
 class PrimeIntellect(Compatible):
     """Prime Intellect: templated, takes an instruction, refuses what is too long."""
 
-    name: ClassVar[str] = "prime-intellect"
-    path: ClassVar[str] = "/api/v1/rerank"
-    base_url: ClassVar[str | None] = "https://api.pinference.ai"
-    key_variables: ClassVar[tuple[str, ...]] = ("PRIME_API_KEY",)
-    templates: tuple[Template, ...] = ("server", "server-fixed")
-    documented: Template | None = "server"
-    max_documents: int = 1000
-    max_bytes: int = 16 * 2**20
-    instruction_name: ClassVar[str | None] = "instruction"
+    name = "prime-intellect"
+    path = "/api/v1/rerank"
+    base_url = "https://api.pinference.ai"
+    key_variables = ("PRIME_API_KEY",)
+    templates = ("server", "server-fixed")
+    documented = "server"
+    max_documents = 1000
+    max_bytes = 16 * 2**20
+    instruction_name = "instruction"
 
 
 class Jina(Compatible):
     """Jina's own rerankers."""
 
-    name: ClassVar[str] = "jina"
-    judges_otherwise: ClassVar[bool] = True
-    images: ClassVar[ImageShape] = "single"
-    base_url: ClassVar[str | None] = "https://api.jina.ai"
-    key_variables: ClassVar[tuple[str, ...]] = ("JINA_API_KEY",)
-    templates: tuple[Template, ...] = ("server-fixed",)
-    documented: Template | None = "server-fixed"
+    name = "jina"
+    judges_otherwise = True
+    images = "single"
+    base_url = "https://api.jina.ai"
+    key_variables = ("JINA_API_KEY",)
+    templates = ("server-fixed",)
+    documented = "server-fixed"
 
 
 class Cohere(Compatible):
     """Cohere's own rerankers, API version 2."""
 
-    name: ClassVar[str] = "cohere"
-    judges_otherwise: ClassVar[bool] = True
-    path: ClassVar[str] = "/v2/rerank"
-    base_url: ClassVar[str | None] = "https://api.cohere.com"
-    key_variables: ClassVar[tuple[str, ...]] = ("CO_API_KEY", "COHERE_API_KEY")
-    templates: tuple[Template, ...] = ("server-fixed",)
-    documented: Template | None = "server-fixed"
-    max_documents: int = 1000
-    left_out: ClassVar[frozenset[str]] = frozenset({"return_documents"})
+    name = "cohere"
+    judges_otherwise = True
+    path = "/v2/rerank"
+    base_url = "https://api.cohere.com"
+    key_variables = ("CO_API_KEY", "COHERE_API_KEY")
+    templates = ("server-fixed",)
+    documented = "server-fixed"
+    max_documents = 1000
+    left_out = frozenset({"return_documents"})
 
 
 class Voyage(Dialect):
     """Voyage's own rerankers."""
 
-    name: ClassVar[str] = "voyage"
-    judges_otherwise: ClassVar[bool] = True
-    base_url: ClassVar[str | None] = "https://api.voyageai.com"
-    key_variables: ClassVar[tuple[str, ...]] = ("VOYAGE_API_KEY",)
-    templates: tuple[Template, ...] = ("server-fixed",)
-    documented: Template | None = "server-fixed"
-    max_documents: int = 1000
+    name = "voyage"
+    judges_otherwise = True
+    base_url = "https://api.voyageai.com"
+    key_variables = ("VOYAGE_API_KEY",)
+    templates = ("server-fixed",)
+    documented = "server-fixed"
+    max_documents = 1000
 
     def build(self, batch: Batch) -> dict[str, Any]:
         return {
@@ -206,14 +203,14 @@ class Voyage(Dialect):
 class Nim(Dialect):
     """NVIDIA's rerankers in a NIM container: passages in, logits out."""
 
-    name: ClassVar[str] = "nim"
-    judges_otherwise: ClassVar[bool] = True
-    path: ClassVar[str] = "/v1/ranking"
-    key_variables: ClassVar[tuple[str, ...]] = ("NVIDIA_API_KEY", "NGC_API_KEY")
-    templates: tuple[Template, ...] = ("server-fixed",)
-    documented: Template | None = "server-fixed"
-    scale: Scale = "logit"
-    max_documents: int = 512
+    name = "nim"
+    judges_otherwise = True
+    path = "/v1/ranking"
+    key_variables = ("NVIDIA_API_KEY", "NGC_API_KEY")
+    templates = ("server-fixed",)
+    documented = "server-fixed"
+    scale = "logit"
+    max_documents = 512
 
     def build(self, batch: Batch) -> dict[str, Any]:
         return {
@@ -230,6 +227,6 @@ class Nim(Dialect):
 class Nvidia(Nim):
     """NVIDIA's rerankers in its cloud."""
 
-    name: ClassVar[str] = "nvidia"
-    path: ClassVar[str] = "/v1/retrieval/{model}/reranking"
-    base_url: ClassVar[str | None] = "https://ai.api.nvidia.com"
+    name = "nvidia"
+    path = "/v1/retrieval/{model}/reranking"
+    base_url = "https://ai.api.nvidia.com"

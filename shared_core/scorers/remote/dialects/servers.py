@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 from shared_core.errors import InvalidReplyError
 from shared_core.prompt import DEFAULT_INSTRUCTION, NO, YES
-from shared_core.scorers.remote.contents import ImageShape
 from shared_core.scorers.remote.dialects.base import (
     USAGE,
     Batch,
@@ -36,7 +35,7 @@ class Compatible(Dialect):
         left_out: Fields of this form that a server does not take.
     """
 
-    name: ClassVar[str] = "compatible"
+    name = "compatible"
     instruction_name: ClassVar[str | None] = None
     left_out: ClassVar[frozenset[str]] = frozenset()
     templates: tuple[Template, ...] = ("server-fixed", "client")
@@ -66,10 +65,10 @@ class Plain(Dialect):
     It is what the service of this project speaks.
     """
 
-    name: ClassVar[str] = "plain"
-    path: ClassVar[str] = "/rerank"
-    images: ClassVar[ImageShape] = "content"
-    templates: tuple[Template, ...] = ("server", "server-fixed")
+    name = "plain"
+    path = "/rerank"
+    images = "content"
+    templates = ("server", "server-fixed")
 
     def build(self, batch: Batch) -> dict[str, Any]:
         body: dict[str, Any] = {"query": batch.query, "documents": list(batch.documents)}
@@ -99,12 +98,12 @@ class Tei(Dialect):
         raw: Ask for logits by ``raw_scores``. llama.cpp takes it, and answers with probabilities.
     """
 
-    name: ClassVar[str] = "tei"
-    path: ClassVar[str] = "/rerank"
-    templates: tuple[Template, ...] = ("server-fixed", "client")
-    max_documents: int = 32
-    max_bytes: int = 2_000_000
-    retried: ClassVar[frozenset[int]] = frozenset([424])
+    name = "tei"
+    path = "/rerank"
+    templates = ("server-fixed", "client")
+    max_documents = 32
+    max_bytes = 2_000_000
+    retried = frozenset([424])
 
     def __init__(self, *, raw: bool = False) -> None:
         self.scale: Scale = "logit" if raw else "probability"
@@ -126,17 +125,17 @@ class Tei(Dialect):
 class LlamaCpp(Compatible):
     """llama.cpp's server: the template inside the GGUF file, with the default instruction."""
 
-    name: ClassVar[str] = "llamacpp"
-    templates: tuple[Template, ...] = ("server-fixed",)
-    documented: Template | None = "server-fixed"
-    counts_prompt: ClassVar[bool] = True
-    remedy: ClassVar[str] = (
+    name = "llamacpp"
+    templates = ("server-fixed",)
+    documented = "server-fixed"
+    counts_prompt = True
+    remedy = (
         "The GGUF file lacks the rerank head and its template: take one of ggml-org/Qwen3-Reranker-"
         "*-GGUF, or convert the model again with a current convert_hf_to_gguf.py."
     )
     # It fills its template in by replacing {query} first, and then this, in the query too.
-    reserved: ClassVar[tuple[str, ...]] = ("{document}",)
-    left_out: ClassVar[frozenset[str]] = frozenset({"return_documents"})
+    reserved = ("{document}",)
+    left_out = frozenset({"return_documents"})
 
 
 class LlamaCppCompletion(Dialect):
@@ -146,15 +145,15 @@ class LlamaCppCompletion(Dialect):
     difference of their logits stays. Tried on the build of xllamacpp 2026.10.
     """
 
-    name: ClassVar[str] = "llamacpp-completion"
-    path: ClassVar[str] = "/completion"
-    asks: ClassVar[bool] = True
-    counts_prompt: ClassVar[bool] = True
-    templates: tuple[Template, ...] = ("prompt",)
-    documented: Template | None = "prompt"
-    scale: Scale = "logit"
-    takes_ids: bool = True
-    max_documents: int = 1
+    name = "llamacpp-completion"
+    path = "/completion"
+    asks = True
+    counts_prompt = True
+    templates = ("prompt",)
+    documented = "prompt"
+    scale = "logit"
+    takes_ids = True
+    max_documents = 1
 
     def build(self, batch: Batch) -> dict[str, Any]:
         return {
@@ -183,15 +182,15 @@ class LlamaCppCompletion(Dialect):
 class Infinity(Compatible):
     """Infinity 0.0.77. It strips texts, so that no client can write the prompt exactly."""
 
-    name: ClassVar[str] = "infinity"
-    path: ClassVar[str] = "/rerank"
-    asks: ClassVar[bool] = True
-    counts_tokens: ClassVar[bool] = False  # but characters
-    left_out: ClassVar[frozenset[str]] = frozenset({"top_n"})
-    templates: tuple[Template, ...] = ("server-fixed",)
-    scale: Scale = "logit"
-    max_documents: int = 2048
-    remedy: ClassVar[str] = (
+    name = "infinity"
+    path = "/rerank"
+    asks = True
+    counts_tokens = False  # but characters
+    left_out = frozenset({"top_n"})
+    templates = ("server-fixed",)
+    scale = "logit"
+    max_documents = 2048
+    remedy = (
         "Infinity writes no prompt and strips texts, so that nobody can: use another server "
         "(docs/servers.md)."
     )
@@ -203,14 +202,14 @@ class Infinity(Compatible):
 class Xinference(Compatible):
     """Xinference: it writes the prompt; only its transformers engine takes an instruction."""
 
-    name: ClassVar[str] = "xinference"
-    counts_prompt: ClassVar[bool] = True
-    remedy: ClassVar[str] = (
+    name = "xinference"
+    counts_prompt = True
+    remedy = (
         "Xinference chooses the prompt by the registered name: register the model under one that "
         "contains qwen3. With its llama.cpp engine, the GGUF file must have the rerank head."
     )
-    templates: tuple[Template, ...] = ("server", "server-fixed")
-    documented: Template | None = "server"
+    templates = ("server", "server-fixed")
+    documented = "server"
 
     def build(self, batch: Batch) -> dict[str, Any]:
         body = {**super().build(batch), "return_len": True}
@@ -223,36 +222,36 @@ class Xinference(Compatible):
 class LocalAI(Compatible):
     """LocalAI: its backend decides; usually llama.cpp's template."""
 
-    name: ClassVar[str] = "localai"
-    counts_prompt: ClassVar[bool] = True
-    remedy: ClassVar[str] = LlamaCpp.remedy
-    templates: tuple[Template, ...] = ("server-fixed",)
-    documented: Template | None = "server-fixed"
-    reserved: ClassVar[tuple[str, ...]] = LlamaCpp.reserved
-    left_out: ClassVar[frozenset[str]] = LlamaCpp.left_out
+    name = "localai"
+    counts_prompt = True
+    remedy = LlamaCpp.remedy
+    templates = ("server-fixed",)
+    documented = "server-fixed"
+    reserved = LlamaCpp.reserved
+    left_out = LlamaCpp.left_out
 
 
 class LiteLLM(Compatible):
     """LiteLLM's proxy: the server behind it decides, so the template is probed."""
 
-    name: ClassVar[str] = "litellm"
-    remedy: ClassVar[str] = (
+    name = "litellm"
+    remedy = (
         "It is decided by the server behind the proxy: ask that one with `qwen3-rerank check`, and "
         "mend it by docs/servers.md."
     )
-    templates: tuple[Template, ...] = ("server", "server-fixed", "client")
-    instruction_name: ClassVar[str | None] = "instruction"
+    templates = ("server", "server-fixed", "client")
+    instruction_name = "instruction"
 
 
 class Ollama(Dialect):
     """Ollama has no rerank route: one raw generation per document, and its log-probabilities."""
 
-    name: ClassVar[str] = "ollama"
-    path: ClassVar[str] = "/api/generate"
-    templates: tuple[Template, ...] = ("prompt",)
-    documented: Template | None = "prompt"
-    scale: Scale = "logit"
-    max_documents: int = 1
+    name = "ollama"
+    path = "/api/generate"
+    templates = ("prompt",)
+    documented = "prompt"
+    scale = "logit"
+    max_documents = 1
 
     def build(self, batch: Batch) -> dict[str, Any]:
         return {

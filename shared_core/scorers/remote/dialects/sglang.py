@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from shared_core.errors import InvalidReplyError
-from shared_core.scorers.remote.contents import ImageShape
 from shared_core.scorers.remote.dialects.base import (
     USAGE,
     Batch,
     Dialect,
     Parsed,
     Row,
-    Template,
     field,
     items_body,
     number,
@@ -25,11 +23,11 @@ from shared_core.scorers.remote.dialects.base import (
 class SglangScore(Dialect):
     """``/v1/score``: one prefix and many items, by token ids; the exact route."""
 
-    name: ClassVar[str] = "sglang-score"
-    path: ClassVar[str] = "/v1/score"
-    templates: tuple[Template, ...] = ("prompt",)
-    documented: Template | None = "prompt"
-    takes_ids: bool = True
+    name = "sglang-score"
+    path = "/v1/score"
+    templates = ("prompt",)
+    documented = "prompt"
+    takes_ids = True
 
     def build(self, batch: Batch) -> dict[str, Any]:
         return items_body(batch)
@@ -51,10 +49,10 @@ class SglangRerank(Dialect):
     asked for, with the template state.
     """
 
-    name: ClassVar[str] = "sglang-rerank"
-    path: ClassVar[str] = "/v1/rerank"
-    images: ClassVar[ImageShape] = "parts"
-    templates: tuple[Template, ...] = ("server", "server-fixed")
+    name = "sglang-rerank"
+    path = "/v1/rerank"
+    images = "parts"
+    templates = ("server", "server-fixed")
 
     def build(self, batch: Batch) -> dict[str, Any]:
         body: dict[str, Any] = {

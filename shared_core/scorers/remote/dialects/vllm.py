@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from shared_core.errors import InvalidReplyError
-from shared_core.scorers.remote.contents import ImageShape
 from shared_core.scorers.remote.dialects.base import (
     USAGE,
     Batch,
@@ -13,7 +12,6 @@ from shared_core.scorers.remote.dialects.base import (
     Parsed,
     Row,
     Scale,
-    Template,
     describe,
     field,
     items_body,
@@ -32,7 +30,7 @@ class Pooling(Dialect):
         raw: Ask for logits by ``use_activation: false``, which 0.13 and later know.
     """
 
-    asks: ClassVar[bool] = True
+    asks = True
 
     def __init__(self, *, raw: bool = True) -> None:
         self.scale: Scale = "logit" if raw else "probability"
@@ -44,11 +42,11 @@ class Pooling(Dialect):
 class VllmClassify(Pooling):
     """``/classify``: whole prompts, also as token ids; the server applies no template."""
 
-    name: ClassVar[str] = "vllm-classify"
-    path: ClassVar[str] = "/classify"
-    templates: tuple[Template, ...] = ("prompt",)
-    documented: Template | None = "prompt"
-    takes_ids: bool = True
+    name = "vllm-classify"
+    path = "/classify"
+    templates = ("prompt",)
+    documented = "prompt"
+    takes_ids = True
 
     def build(self, batch: Batch) -> dict[str, Any]:
         return {"model": batch.model, "input": batch.prompts, **self._activation()}
@@ -69,10 +67,10 @@ class VllmClassify(Pooling):
 class VllmRerank(Pooling):
     """``/v1/rerank``: uses a template if the server was started with ``--chat-template``."""
 
-    name: ClassVar[str] = "vllm-rerank"
-    path: ClassVar[str] = "/v1/rerank"
-    images: ClassVar[ImageShape] = "content"
-    templates: tuple[Template, ...] = ("server", "server-fixed", "client")
+    name = "vllm-rerank"
+    path = "/v1/rerank"
+    images = "content"
+    templates = ("server", "server-fixed", "client")
 
     def build(self, batch: Batch) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -95,8 +93,8 @@ class VllmRerank(Pooling):
 class VllmScore(VllmRerank):
     """``/score``: as ``/v1/rerank``, in input order and without an echo."""
 
-    name: ClassVar[str] = "vllm-score"
-    path: ClassVar[str] = "/score"
+    name = "vllm-score"
+    path = "/score"
 
     def build(self, batch: Batch) -> dict[str, Any]:
         body = super().build(batch)
@@ -112,13 +110,13 @@ class VllmScore(VllmRerank):
 class VllmCompletions(Dialect):
     """``/v1/completions`` of a generate server: the log-probabilities of both answers (0.26)."""
 
-    name: ClassVar[str] = "vllm-completions"
-    path: ClassVar[str] = "/v1/completions"
-    asks: ClassVar[bool] = True
-    templates: tuple[Template, ...] = ("prompt",)
-    documented: Template | None = "prompt"
-    scale: Scale = "logit"
-    takes_ids: bool = True
+    name = "vllm-completions"
+    path = "/v1/completions"
+    asks = True
+    templates = ("prompt",)
+    documented = "prompt"
+    scale = "logit"
+    takes_ids = True
 
     def build(self, batch: Batch) -> dict[str, Any]:
         return {
@@ -161,13 +159,13 @@ class VllmCompletions(Dialect):
 class VllmGenerative(Dialect):
     """``/generative_scoring`` of a generate server (0.20): one prefix and many items."""
 
-    name: ClassVar[str] = "vllm-generative"
-    path: ClassVar[str] = "/generative_scoring"
-    asks: ClassVar[bool] = True
-    cuts_silently: ClassVar[bool] = True
-    templates: tuple[Template, ...] = ("prompt",)
-    documented: Template | None = "prompt"
-    takes_ids: bool = True
+    name = "vllm-generative"
+    path = "/generative_scoring"
+    asks = True
+    cuts_silently = True
+    templates = ("prompt",)
+    documented = "prompt"
+    takes_ids = True
 
     def build(self, batch: Batch) -> dict[str, Any]:
         return {**items_body(batch), "add_special_tokens": False}
