@@ -50,6 +50,7 @@ _NO_IDS = (
     "The server takes control tokens in texts for its own, and none takes the token ids of such a "
     'prompt: use the model in this process, by backend="transformers" or backend="vllm".'
 )
+
 _FEW = 4  # known pairs that may all be wrong by chance
 _TINY = 1e-12  # a probability below which the best of the known documents never is
 _SAME = 1e-9

@@ -190,7 +190,8 @@ class _Packed:
     def weight(self, outputs: Sequence[int] | None) -> Tensor:
         bits, read = self.group.bits, self.module.read
         packed = read("weight_packed") if outputs is None else read("weight_packed")[list(outputs)]
-        zeros = torch.tensor(0.0).expand(self.blocks.counts)
+        scales = read("weight_scale")
+        zeros = scales.new_zeros(self.blocks.counts, dtype=torch.float32)
         if self.are_zeros_packed:
             by_group = read(self.zeros).t().contiguous()
             zeros = unpacked(by_group, bits, self.blocks.counts[0]).t().float() - self._half
@@ -202,7 +203,6 @@ class _Packed:
         if "weight_g_idx" in self.module.parts and bool((read("weight_g_idx") >= 0).any()):
             groups = self.module.groups("weight_g_idx", self.blocks.size[1])
         numbers = unpacked(packed, bits, self.shape[1])
-        scales = read("weight_scale")
         return self.blocks.scaled(numbers, scales, zeros + self._half, outputs, groups)
 
     @property

@@ -100,7 +100,7 @@ class Module:
             UnsupportedModelError: Groups have other sizes.
         """
         groups = self.read(part).long()
-        neighbours = torch.arange(len(groups)) // size
+        neighbours = torch.arange(len(groups), device=groups.device) // size
         if not torch.equal(groups.sort().values, neighbours):
             raise self.error(f"with {part} that does not put {size} inputs into each group")
         return None if torch.equal(groups, neighbours) else groups

@@ -28,7 +28,8 @@ def unpacked(words: Tensor, bits: int, count: int) -> Tensor:
     step = bits // gcd(bits, 32)  # in words: from there numbers lie as from the beginning
     words = F.pad(words, (0, -words.shape[-1] % step))
     period = 32 * step // bits
-    numbers = torch.empty((*words.shape[:-1], words.shape[-1] // step, period), dtype=torch.uint8)
+    shape = (*words.shape[:-1], words.shape[-1] // step, period)
+    numbers = words.new_empty(shape, dtype=torch.uint8)
     for place in range(period):
         word, shift = divmod(place * bits, 32)
         value = (words[..., word::step] >> shift) & ((1 << min(bits, 32 - shift)) - 1)
