@@ -12,9 +12,10 @@ from pydantic import BaseModel, ValidationError
 
 from qwen3_rerank.service.settings import ServiceSettings
 from shared_core import RankingOptions, Reranker, RerankerOptions
-from shared_core.adapter import AdapterOptions
+from shared_core.adapter import MODEL_OPTIONS, AdapterCallOptions, AdapterOptions
 from shared_core.options import about_options
-from shared_core.options.windows import WindowOptions
+from shared_core.options.calls import RankingCallOptions, WindowCallOptions
+from shared_core.options.windows import WINDOW_OPTIONS, WindowOptions
 
 
 @pytest.mark.parametrize("model", [RerankerOptions, RankingOptions, WindowOptions, ServiceSettings])
@@ -45,6 +46,13 @@ def test_a_docstring_names_every_option_once(owner: object, model: type[BaseMode
     assert {name: named[name] for name in model.model_fields} == dict.fromkeys(
         model.model_fields, 1
     )
+
+
+def test_calls_take_every_option_of_a_ranking_and_of_long_documents() -> None:
+    assert RankingCallOptions.__annotations__.keys() == {*RankingOptions.model_fields, "top_n"}
+    assert WindowCallOptions.__annotations__.keys() == WINDOW_OPTIONS
+    changeable = AdapterOptions.model_fields.keys() - MODEL_OPTIONS - {"reranker", "instruction"}
+    assert AdapterCallOptions.__annotations__.keys() == {*changeable, "top_n"}
 
 
 def test_secrets_are_those_that_are_in_no_dump() -> None:
