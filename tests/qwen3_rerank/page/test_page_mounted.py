@@ -141,10 +141,12 @@ def test_images_are_dropped_where_the_model_sees(tiny: Reranker, tmp_path: Path)
         window.wait(lambda: "blue" in window.text("#qr-images"), "the images")
         asked = window.find("#qr-query-images input[type=file]")
         window.call("POST", f"/element/{asked}/value", {"text": str(files[0])})
-        window.wait(lambda: "blue" in window.text("#qr-query-images"), "the question's image")
+        window.find("#qr-query-images table a")  # it has arrived
+        window.write("#qr-query textarea, #qr-query input", "red")
         window.write("#qr-documents textarea", "a text")
         window.click("#qr-rank")
         window.find("#qr-results .qr-card")
+        assert window.text("#qr-results .qr-query") == "red"
         assert window.texts("#qr-results .qr-text") == [files[1].name, "a text", "blue.png"]
         loaded = "return [...document.querySelectorAll('#qr-results img')].map(i => i.naturalWidth)"
         window.wait(lambda: window.run(loaded) == [32, 32, 32], "the thumbnails")
