@@ -60,6 +60,7 @@ class Backbone:
         dtype: The dtype of the inputs of matrix products.
         n_weights: Weights in the layers.
         attention: The attention.
+        elementwise: The work between the products.
 
     Args:
         config: The model's sizes.
@@ -130,18 +131,21 @@ class Backbone:
             residual[inserted.places] = inserted.embeddings.float()
             additions = inserted.additions
         residual = self._turned(residual)
+        output: Tensor | None = None
         for number, layer in enumerate(self._layers[:-1]):
-            query, key, value = self._qkv(layer, residual, cos, sin)
+            query, key, value = self._qkv(layer, residual, output, cos, sin)
             mixed = self.attention(query, key, value, inputs.plan)
-            self._feed_forward(layer, residual, mixed)
+            output = self._feed_forward(layer, residual, mixed)
             if inserted is not None and number < len(additions):
                 residual[inserted.places] += self._turned(additions[number].float())
 
         layer = self._layers[-1]
-        query, key, value = self._qkv(layer, residual, cos, sin)
+        query, key, value = self._qkv(layer, residual, output, cos, sin)
         residual = residual[last]
         mixed = self.attention(query[:, last], key, value, inputs.plan_last)
-        self._feed_forward(layer, residual, mixed)
+        output = self._feed_forward(layer, residual, mixed)
+        if output is not None:
+            residual += finite(output)
         if self._stream is not None:
             residual = self._stream.turn_back(residual)
         return rms_norm(residual, self._norm, self._eps)
@@ -165,20 +169,24 @@ class Backbone:
         return cos[:, None], sin[:, None]
 
     def _qkv(
-        self, layer: Layer, residual: Tensor, cos: Tensor, sin: Tensor
+        self, layer: Layer, residual: Tensor, output: Tensor | None, cos: Tensor, sin: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries (g, t, r, d), keys and values (g, t, d) of all tokens."""
+        """Return queries (g, t, r, d), keys and values (g, t, d) of all tokens.
+
+        An output of the layer before, Shape (t, w), is added to the residual first, in place.
+        """
         t, g, d = len(residual), self._g, self._d
         r = self._h // g
         if self.attention.tokens_first and self.device.type not in _CHUNK_ROWS:
-            products = layer.qkv(self.elementwise.normed(residual, layer.input_norm))
+            products = layer.qkv(self._normed(layer, residual, output))
             norms = layer.query_norm, layer.key_norm
             heads = self.elementwise.heads(products, *norms, cos, sin)
             q, k, v = (values.to(self.dtype).transpose(0, 1) for values in heads)
             return q.view(g, r, t, d).transpose(1, 2), k, v
         query, key, value = self._empty(t, r), self._empty(t), self._empty(t)
         for rows in self._chunks(t):
-            products = layer.qkv(self.elementwise.normed(residual[rows], layer.input_norm))
+            added = None if output is None else output[rows]
+            products = layer.qkv(self._normed(layer, residual[rows], added))
             q, k, v = self.elementwise.heads(
                 products, layer.query_norm, layer.key_norm, cos[rows], sin[rows]
             )
@@ -193,9 +201,22 @@ class Backbone:
             return self._like.new_empty(t, self._g, *rest, self._d).transpose(0, 1)
         return self._like.new_empty(self._g, t, *rest, self._d)
 
-    def _feed_forward(self, layer: Layer, residual: Tensor, mixed: Tensor) -> None:
-        """Add the attention's output and then the MLP's to the residual, in place."""
+    def _normed(self, layer: Layer, stream: Tensor, output: Tensor | None) -> Tensor:
+        if output is None:
+            return self.elementwise.normed(stream, layer.input_norm)
+        return self.elementwise.added(stream, output, layer.input_norm)
+
+    def _feed_forward(self, layer: Layer, residual: Tensor, mixed: Tensor) -> Tensor | None:
+        """Add the attention's output to the residual, in place, and the MLP's.
+
+        Where all rows are computed at once, the MLP's output is returned instead, Shape (t, w): the
+        next norm is computed as it is added, which reads the residual once.
+        """
         for rows in self._chunks(len(residual)):
             stream = residual[rows]
             x = self.elementwise.added(stream, layer.output(mixed[rows])[0], layer.mlp_norm)
-            stream += finite(layer.down(self.elementwise.gated(*layer.gate_up(x)))[0])
+            output = layer.down(self.elementwise.gated(*layer.gate_up(x)))[0]
+            if self.device.type not in _CHUNK_ROWS:
+                return output
+            stream += finite(output)
+        return None

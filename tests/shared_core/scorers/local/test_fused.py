@@ -88,6 +88,7 @@ def test_the_kernels_compute_what_torchs_operators_do(
         )
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered in exp")
 def test_what_float16_cannot_hold_is_its_largest_number() -> None:
     """As with torch's operators: in every place where a product goes in or comes out."""
     one, dtype, most = config(), torch.float16, torch.finfo(torch.float16).max
