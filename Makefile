@@ -12,6 +12,8 @@ VLLM_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false VLLM_CPU_KVCACHE_SPAC
 HAS_VLLM := $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m))
 # So have the servers of other projects that the client is tested against: 0.6 GB.
 SERVERS_BIN := .venv-servers/bin
+# Infinity and Xinference take minutes to install, so that `make test` leaves them out: 1.4 and 1.9 GB.
+SLOW_SERVERS := .venv-infinity/bin/.ready .venv-xinference/bin/.ready
 # Small models on few cores: more threads per process only wait for one another.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
@@ -25,7 +27,7 @@ QUICK := tests/shared_core tests/parity tests/langchain_qwen3_rerank tests/llama
 # The tests of vLLM and all others run side by side where there is memory for both (in KiB).
 ROOMY := $(shell awk '/^MemAvailable/ && $$2 > 14000000 {print "yes"}' /proc/meminfo 2>/dev/null)
 
-.PHONY: help demo serve bench docs check test test-rest test-vllm test-servers servers-table test-real test-gpu lint format clean
+.PHONY: help demo serve bench docs check test test-rest test-vllm test-servers test-servers-slow servers-table test-real test-gpu lint format clean
 
 help:
 	@echo "make demo [MODEL=Qwen/Qwen3-Reranker-0.6B]  retrieve, rerank, compare"
@@ -36,6 +38,7 @@ help:
 	@echo "make test                                   lint, types and all tests: what a change must pass"
 	@echo "make test-vllm                              backend=\"vllm\" against real engines, in .venv-vllm (Linux, x86-64)"
 	@echo "make test-servers                           the client against real llama.cpp and LiteLLM, in .venv-servers"
+	@echo "make test-servers-slow                      real Infinity and Xinference, which \`make test\` leaves out"
 	@echo "make servers-table                          docs/servers.md: what came out of every server that runs here"
 	@echo "make test-gpu                               scores on a CUDA device (needs one, and torch for it)"
 	@echo "make test-real [MODEL=…]                    golden scores of the real 0.6B (needs its weights)"
@@ -104,7 +107,8 @@ test: $(BIN)/.dev
 	@log=$$(mktemp); status=0; \
 	trap 'kill $$main $$beside 2>/dev/null; rm -f "$$log"' EXIT; trap 'exit 143' INT TERM; \
 	$(SUBMAKE) -k lint $(if $(ROOMY),test-rest) >"$$log" 2>&1 & beside=$$!; \
-	$(TEST_ENV) $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --ignore tests/with_vllm & main=$$!; \
+	$(TEST_ENV) $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --ignore tests/with_vllm \
+	--ignore tests/with_slow_servers & main=$$!; \
 	wait $$main || status=1; main=; \
 	wait $$beside || status=1; beside=; cat "$$log"; \
 	$(if $(ROOMY),,$(SUBMAKE) test-rest || status=1;) \
@@ -123,14 +127,19 @@ $(VLLM_BIN)/.ready: requirements-vllm.txt requirements-tokenizer.txt
 test-vllm: $(VLLM_BIN)/.ready
 	$(VLLM_ENV) $(VLLM_BIN)/python -m pytest tests/with_vllm --timeout 900
 
-$(SERVERS_BIN)/.ready: requirements-servers.txt
-	test -x $(SERVERS_BIN)/python || $(PYTHON) -m venv .venv-servers
-	$(SERVERS_BIN)/python -m pip install --quiet --no-deps -r requirements-servers.txt
+$(SERVERS_BIN)/.ready $(SLOW_SERVERS): .venv-%/bin/.ready: requirements-%.txt
+	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --no-deps -r $<
 	@touch $@
 
 test-servers: $(BIN)/.dev $(SERVERS_BIN)/.ready
 	$(TEST_ENV) $(BIN)/python -m pytest tests/with_servers
 
+test-servers-slow: $(BIN)/.dev
+	@$(SUBMAKE) -k $(SLOW_SERVERS) || echo "What cannot be installed here will be skipped"
+	$(TEST_ENV) $(BIN)/python -m pytest tests/with_slow_servers
+
+# Of vLLM, Infinity and Xinference, those that are installed: test-vllm and test-servers-slow do that.
 servers-table: $(BIN)/.dev $(SERVERS_BIN)/.ready
 	@PYTHONPATH=tests $(TEST_ENV) $(BIN)/python tools/servers_table.py
 
@@ -156,4 +165,4 @@ format: $(BIN)/.dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-vllm .venv-servers build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-vllm .venv-servers .venv-infinity .venv-xinference build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -39,6 +39,7 @@ from shared_core import Reranker, RerankError
 _WORDS = ["the", "red", "planet", "is", "cold", "and", "moons", "are", "small", "火星", "月亮"]
 _DISTINCT = 200  # requests at most, which come again in turn
 _AT_ONCE = 32
+_PAUSES, _KILLS = 30, 12  # of a phase
 
 
 @dataclass
@@ -142,7 +143,7 @@ class Run:
     async def all_phases(self) -> None:
         """Run one phase after the other."""
         await self._relay.start()
-        options: dict[str, Any] = {"max_retries": 100, "total_timeout": 300.0, "timeout": 30.0}
+        options: dict[str, Any] = {"max_retries": 100, "total_timeout": 1800.0, "timeout": 120.0}
         options |= {"base_url": f"http://127.0.0.1:{self._relay.port}"} | self._server.asked_with
         try:
             for server in self._servers:
@@ -238,7 +239,7 @@ class Run:
                 await asyncio.sleep(1)
             finally:
                 self._server.send(signal.SIGCONT)
-            await asyncio.sleep(2)
+            await self._answers(phase, self._each // _PAUSES)
 
     async def _kills(self, server: Process, phase: Phase) -> None:
         while True:
@@ -246,7 +247,13 @@ class Run:
             server.kill()
             server.start()
             await asyncio.to_thread(server.wait_until_ready)
-            await asyncio.sleep(5)
+            await self._answers(phase, self._each // _KILLS)
+
+    async def _answers(self, phase: Phase, count: int) -> None:
+        """Return when so many more calls were answered, so that no machine sees other faults."""
+        until = len(phase.seconds) + max(1, count)
+        while len(phase.seconds) < until:
+            await asyncio.sleep(0.02)
 
 
 def _megabytes(pid: int | None) -> float:

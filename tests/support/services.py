@@ -18,7 +18,7 @@ import httpx
 from qwen3_rerank.service.server import Server
 
 COMMAND = "from qwen3_rerank.cli import main; main()"
-START_SECONDS = 60
+START_SECONDS = 180
 MAX_LENGTH = 300
 
 
@@ -62,10 +62,15 @@ class Process:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line[:1] == "{"]
 
     def wait_until_ready(self) -> None:
+        assert self.wait_until_loaded() == "ready", self.log.read_text()
+
+    def wait_until_loaded(self) -> str:
+        """Return its state when it is no longer loading: ``ready`` or ``failed``."""
         deadline = time.monotonic() + START_SECONDS
-        while httpx.get(f"{self.url}/health/ready").status_code != 200:
+        while (state := httpx.get(f"{self.url}/health/ready").json()["status"]) == "loading":
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.05)
+        return str(state)
 
     def terminate(self) -> None:
         self.popen.send_signal(signal.SIGTERM)

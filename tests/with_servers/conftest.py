@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from support.checkpoints import BUNDLED
 from support.remote_oracle import Oracle
+from support.services import Process
 from with_servers.processes import IS_READY, llamacpp
 
 from shared_core import Reranker
@@ -18,6 +19,7 @@ from shared_core import Reranker
 collect_ignore = ["llamacpp_process.py"]  # which runs in the servers' environment
 HERE = Path(__file__).parent
 Connect = Callable[..., Reranker]
+Gateway = Callable[[str, str], Process]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -72,3 +74,16 @@ def connect() -> Iterator[Connect]:
             )
 
         yield make
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    """Start our service before a server, by its address and the model's name there."""
+    with ExitStack() as stack:
+
+        def start(url: str, model: str) -> Process:
+            process = Process(tmp_path / "log", "--base-url", url, "--model", model)
+            stack.callback(process.kill)
+            return process
+
+        yield start

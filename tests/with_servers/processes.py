@@ -59,8 +59,8 @@ def llamacpp(
             *llamacpp_command(checkpoint, path, *flags, has_head=has_head),
             *("--context", str(context)),
         ]
-        with _running(command, Path(folder)) as log:
-            yield _when_ready(log, _printed_address, "/health")
+        with running(command, Path(folder)) as log:
+            yield when_ready(log, _printed_address, "/health")
 
 
 def llamacpp_command(
@@ -86,8 +86,8 @@ def litellm(models: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
         port = free_port()
         command = litellm_command(models, Path(folder), port)
         url = f"http://127.0.0.1:{port}"
-        with _running(command, Path(folder)) as log:
-            yield _when_ready(log, lambda _: url, "/health/liveliness")
+        with running(command, Path(folder)) as log:
+            yield when_ready(log, lambda _: url, "/health/liveliness")
 
 
 def litellm_command(models: Mapping[str, Mapping[str, str]], folder: Path, port: int) -> list[str]:
@@ -127,14 +127,20 @@ class Log:
 
 
 @contextmanager
-def _running(command: list[str], folder: Path) -> Iterator[Log]:
-    """Run a command without keys and proxies of the caller's; end it in any case."""
+def running(command: list[str], folder: Path, **more: str) -> Iterator[Log]:
+    """Run a command without keys and proxies of the caller's; end it in any case.
+
+    Args:
+        command: The command.
+        folder: Where it runs, and its log is.
+        more: More variables of its environment.
+    """
     environment = {
         name: value
         for name, value in os.environ.items()
         if not re.search(r"_(API_KEY|TOKEN|PROXY)$", name, re.IGNORECASE)
     }
-    environment |= {"OMP_NUM_THREADS": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    environment |= {"OMP_NUM_THREADS": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "True"} | more
     path = folder / "log"
     with path.open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder)
@@ -149,7 +155,7 @@ def _running(command: list[str], folder: Path) -> Iterator[Log]:
             process.wait()
 
 
-def _when_ready(log: Log, address: Callable[[str], str | None], page: str) -> str:
+def when_ready(log: Log, address: Callable[[str], str | None], page: str) -> str:
     """Return a server's address as soon as it answers.
 
     Raises:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import httpx
 import pytest
 from support.checkpoints import BUNDLED
-from with_servers.conftest import Connect
+from with_servers.conftest import Connect, Gateway
 from with_servers.processes import llamacpp
 
 from shared_core import ConfigurationError, Reranker, ServerStatusError
@@ -102,6 +102,23 @@ def test_its_context_is_read_and_kept(with_head: str, connect: Connect) -> None:
     assert (cut.n_tokens, cut.truncated) == (2047, True)
     with pytest.raises(ServerStatusError, match=r"400.*context size.*Lower max_length"):
         connect(with_head).score("q", ["Paris " * 4000])
+
+
+def test_our_service_before_it_passes_on_scores_and_counts(
+    with_head: str, gateway: Gateway, tiny: Reranker
+) -> None:
+    service = gateway(with_head, "tiny")
+    service.wait_until_ready()
+    query, *documents = PAIRS[0]
+    body = {"query": query, "documents": documents}
+    reply = httpx.post(f"{service.url}/v1/rerank", json=body, timeout=60).json()
+    expected = tiny.rerank(query, documents)
+    found = [(row["index"], pytest.approx(row["logit"], abs=NOISE)) for row in reply["results"]]
+    assert [(one.index, one.logit) for one in expected] == found
+    assert reply["usage"]["prompt_tokens"] == sum(one.n_tokens or 0 for one in expected)
+    refused = httpx.post(f"{service.url}/v1/rerank", json=body | {"instruction": "Find"})
+    assert refused.status_code == 422
+    assert "takes no instruction" in refused.json()["detail"]
 
 
 def test_its_server_answers_in_two_formats(with_head: str) -> None:

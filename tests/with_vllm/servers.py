@@ -82,6 +82,7 @@ def vllm_server(
     max_model_len: int = 1024,
     silence: float = SILENCE,
     port: int | None = None,
+    python: str = sys.executable,
 ) -> Iterator[str]:
     """Yield the address of a server of this kind, ready to answer; stop it in any case.
 
@@ -91,6 +92,7 @@ def vllm_server(
         arguments: More arguments of vLLM's server, such as ``"--api-key", "k"``.
         dtype: What it computes in.
         max_model_len: The most tokens of a prompt.
+        python: The interpreter of an environment with vLLM.
         silence: Seconds without a new line in its log after which it counts as stuck.
         port: Where it listens; ``None`` finds a free one.
 
@@ -101,7 +103,7 @@ def vllm_server(
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory(prefix="vllm-server-") as folder:
         command = [
-            *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+            *(python, "-m", "vllm.entrypoints.openai.api_server"),
             *("--model", str(checkpoint), "--served-model-name", MODEL_NAME),
             *("--host", "127.0.0.1", "--port", str(port)),
             *("--dtype", dtype, "--max-model-len", str(max_model_len), "--enforce-eager"),
