@@ -251,7 +251,7 @@ class Run:
 
     async def _answers(self, phase: Phase, count: int) -> None:
         """Return when so many more calls were answered, so that no machine sees other faults."""
-        until = len(phase.seconds) + max(1, count)
+        until = len(phase.seconds) + max(_AT_ONCE // 2, count)
         while len(phase.seconds) < until:
             await asyncio.sleep(0.02)
 

@@ -42,7 +42,7 @@ ROUTES = ("hosted_vllm", "infinity", "huggingface", "jina_ai", "cohere")
 
 @dataclass(frozen=True)
 class Tried:
-    """A server, and the options that it is asked with."""
+    """A server, by its address or nothing if it ended, and the options that it is asked with."""
 
     name: str
     url: str
@@ -155,16 +155,17 @@ def before(stack: ExitStack, name: str, url: str, model: str = "tiny", api_key: 
 
 
 def service(stack: ExitStack, *flags: str, model: str = "tiny", **environment: str) -> str:
-    """Start this project's service and return its address, when it is ready or has failed."""
+    """Start this project's service and return its address, or nothing where it ends instead."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     process = Process(folder / "log", "--model", model, *flags, **environment)
     stack.callback(process.kill)
-    process.wait_until_loaded()
-    return process.url
+    return process.url if process.wait_until_loaded() == "ready" else ""
 
 
 def row(tried: Tried, local: Reranker) -> str:
     """Return a server's row."""
+    if not tried.url:
+        return f"| {tried.name} | ends, and says why | refused | – | – | – | – |"
     options: dict[str, Any] = {"model": "tiny", "base_url": tried.url, "timeout": 120.0}
     with Reranker(**(options | tried.options)) as remote:
         report = remote.check()
