@@ -19,6 +19,7 @@ from support.vision import write_vision_checkpoint
 from qwen3_rerank.service.server import make_server
 from qwen3_rerank.service.settings import ServiceSettings
 from shared_core import Content, Reranker
+from shared_core.check.golden import FORGED, HONEST
 from shared_core.known_pairs import PAIRS
 
 ANSWERS = {good for _, good, _ in PAIRS}
@@ -108,6 +109,17 @@ def test_what_does_not_follow_from_the_images_is_wrong(judge: Judge, wrong: set[
     assert report.exit_code == 1
     assert {one.name for one in report.findings if one.status == "wrong"} == wrong
     assert "qwen3_vl_reranker.jinja" in report["images"].fix
+
+
+def test_advice_on_forgery_is_that_of_a_model_that_sees() -> None:
+    """No server takes the token ids of its prompt, so that a tokenizer would not help."""
+    known = {FORGED: 3.0, HONEST: -3.0}
+    report = Reranker(
+        scorer=Seer(lambda query, text: known.get(text, knowing(query, text)))
+    ).check()
+    assert report["forgery"].status == "wrong"
+    assert "use the model in this process" in report["forgery"].fix
+    assert "tokenizer=" not in report["forgery"].fix
 
 
 def test_a_random_checkpoint_that_sees_is_by_chance(tmp_path: Path, real_tokenizer: Any) -> None:
