@@ -20,7 +20,9 @@ _REQUEST_ID_HEADERS = (
 _LONGEST = 500  # characters of a server's words
 _DEEPEST = 8  # levels of an error body; those of real servers have three
 _LONGEST_HEADER = 200  # characters that are looked at
-_TOO_LONG = re.compile(r"too (long|large|many tokens)|context|length|max.{0,20}tokens|exceed", re.I)
+_TOO_LONG = re.compile(
+    r"too (long|large|many tokens)|\bcontext\b|length|max.{0,20}tokens|exceed", re.I
+)
 _IF_TOO_LONG = "Lower max_length, and give tokenizer= so that documents are cut here."
 _JOINERS = "\u200c\u200d"  # which words of some scripts need, and which change no other text
 

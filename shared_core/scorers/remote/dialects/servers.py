@@ -241,6 +241,7 @@ class LiteLLM(Compatible):
     )
     templates = ("server", "server-fixed", "client")
     instruction_name = "instruction"
+    retried = frozenset([500])  # its answer where the server behind it cannot be reached
 
 
 class Ollama(Dialect):

@@ -131,11 +131,12 @@ def test_the_name_of_a_request_is_in_a_header_or_the_body() -> None:
 
 
 def test_a_length_is_blamed_only_where_the_server_does() -> None:
-    """The first text is llama.cpp's, the second LiteLLM's for a model that it has not."""
+    """The first text is llama.cpp's; LiteLLM's for a model that it has not, and a dead server."""
     long = b'{"error": {"message": "request (2048 tokens) exceeds the available context size"}}'
     other = b'{"error": {"message": "Invalid model name passed in model=x"}}'
-    found = [str(status_error("http://x", 400, {}, body, str)) for body in (long, other)]
-    assert ["Lower max_length" in text for text in found] == [True, False]
+    dead = b'{"error": {"message": "Cannot connect to host ssl:<ssl.SSLContext object at 0x7f>"}}'
+    found = [str(status_error("http://x", 400, {}, body, str)) for body in (long, other, dead)]
+    assert ["Lower max_length" in text for text in found] == [True, False, False]
     assert "qwen3-rerank check" in found[1]
 
 
