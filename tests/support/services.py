@@ -67,7 +67,8 @@ class Process:
     def wait_until_loaded(self) -> str:
         """Return its state when it is no longer loading: ``ready`` or ``failed``."""
         deadline = time.monotonic() + START_SECONDS
-        while (state := httpx.get(f"{self.url}/health/ready").json()["status"]) == "loading":
+        health = f"{self.url}/health/ready"
+        while (state := httpx.get(health, timeout=60).json()["status"]) == "loading":
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.05)
         return str(state)
