@@ -394,5 +394,5 @@ def test_people_get_a_table_that_no_document_can_draw_on() -> None:
 def test_help_teaches_by_examples_and_names_the_exit_codes() -> None:
     shown = run("--help").stdout
     assert 'qwen3-rerank rank "how hot is the sun" --file passages.txt --top-k 3' in shown
-    assert '{"query": "…", "documents": ["…", "…"]' in shown
+    assert '{"query": "…", "documents": ["…", {"image": "a.png"}]' in shown
     assert "130, 143: stopped by Ctrl-C or SIGTERM" in " ".join(shown.split())
