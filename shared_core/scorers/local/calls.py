@@ -19,8 +19,8 @@ SLICE = 256
 """Documents that are tokenised at a time, at most."""
 
 
-class Call(Protocol):
-    """The state of one call."""
+class RequestEncoder(Protocol):
+    """Encodes the requests of one call."""
 
     def encode(
         self,
@@ -36,6 +36,10 @@ class Call(Protocol):
             TextEncodingError: A text has a lone surrogate.
             ImageError: The model cannot take an image.
         """
+
+
+class Call(RequestEncoder, Protocol):
+    """The state of one call."""
 
     def inserted(self, pack: Pack, device: torch.device) -> Inserted | None:
         """Return the images of a pack; ``None`` if it has none."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from shared_core.errors import ModelLoadError
 from shared_core.images.content import Content
 from shared_core.prompt.encoding import EncodedGroup, PairEncoder
-from shared_core.scorers.local.calls import TextCall
+from shared_core.scorers.local.calls import RequestEncoder, TextCall
 from shared_core.scorers.local.checkpoints.checkpoint import Checkpoint
 from shared_core.scorers.local.vision.album import Album
 from shared_core.scorers.local.vision.encoder import ContentEncoder
@@ -20,7 +20,7 @@ IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105  # no password
 _PREPROCESSOR = "preprocessor_config.json"
 
 
-class Prompts(Protocol):
+class Prompts(RequestEncoder, Protocol):
     """The prompts of one call.
 
     Attributes:
@@ -28,15 +28,6 @@ class Prompts(Protocol):
     """
 
     window: int
-
-    def encode(
-        self,
-        instruction: str,
-        query: str | Content,
-        documents: Sequence[str | Content],
-        first_index: int = 0,
-    ) -> EncodedGroup:
-        """Return a request's token ids; see `shared_core.scorers.local.calls.Call`."""
 
     def prompt(self, ids: list[int]) -> dict[str, Any]:
         """Return a whole prompt's token ids as vLLM takes them."""
