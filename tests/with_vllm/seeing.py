@@ -2,7 +2,8 @@
 
 vLLM reads images with torchvision, whose builds on the package index are for CUDA. Beside a torch
 for the CPU such a build lacks its compiled operators: none of them is used, and two have to be
-known by name when it is imported. It lies apart, so that no other test imports it.
+known by name when it is imported. It lies apart, so that no other test imports it, and is on the
+path of this script and of vLLM's processes alone: pytest imports this file, too.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from typing import Any
 
 import torch
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(sys.prefix) / "vision")]
-if torch.version.cuda is None and "+cpu" not in version("torchvision"):
-    for operator in ("nms", "qnms"):
-        arguments = "(Tensor dets, Tensor scores, float iou_threshold)"
-        torch.library.define(f"torchvision::{operator}", f"{arguments} -> Tensor")
+if __name__ in ("__main__", "__mp_main__"):
+    sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(sys.prefix) / "vision")]
+    if torch.version.cuda is None and "+cpu" not in version("torchvision"):
+        for operator in ("nms", "qnms"):
+            arguments = "(Tensor dets, Tensor scores, float iou_threshold)"
+            torch.library.define(f"torchvision::{operator}", f"{arguments} -> Tensor")
 
 
 async def prompts(loaded: Any) -> list[list[int]]:
