@@ -12,7 +12,7 @@ import torch
 from parity import reference
 from support.checkpoints import model_config, write_checkpoint
 from support.texts import random_text
-from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+from transformers import Qwen3Config
 
 from shared_core import Reranker
 from shared_core.scorers.local.elementwise_trial import choose_elementwise
@@ -38,14 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Any) -> Pa
 @pytest.fixture(scope="module")
 def expected(folder: Path) -> list[float]:
     """P(yes) by the recipe, in float32 on the CPU."""
-    model = Qwen3ForCausalLM.from_pretrained(folder).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    return [
-        reference.probability(
-            model, tokenizer, reference.prompt_ids(tokenizer, None, QUERY, document)
-        )
-        for document in DOCUMENTS
-    ]
+    return reference.probabilities(folder, QUERY, DOCUMENTS)
 
 
 @pytest.mark.parametrize("max_batch_tokens", [1, 700, 100_000], ids=["one", "few", "all"])

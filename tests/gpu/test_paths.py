@@ -18,7 +18,7 @@ from support.checkpoints import ModelWeights, model_config, random_config, write
 from support.packs import Again, kernel, random_pack
 from support.texts import random_text
 from torch import Tensor
-from transformers import AutoTokenizer, Qwen3ForCausalLM, Qwen3Model
+from transformers import Qwen3Model
 
 from shared_core import Reranker
 from shared_core.scorers.local import backbone as backbone_module
@@ -168,14 +168,7 @@ def folder(
 @pytest.fixture(scope="module")
 def expected(folder: Path) -> list[float]:
     """P(yes) by the recipe, in float32 on the CPU."""
-    model = Qwen3ForCausalLM.from_pretrained(folder).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    return [
-        reference.probability(
-            model, tokenizer, reference.prompt_ids(tokenizer, None, QUERY, document)
-        )
-        for document in DOCUMENTS
-    ]
+    return reference.probabilities(folder, QUERY, DOCUMENTS)
 
 
 @on_each_device

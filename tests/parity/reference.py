@@ -8,7 +8,10 @@ Only the logits of positions that nobody looks at are left out, by transformers'
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+from transformers import AutoTokenizer, Qwen3ForCausalLM
 
 PREFIX = (
     "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and "
@@ -62,3 +65,13 @@ def probability(model, tokenizer, ids: list[int]) -> float:
     no = logits[:, tokenizer.convert_tokens_to_ids("no")]
     pair = torch.nn.functional.log_softmax(torch.stack([no, yes], dim=1), dim=1)
     return float(pair[:, 1].exp()[0])
+
+
+def probabilities(folder: Path, query: str, documents: list[str]) -> list[float]:
+    """Return P(yes) of each document by a checkpoint, in float32 on the CPU."""
+    model = Qwen3ForCausalLM.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return [
+        probability(model, tokenizer, prompt_ids(tokenizer, None, query, document))
+        for document in documents
+    ]
