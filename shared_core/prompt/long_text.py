@@ -58,6 +58,7 @@ class PieceEncoder:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
+        self._token_bytes: dict[int, bytes] = {}  # of the tokens met: reading all takes long
         self._words = Tokenizer(tokenizer.model)  # takes a word as the letters of its bytes
         self.can_divide = _is_qwens(tokenizer)
 
@@ -172,19 +173,17 @@ class PieceEncoder:
         return list(encoding.ids)
 
     def _bytes(self, index: int) -> bytes:
-        return self._token_bytes[index]
-
-    @functools.cached_property
-    def _token_bytes(self) -> dict[int, bytes]:
-        vocabulary = self._tokenizer.get_vocab(with_added_tokens=False)
-        return {
-            index: token.translate(_BYTE_OF_LETTER).encode("latin-1", "replace")
-            for token, index in vocabulary.items()
-        }
+        found = self._token_bytes.get(index)
+        if found is None:
+            token: str = self._words.id_to_token(index)  # type: ignore[assignment]  # its own index
+            found = token.translate(_BYTE_OF_LETTER).encode("latin-1", "replace")
+            self._token_bytes[index] = found
+        return found
 
     @functools.cached_property
     def _longest(self) -> int:
-        return max(map(len, self._token_bytes.values()))
+        """The bytes of the longest token; a letter stands for each."""
+        return max(map(len, self._tokenizer.get_vocab(with_added_tokens=False)))
 
 
 def _is_qwens(tokenizer: Tokenizer) -> bool:

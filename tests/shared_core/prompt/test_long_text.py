@@ -190,3 +190,9 @@ def test_a_query_beyond_the_limit_is_read_no_farther(small_tokenizer: Any) -> No
         encoder.encode("Task", "word " * 2000, ["document"])
     assert caught.value.prompt_tokens > 2000
     assert not caught.value.or_more
+
+
+def test_setting_up_reads_few_tokens_of_the_vocabulary(small_tokenizer: Any) -> None:
+    """All of a model's 150,000 would take longer than the rest of loading a small one."""
+    encoder = PairEncoder(small_tokenizer.backend_tokenizer, 300)
+    assert 0 < len(encoder._pieces._token_bytes) < 100
